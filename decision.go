@@ -1,0 +1,141 @@
+package countersign
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Verdict is what a decision says.
+type Verdict string
+
+// The two verdicts. Silence is neither: a stage whose deadline passes expires.
+const (
+	Approve Verdict = "approve"
+	Reject  Verdict = "reject"
+)
+
+// Decision is what a person decides, with everything that the decision depends on. Its digest is what the person's own
+// identity provider binds to the person: change a byte of it and the proof no longer fits.
+type Decision struct {
+	V          int      `json:"v"`
+	Tenant     string   `json:"tenant"`
+	Signing    string   `json:"signing"` // the saga's workflow id
+	Run        string   `json:"run"`     // the saga's run id
+	Stage      string   `json:"stage"`
+	Context    string   `json:"context"` // digest of the transaction context, see Context
+	Document   Document `json:"document"`
+	Verdict    Verdict  `json:"verdict"`
+	Reason     string   `json:"reason"`
+	Actor      Actor    `json:"actor"`
+	OnBehalfOf *Actor   `json:"onBehalfOf,omitempty"`
+	Grants     []string `json:"grants"` // digests of the grants used; empty without delegation
+	Policy     string   `json:"policy"` // hash of the frozen policy set
+	IssuedAt   int64    `json:"iat"`    // seconds since 1970, UTC
+	ExpiresAt  int64    `json:"exp"`    // half-open: at this second it is too late
+}
+
+// MaxDecisionLife bounds exp - iat: a decision is made now, not kept for later.
+const MaxDecisionLife = 15 * time.Minute
+
+// Digest is h = SHA-256("countersign decision v1\0" ‖ RFC 8785 JSON), in hex: the nonce of the proof.
+func (d Decision) Digest() (string, error) { return Digest("countersign decision v1", d) }
+
+// Check finds what is wrong with the decision itself, without asking anybody.
+func (d Decision) Check() error {
+	switch {
+	case d.V != Version:
+		return fmt.Errorf("decision: v is %d, this build reads %d", d.V, Version)
+	case d.Verdict != Approve && d.Verdict != Reject:
+		return fmt.Errorf("decision: verdict %q is neither approve nor reject", clip(string(d.Verdict)))
+	case d.Actor.Issuer == "" || d.Actor.Subject == "":
+		return errors.New("decision: actor needs iss and sub")
+	case d.OnBehalfOf != nil || len(d.Grants) > 0:
+		return errors.New("decision: deciding on behalf of somebody needs a grant, and this tenant has none that allows it")
+	case d.IssuedAt < 0 || d.ExpiresAt > 1<<53-1:
+		return errors.New("decision: iat and exp must be seconds since 1970 that every JSON reader keeps (0 to 2^53-1)")
+	case d.ExpiresAt <= d.IssuedAt || d.ExpiresAt-d.IssuedAt > int64(MaxDecisionLife/time.Second):
+		return fmt.Errorf("decision: exp must be after iat and at most %s later", MaxDecisionLife)
+	case !digestPattern.MatchString(d.Context):
+		return errors.New("decision: context must be the 64 hex digits of the transaction context")
+	}
+	return checkText("decision: reason", d.Reason, MaxReason)
+}
+
+// SignedDecision is the payload of the decide signal.
+type SignedDecision struct {
+	// ID is chosen by the sender, so that a repeated signal counts once: signals carry no caller's id of their own.
+	ID       string   `json:"id" doc:"The sender's id of this decision; the same id counts once."`
+	Decision Decision `json:"decision"`
+	Proof    Proof    `json:"proof"`
+}
+
+// Proof binds a decision to the person who made it.
+type Proof struct {
+	// IDToken was issued for this decision alone: nonce = the decision's digest, fresh login, and an audience that no
+	// service accepts as a credential. It is evidence, not a key to anything, and is archived as such.
+	IDToken string `json:"idToken" doc:"ID token (JWT) whose nonce is the decision's digest."`
+}
+
+// MaxSignedDecision bounds the payload of a decide signal, in bytes.
+const MaxSignedDecision = 32 << 10
+
+// ParseSignedDecision reads the payload of a decide signal strictly: unknown fields, trailing bytes and oversize are errors.
+func ParseSignedDecision(raw []byte) (SignedDecision, error) {
+	var s SignedDecision
+	if len(raw) > MaxSignedDecision {
+		return s, fmt.Errorf("couldn't read the decision: it has %d bytes, at most %d", len(raw), MaxSignedDecision)
+	}
+	if err := ParseStrict(raw, &s); err != nil {
+		return s, fmt.Errorf("couldn't read the decision: %w", err)
+	}
+	if err := CheckRequestID(s.ID); err != nil {
+		return s, fmt.Errorf("couldn't read the decision: id: %w", err)
+	}
+	return s, nil
+}
+
+// Refusal is why something did not count. The code is for machines and stays; the message is for the person.
+type Refusal struct {
+	Code    string `json:"code"`
+	Message string `json:"message"`
+}
+
+func (r Refusal) Error() string { return r.Message }
+
+// Refuse makes a refusal.
+func Refuse(code, format string, args ...any) *Refusal {
+	return &Refusal{Code: code, Message: fmt.Sprintf(format, args...)}
+}
+
+// DecisionRecord is what became of one decide signal: counted, or refused with the reason. Both are evidence.
+type DecisionRecord struct {
+	ID      string   `json:"id"`
+	Stage   string   `json:"stage"`
+	Verdict Verdict  `json:"verdict"`
+	Actor   Actor    `json:"actor"`
+	Digest  string   `json:"digest"`
+	At      string   `json:"at"` // RFC 3339 UTC, when the check was made
+	Refusal *Refusal `json:"refusal,omitempty"`
+}
+
+// Counted says that the decision took effect.
+func (r DecisionRecord) Counted() bool { return r.Refusal == nil }
+
+// Context is the transaction that a signing is about. Its digest travels through start, decision, signature,
+// notification and evidence; a change at any hop no longer fits.
+type Context struct {
+	V         int      `json:"v"`
+	Tenant    string   `json:"tenant"`
+	Signing   string   `json:"signing"`
+	Run       string   `json:"run"`
+	Request   string   `json:"request"` // fingerprint of the request
+	Requester Actor    `json:"requester"`
+	Document  Document `json:"document"`
+	Plan      string   `json:"plan"`     // digest of the frozen plan
+	Policy    string   `json:"policy"`   // hash of the frozen policy set
+	Settings  string   `json:"settings"` // hash of the tenant's settings at intake
+}
+
+// Digest names the transaction.
+func (c Context) Digest() (string, error) { return Digest("countersign context v1", c) }

@@ -1,0 +1,49 @@
+package countersign
+
+import "strings"
+
+// The names by which the parts of a signing find each other in a tenant's Temporal namespace. They are a contract with
+// other SDKs and with the server's authoriser.
+const (
+	TaskQueueSigning = "signing"     // workflows and ordinary activities
+	TaskQueueKeys    = "signing-kms" // KMS calls alone, so that their rate can be held server side
+
+	WorkflowRequestSigning = "RequestSigning" // the custodian: what a procurement system starts
+	WorkflowSigning        = "Signing"        // the saga, a child of the custodian: what approvers signal
+
+	SignalDecide   = "decide"   // to the saga, payload SignedDecision
+	SignalWithdraw = "withdraw" // to the saga, payload Withdrawal
+
+	QueryStatus = "status" // of saga and custodian
+)
+
+// CustodianID is the workflow id of the custodian of a request.
+func CustodianID(tenant, request string) string { return "signing/" + tenant + "/" + request }
+
+// SagaID is the workflow id of the saga of a request; decisions name it as their signing.
+func SagaID(tenant, request string) string { return "saga/" + tenant + "/" + request }
+
+// ParseSagaID takes a saga's workflow id apart.
+func ParseSagaID(id string) (tenant, request string, ok bool) {
+	parts := strings.Split(id, "/")
+	if len(parts) != 3 || parts[0] != "saga" || CheckTenantID(parts[1]) != nil || CheckRequestID(parts[2]) != nil {
+		return "", "", false
+	}
+	return parts[1], parts[2], true
+}
+
+// Every object of a tenant lies under its own prefix; bucket policies bind credentials to it.
+
+// EvidenceKey is where the locked bundle of a request lies in the evidence bucket.
+func EvidenceKey(tenant, request string) string { return tenant + "/evidence/" + request + ".asice" }
+
+// IntentKey is where the locked intent to sign lies in the evidence bucket, written before the key is asked.
+func IntentKey(tenant, request string) string { return tenant + "/intents/" + request + ".json" }
+
+// WithheldKey is where something waits in the documents bucket until its evidence is locked; nobody but the worker reads it.
+func WithheldKey(tenant, request, name string) string {
+	return tenant + "/withheld/" + request + "/" + name
+}
+
+// DocumentKey is where an uploaded document of that digest lies in the documents bucket.
+func DocumentKey(tenant, sha256 string) string { return tenant + "/documents/" + sha256 + ".pdf" }

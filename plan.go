@@ -1,0 +1,93 @@
+package countersign
+
+import (
+	"fmt"
+	"time"
+)
+
+// Plan says who must approve, in which order and by when. It is made once, at intake, and frozen by its digest: what a
+// tenant changes later does not reach a signing in flight.
+type Plan struct {
+	Purpose string  `json:"purpose"`
+	Title   string  `json:"title"`
+	Stages  []Stage `json:"stages"`
+}
+
+// Stage is one step of approval. Its deadline is an instant, not a period: a retry or a replay cannot move it.
+type Stage struct {
+	Name     string     `json:"name"`
+	Role     string     `json:"role"`
+	Quorum   int        `json:"quorum"`
+	Deadline time.Time  `json:"deadline"`
+	Eligible []Eligible `json:"eligible"`
+}
+
+// Eligible is a person who may decide in a stage, as the tenant listed them when the plan was frozen.
+type Eligible struct {
+	Actor        Actor  `json:"actor"`
+	Name         string `json:"name"`
+	Organisation string `json:"organisation"`
+	Partner      bool   `json:"partner,omitempty"`
+}
+
+// Digest freezes the plan.
+func (p Plan) Digest() (string, error) { return Digest("countersign plan v1", p) }
+
+// Stage finds a stage by name.
+func (p Plan) Stage(name string) (Stage, bool) {
+	for _, s := range p.Stages {
+		if s.Name == name {
+			return s, true
+		}
+	}
+	return Stage{}, false
+}
+
+// Find says whether the actor is among those who may decide in the stage.
+func (s Stage) Find(a Actor) (Eligible, bool) {
+	for _, e := range s.Eligible {
+		if e.Actor == a {
+			return e, true
+		}
+	}
+	return Eligible{}, false
+}
+
+// Satisfied says whether the approvals are enough: as many different eligible people as the quorum asks, per stage. It
+// is asked when a decision arrives, again in the moment of signing, and again by whoever verifies the evidence.
+func (p Plan) Satisfied(approvals []Approval) error {
+	if len(p.Stages) == 0 {
+		return fmt.Errorf("the plan has no stage: nothing can be approved under it")
+	}
+	voted := map[Actor]string{}
+	count := map[string]int{}
+	for _, a := range approvals {
+		stage, ok := p.Stage(a.Stage)
+		if !ok {
+			return fmt.Errorf("an approval names stage %q, which the plan doesn't have", clip(a.Stage))
+		}
+		if _, ok := stage.Find(a.Actor); !ok {
+			return fmt.Errorf("%s approved in stage %q without being eligible there", a.Actor, a.Stage)
+		}
+		if was, twice := voted[a.Actor]; twice {
+			return fmt.Errorf("%s is counted twice, in stage %q and in %q", a.Actor, was, a.Stage)
+		}
+		voted[a.Actor] = a.Stage
+		count[a.Stage]++
+	}
+	for _, s := range p.Stages {
+		if s.Quorum < 1 {
+			return fmt.Errorf("stage %q has a quorum of %d; the least is 1", s.Name, s.Quorum)
+		}
+		if count[s.Name] < s.Quorum {
+			return fmt.Errorf("stage %q has %d of %d approvals", s.Name, count[s.Name], s.Quorum)
+		}
+	}
+	return nil
+}
+
+// Approval is one counted vote, reduced to what quorum arithmetic needs.
+type Approval struct {
+	Stage string
+	Actor Actor
+}

@@ -1,0 +1,220 @@
+package countersign_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/countersign-dev/countersign"
+)
+
+var start = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+func TestPlanFreezesStagesWithTheirPeople(t *testing.T) {
+	t.Parallel()
+	s := parsedSettings(t)
+	given := start.Add(time.Hour).In(time.FixedZone("elsewhere", 3600))
+	plan, refusal := s.Plan(countersign.Request{Purpose: "supplier-contract", Deadlines: map[string]time.Time{"counsel": given}}, start)
+	if refusal != nil {
+		t.Fatal(refusal)
+	}
+	legal, _ := plan.Stage("legal")
+	if legal.Quorum != 2 || !legal.Deadline.Equal(start.Add(72*time.Hour)) || len(legal.Eligible) != 2 {
+		t.Errorf("legal is %+v", legal)
+	}
+	for _, e := range legal.Eligible {
+		if e.Actor.Subject == "procurement" {
+			t.Error("a machine is eligible")
+		}
+	}
+	counsel, _ := plan.Stage("counsel")
+	if !counsel.Deadline.Equal(given) || counsel.Deadline.Location() != time.UTC {
+		t.Errorf("counsel's deadline is %s, want the given one in UTC", counsel.Deadline)
+	}
+	if len(counsel.Eligible) != 1 || !counsel.Eligible[0].Partner {
+		t.Errorf("counsel's people are %+v", counsel.Eligible)
+	}
+	if _, ok := legal.Find(counsel.Eligible[0].Actor); ok {
+		t.Error("counsel is found in the legal stage")
+	}
+}
+
+func TestPlanRefuses(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name, code, message string
+		request             countersign.Request
+		change              func(*countersign.Settings)
+	}{
+		{"unknown purpose", "unknown-purpose", `has no purpose "birthday"; it has supplier-contract`, countersign.Request{Purpose: "birthday"}, nil},
+		{"no purpose", "unknown-purpose", "has no purpose", countersign.Request{}, nil},
+		{"past deadline", "past-deadline", `stage "legal" has the deadline 2026-03-01T11:59:59Z`, countersign.Request{Purpose: "supplier-contract", Deadlines: map[string]time.Time{"legal": start.Add(-time.Second)}}, nil},
+		{"deadline of this instant", "past-deadline", "has passed", countersign.Request{Purpose: "supplier-contract", Deadlines: map[string]time.Time{"legal": start}}, nil},
+		{"unknown stage", "unknown-stage", `the stage "board"`, countersign.Request{Purpose: "supplier-contract", Deadlines: map[string]time.Time{"board": start.Add(time.Hour)}}, nil},
+		{"quorum too large", "quorum-too-large", `stage "legal" needs 2 approvals, but only 1 people hold the role "legal"`, countersign.Request{Purpose: "supplier-contract"}, func(s *countersign.Settings) { s.People = s.People[1:] }},
+		{"machines don't fill a quorum", "quorum-too-large", `only 0 people`, countersign.Request{Purpose: "supplier-contract"}, func(s *countersign.Settings) { s.People = nil }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			s := parsedSettings(t)
+			if c.change != nil {
+				c.change(s)
+			}
+			plan, refusal := s.Plan(c.request, start)
+			if refusal == nil {
+				t.Fatalf("planned %+v", plan)
+			}
+			if refusal.Code != c.code || !strings.Contains(refusal.Message, c.message) {
+				t.Errorf("refused as %s: %s; want %s: …%s…", refusal.Code, refusal.Message, c.code, c.message)
+			}
+			if len(plan.Stages) != 0 {
+				t.Error("a refused plan has stages")
+			}
+		})
+	}
+}
+
+func person(n int) countersign.Actor {
+	return countersign.Actor{Issuer: fmt.Sprintf("https://id%d.example", n%3), Subject: fmt.Sprint("p", n)}
+}
+
+// anyPlan draws a plan of one to four stages; its people may be eligible in several of them.
+func anyPlan(t *rapid.T) countersign.Plan {
+	var p countersign.Plan
+	for i := range rapid.IntRange(1, 4).Draw(t, "stages") {
+		s := countersign.Stage{Name: fmt.Sprint("s", i)}
+		for n := range 8 {
+			if rapid.Bool().Draw(t, fmt.Sprintf("p%d in s%d", n, i)) {
+				s.Eligible = append(s.Eligible, countersign.Eligible{Actor: person(n)})
+			}
+		}
+		s.Quorum = rapid.IntRange(1, 4).Draw(t, "quorum")
+		p.Stages = append(p.Stages, s)
+	}
+	return p
+}
+
+func anyApprovals(t *rapid.T, p countersign.Plan) (list []countersign.Approval) {
+	for range rapid.IntRange(0, 12).Draw(t, "approvals") {
+		stage := p.Stages[rapid.IntRange(0, len(p.Stages)-1).Draw(t, "stage")]
+		list = append(list, countersign.Approval{Stage: stage.Name, Actor: person(rapid.IntRange(0, 9).Draw(t, "person"))})
+	}
+	return list
+}
+
+// satisfying draws a plan with approvals that are exactly enough.
+func satisfying(t *rapid.T) (countersign.Plan, []countersign.Approval) {
+	var p countersign.Plan
+	var list []countersign.Approval
+	next := 0
+	for i := range rapid.IntRange(1, 4).Draw(t, "stages") {
+		s := countersign.Stage{Name: fmt.Sprint("s", i), Quorum: rapid.IntRange(1, 3).Draw(t, "quorum")}
+		for range s.Quorum {
+			s.Eligible = append(s.Eligible, countersign.Eligible{Actor: person(next)})
+			list = append(list, countersign.Approval{Stage: s.Name, Actor: person(next)})
+			next++
+		}
+		p.Stages = append(p.Stages, s)
+	}
+	return p, list
+}
+
+func TestSatisfiedNeverWithFewerDistinctEligiblePeopleThanTheQuorum(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		p := anyPlan(t)
+		list := anyApprovals(t, p)
+		if p.Satisfied(list) != nil {
+			return
+		}
+		everybody := map[countersign.Actor]bool{}
+		needed := 0
+		for _, s := range p.Stages {
+			people := map[countersign.Actor]bool{}
+			for _, a := range list {
+				if _, ok := s.Find(a.Actor); ok && a.Stage == s.Name {
+					people[a.Actor], everybody[a.Actor] = true, true
+				}
+			}
+			if len(people) < s.Quorum {
+				t.Fatalf("stage %s is satisfied by %d people, its quorum is %d", s.Name, len(people), s.Quorum)
+			}
+			needed += s.Quorum
+		}
+		if len(everybody) < needed {
+			t.Fatalf("%d people did what needs %d: somebody has two votes", len(everybody), needed)
+		}
+	})
+}
+
+func TestSatisfiedExactlyAtTheQuorum(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		p, list := satisfying(t)
+		if err := p.Satisfied(list); err != nil {
+			t.Fatalf("enough approvals: %v", err)
+		}
+		drop := rapid.IntRange(0, len(list)-1).Draw(t, "dropped")
+		if p.Satisfied(append(append([]countersign.Approval{}, list[:drop]...), list[drop+1:]...)) == nil {
+			t.Fatal("satisfied with one approval less than enough")
+		}
+	})
+}
+
+func TestSatisfiedRefusesStrangersUnknownStagesAndSecondVotes(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		p, list := satisfying(t)
+		place := rapid.IntRange(0, len(list)).Draw(t, "place")
+		with := func(a countersign.Approval) error {
+			more := append([]countersign.Approval{}, list[:place]...)
+			return p.Satisfied(append(append(more, a), list[place:]...))
+		}
+		known := list[rapid.IntRange(0, len(list)-1).Draw(t, "known")]
+		otherIssuer := known.Actor
+		otherIssuer.Issuer += "/other"
+		for what, a := range map[string]countersign.Approval{
+			"a stranger":                             {Stage: known.Stage, Actor: countersign.Actor{Issuer: "https://stranger.example", Subject: "s"}},
+			"the same subject of another issuer":     {Stage: known.Stage, Actor: otherIssuer},
+			"nobody":                                 {Stage: known.Stage},
+			"an unknown stage":                       {Stage: "nowhere", Actor: known.Actor},
+			"the same person again":                  known,
+			"a person of one stage in another or so": {Stage: p.Stages[(place+1)%len(p.Stages)].Name, Actor: known.Actor},
+		} {
+			if with(a) == nil {
+				t.Fatalf("adding %s is no error", what)
+			}
+		}
+	})
+}
+
+func TestSatisfiedDoesNotDependOnTheOrder(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		p := anyPlan(t)
+		list := anyApprovals(t, p)
+		if rapid.Bool().Draw(t, "enough") {
+			p, list = satisfying(t)
+		}
+		shuffled := rapid.Permutation(list).Draw(t, "order")
+		if one, other := p.Satisfied(list), p.Satisfied(shuffled); (one == nil) != (other == nil) {
+			t.Fatalf("in one order %v, in another %v", one, other)
+		}
+	})
+}
+
+func TestSatisfiedRefusesPlansThatAskForNothing(t *testing.T) {
+	t.Parallel()
+	if (countersign.Plan{}).Satisfied(nil) == nil {
+		t.Error("a plan without a stage is satisfied")
+	}
+	for _, quorum := range []int{0, -1} {
+		p := countersign.Plan{Stages: []countersign.Stage{{Name: "s", Quorum: quorum}}}
+		if p.Satisfied(nil) == nil {
+			t.Errorf("a quorum of %d is satisfied by nobody", quorum)
+		}
+	}
+}

@@ -1,0 +1,233 @@
+package countersign
+
+import (
+	"fmt"
+	"net"
+	"strings"
+	"time"
+
+	"gopkg.in/yaml.v3"
+)
+
+// settingsCheck collects what is wrong with a tenant's file, each fault with its line.
+type settingsCheck struct {
+	file   string
+	root   *yaml.Node
+	faults []error
+}
+
+// fault notes one fault at a path of keys and indexes into the file.
+func (c *settingsCheck) fault(path []any, format string, args ...any) {
+	c.faults = append(c.faults, fmt.Errorf("%s:%d: %s", c.file, c.line(path), fmt.Sprintf(format, args...)))
+}
+
+// line is where the path leads, or where it stops: a missing key is reported at its parent.
+func (c *settingsCheck) line(path []any) int {
+	n := c.root
+	if n.Kind == yaml.DocumentNode && len(n.Content) > 0 {
+		n = n.Content[0]
+	}
+	line := n.Line
+	for _, step := range path {
+		var next *yaml.Node
+		switch at := step.(type) {
+		case int:
+			if n.Kind == yaml.SequenceNode && at < len(n.Content) {
+				next = n.Content[at]
+			}
+		case string:
+			for i := 0; n.Kind == yaml.MappingNode && i+1 < len(n.Content); i += 2 {
+				if n.Content[i].Value == at {
+					line, next = n.Content[i].Line, n.Content[i+1]
+				}
+			}
+		}
+		if next == nil {
+			return line
+		}
+		n = next
+		if _, item := step.(int); (item || n.Kind == yaml.ScalarNode) && n.Line > 0 {
+			line = n.Line
+		}
+	}
+	return line
+}
+
+func at(path ...any) []any { return path }
+
+func (c *settingsCheck) all(s *Settings) {
+	if err := CheckTenantID(s.Tenant); err != nil {
+		c.fault(at("tenant"), "%v", err)
+	}
+	c.needed(at("name"), s.Name)
+	c.needed(at("namespace"), s.Namespace)
+	c.contact(at("owner"), s.Owner)
+	c.contact(at("escalation"), s.Escalation)
+	c.issuers(s)
+	c.members(s)
+	c.purposes(s)
+	c.parts(s)
+}
+
+func (c *settingsCheck) needed(path []any, value string) {
+	if strings.TrimSpace(value) == "" {
+		c.fault(path, "%s is missing", dotted(path))
+	}
+}
+
+func (c *settingsCheck) contact(path []any, who Contact) {
+	c.needed(append(path, "name"), who.Name)
+	if !isMail(who.Email) {
+		c.fault(append(path, "email"), "%s.email %q is not a mail address", dotted(path), who.Email)
+	}
+}
+
+func (c *settingsCheck) issuers(s *Settings) {
+	if len(s.Issuers) == 0 {
+		c.fault(at("issuers"), "issuers: name at least the organisation's own identity provider (kind: home)")
+	}
+	ids, urls := map[string]bool{}, map[string]bool{}
+	for i, iss := range s.Issuers {
+		if !namePattern.MatchString(iss.ID) || ids[iss.ID] {
+			c.fault(at("issuers", i, "id"), "issuer id %q must be a name, and used once", iss.ID)
+		}
+		if !isURL(iss.URL) || strings.HasSuffix(iss.URL, "/") || strings.ContainsAny(iss.URL, "?#") || urls[iss.URL] {
+			c.fault(at("issuers", i, "url"), "issuer url %q must be an http(s) URL as the provider writes it in iss, without a slash at the end, and used once", iss.URL)
+		}
+		ids[iss.ID], urls[iss.URL] = true, true
+		if iss.Kind != "home" && iss.Kind != "partner" {
+			c.fault(at("issuers", i, "kind"), "issuer kind %q is neither home nor partner", iss.Kind)
+		}
+		c.needed(at("issuers", i, "organisation"), iss.Organisation)
+		c.needed(at("issuers", i, "audience"), iss.Audience)
+		c.needed(at("issuers", i, "evidenceAudience"), iss.EvidenceAudience)
+		if iss.Audience == iss.EvidenceAudience {
+			c.fault(at("issuers", i, "evidenceAudience"), "audience and evidenceAudience must differ: an archived proof must not log anybody in")
+		}
+	}
+}
+
+func (c *settingsCheck) members(s *Settings) {
+	seen := map[string]bool{}
+	check := func(list string, i int, issuer, subject, name string) {
+		if _, ok := s.issuerByID(issuer); !ok {
+			c.fault(at(list, i, "issuer"), "issuer %q is not among the issuers of this file", issuer)
+		}
+		if subject == "" || len(subject) > 255 {
+			c.fault(at(list, i, "subject"), "subject is missing: people and machines are known by issuer and subject, never by name alone")
+		}
+		if seen[issuer+"#"+subject] {
+			c.fault(at(list, i, "subject"), "%s at %s is listed twice", subject, issuer)
+		}
+		seen[issuer+"#"+subject] = true
+		c.needed(at(list, i, "name"), name)
+	}
+	for i, p := range s.People {
+		check("people", i, p.Issuer, p.Subject, p.Name)
+		if !isMail(p.Email) {
+			c.fault(at("people", i, "email"), "email %q is not a mail address", p.Email)
+		}
+	}
+	for i, m := range s.Machines {
+		check("machines", i, m.Issuer, m.Subject, m.Name)
+	}
+}
+
+func (c *settingsCheck) purposes(s *Settings) {
+	if len(s.Purposes) == 0 {
+		c.fault(at("purposes"), "purposes: name at least one, with its stages")
+	}
+	for _, name := range s.purposeNames() {
+		p := s.Purposes[name]
+		if !namePattern.MatchString(name) {
+			c.fault(at("purposes", name), "purpose %q is not a name: use lower-case letters, digits and dashes", name)
+		}
+		c.needed(at("purposes", name, "title"), p.Title)
+		if len(p.Stages) == 0 || len(p.Stages) > 20 {
+			c.fault(at("purposes", name, "stages"), "purpose %q has %d stages; give 1 to 20", name, len(p.Stages))
+		}
+		stages := map[string]bool{}
+		for i, st := range p.Stages {
+			path := at("purposes", name, "stages", i)
+			if !namePattern.MatchString(st.Name) || stages[st.Name] {
+				c.fault(append(path, "name"), "stage name %q must be a name, and used once in its purpose", st.Name)
+			}
+			stages[st.Name] = true
+			if st.Quorum < 1 {
+				c.fault(append(path, "quorum"), "quorum is %d; the least is 1", st.Quorum)
+			}
+			if holders := c.holders(s, st.Role); st.Quorum > holders {
+				c.fault(append(path, "quorum"), "quorum is %d, but only %d people hold the role %q", st.Quorum, holders, st.Role)
+			}
+			if st.Within <= 0 || time.Duration(st.Within) > maxDeadline {
+				c.fault(append(path, "within"), "within must be more than 0 and at most 366d")
+			}
+		}
+	}
+}
+
+func (c *settingsCheck) holders(s *Settings, role string) (n int) {
+	for _, p := range s.People {
+		if has(p.Roles, role) {
+			n++
+		}
+	}
+	return n
+}
+
+func (c *settingsCheck) parts(s *Settings) {
+	for _, need := range []struct {
+		path  []any
+		value string
+	}{
+		{at("aws", "region"), s.AWS.Region}, {at("aws", "workerProfile"), s.AWS.WorkerProfile}, {at("aws", "starterProfile"), s.AWS.StarterProfile},
+		{at("kms", "certificate"), s.KMS.Certificate}, {at("kms", "roots"), s.KMS.Roots},
+		{at("timestamp", "roots"), s.Timestamp.Roots},
+		{at("documents", "bucket"), s.Documents.Bucket}, {at("evidence", "bucket"), s.Evidence.Bucket},
+	} {
+		c.needed(need.path, need.value)
+	}
+	if !strings.HasPrefix(s.KMS.ARN, "arn:") || strings.Contains(s.KMS.ARN, ":alias/") {
+		c.fault(at("kms", "key"), "kms.key %q must be a key's ARN: an alias can be pointed at another key", s.KMS.ARN)
+	}
+	if !isURL(s.Timestamp.URL) {
+		c.fault(at("timestamp", "url"), "timestamp.url %q is not an http(s) URL", s.Timestamp.URL)
+	}
+	if s.Documents.MaxBytes < 1 || s.Documents.MaxBytes > 256<<20 {
+		c.fault(at("documents", "maxBytes"), "documents.maxBytes is %d; give 1 to 268435456 (256 MiB): a bundle holds it beside its history", s.Documents.MaxBytes)
+	}
+	if s.Documents.Bucket == s.Evidence.Bucket && s.Evidence.Bucket != "" {
+		c.fault(at("evidence", "bucket"), "documents and evidence need two buckets: one is locked, the other must not be")
+	}
+	if time.Duration(s.Evidence.Retention) < time.Hour {
+		c.fault(at("evidence", "retention"), "evidence.retention must be at least 1h; records usually ask for years (3650d)")
+	}
+	if s.Evidence.ReleaseWithin <= 0 {
+		c.fault(at("evidence", "releaseWithin"), "evidence.releaseWithin must be more than 0: how long a signature may wait for its lock before it is voided")
+	}
+	if _, _, err := net.SplitHostPort(s.Mail.SMTP); err != nil {
+		c.fault(at("mail", "smtp"), "mail.smtp %q must be host:port", s.Mail.SMTP)
+	}
+	if !isMail(s.Mail.From) {
+		c.fault(at("mail", "from"), "mail.from %q is not a mail address", s.Mail.From)
+	}
+	for i, w := range s.Webhooks {
+		if !isURL(w.URL) {
+			c.fault(at("webhooks", i, "url"), "webhook url %q is not an http(s) URL", w.URL)
+		}
+		c.needed(at("webhooks", i, "secretFile"), w.SecretFile)
+	}
+}
+
+func dotted(path []any) string {
+	var parts []string
+	for _, p := range path {
+		switch v := p.(type) {
+		case int:
+			parts = append(parts, fmt.Sprintf("[%d]", v))
+		case string:
+			parts = append(parts, v)
+		}
+	}
+	return strings.ReplaceAll(strings.Join(parts, "."), ".[", "[")
+}
