@@ -1,0 +1,170 @@
+package evidence
+
+import (
+	"bytes"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+
+	historypb "go.temporal.io/api/history/v1"
+	"go.temporal.io/api/temporalproto"
+	"google.golang.org/protobuf/proto"
+)
+
+// The files of a bundle.
+const (
+	documentFile    = "document.pdf"
+	signatureFile   = "document.p7s"
+	statementFile   = "statement.json"
+	policyFile      = "policy/policy.cedar"
+	questionsFile   = "policy/questions.json"
+	issuersFile     = "identity/issuers.json"
+	historyFile     = "history.pb"
+	historyJSONFile = "history.json"
+	workerFile      = "worker.json"
+	keyFile         = "kms.json"
+)
+
+func decisionFile(i int) string { return fmt.Sprintf("identity/decision-%03d.json", i+1) }
+
+// Material is what a bundle is made of.
+type Material struct {
+	Seal      SealInput
+	History   *historypb.History
+	Case      *Case
+	Document  []byte // nil where intake did not get as far as trusting it
+	Signature []byte // detached CAdES over the document; nil unless it is released
+	Worker    Worker
+	Key       KeyFacts
+}
+
+// Worker says which build ran the saga.
+type Worker struct {
+	Build      string `json:"build"`      // Temporal build id
+	Revision   string `json:"revision"`   // of the source; "not recorded" where the build did not know
+	CodeDigest string `json:"codeDigest"` // SHA-256 over the workflow sources that were compiled in
+	SDK        string `json:"sdk"`
+	Go         string `json:"go"`
+}
+
+// KeyFacts name the key that seals: its ARN, never an alias, and its public half.
+type KeyFacts struct {
+	ARN         string
+	Algorithm   string
+	Certificate *x509.Certificate
+}
+
+// keyDocument is kms.json.
+type keyDocument struct {
+	Key         string `json:"key"`
+	Algorithm   string `json:"algorithm"`
+	PublicKey   string `json:"publicKey"` // SubjectPublicKeyInfo, base64 DER
+	Certificate string `json:"certificate"`
+	Document    string `json:"documentSignatureRequestId"` // KMS request id of the document's signature
+}
+
+// decisionDocument is identity/decision-NNN.json: the decision and its proof as the signal brought them, and what they were checked with.
+type decisionDocument struct {
+	Signed json.RawMessage `json:"signed"`
+	Check  *Check          `json:"check,omitempty"`
+}
+
+// questionDocument is one line of policy/questions.json: what the policy was asked, and what it answered.
+type questionDocument struct {
+	About    string `json:"about"`
+	Question any    `json:"question"`
+	Answer   any    `json:"answer"`
+}
+
+// Assemble writes the payload files of a bundle, in their order.
+func Assemble(m Material) ([]File, error) {
+	statement, err := Derive(m.Case, m.Seal)
+	if err != nil {
+		return nil, err
+	}
+	pb, err := proto.MarshalOptions{Deterministic: true}.Marshal(m.History)
+	if err != nil {
+		return nil, fmt.Errorf("couldn't write the history: %w", err)
+	}
+	readable, err := HistoryJSON(m.History)
+	if err != nil {
+		return nil, err
+	}
+	var files []File
+	add := func(name string, body []byte) { files = append(files, File{Name: name, Bytes: body}) }
+	var fault error
+	addJSON := func(name string, v any) {
+		body, err := json.MarshalIndent(v, "", "  ")
+		fault = errors.Join(fault, err)
+		add(name, append(body, '\n'))
+	}
+	if m.Document != nil {
+		add(documentFile, m.Document)
+	}
+	if m.Signature != nil {
+		add(signatureFile, m.Signature)
+	}
+	addJSON(statementFile, statement)
+	for i, d := range m.Case.Decisions {
+		if d.Input.Ordinal == 0 {
+			continue
+		}
+		// What a stranger sent is not indented: its depth is theirs to choose, and the size would be ours to bear.
+		body, err := json.Marshal(decisionDocument{d.Input.Signed, d.Check})
+		fault = errors.Join(fault, err)
+		add(decisionFile(i), append(body, '\n'))
+	}
+	if a := m.Case.Admission; a != nil {
+		addJSON(issuersFile, a.Issuers)
+		add(policyFile, []byte(a.PolicyText))
+		addJSON(questionsFile, questions(m.Case))
+	}
+	add(historyFile, pb)
+	add(historyJSONFile, readable)
+	addJSON(workerFile, m.Worker)
+	addJSON(keyFile, keyDocumentOf(m))
+	return files, fault
+}
+
+func keyDocumentOf(m Material) keyDocument {
+	k := keyDocument{
+		Key: m.Key.ARN, Algorithm: m.Key.Algorithm, PublicKey: base64.StdEncoding.EncodeToString(m.Key.Certificate.RawSubjectPublicKeyInfo),
+		Certificate: string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: m.Key.Certificate.Raw})), Document: "not recorded",
+	}
+	if s := m.Case.Signature; s != nil && s.RequestID != "" {
+		k.Document = s.RequestID
+	}
+	return k
+}
+
+func questions(c *Case) []questionDocument {
+	list := []questionDocument{}
+	if a := c.Admission; a.Question != nil && a.Answer != nil {
+		list = append(list, questionDocument{"intake", a.Question, a.Answer})
+	}
+	for i, d := range c.Decisions {
+		if d.Check != nil && d.Check.Question != nil && d.Check.Answer != nil {
+			list = append(list, questionDocument{decisionFile(i), d.Check.Question, d.Check.Answer})
+		}
+	}
+	return list
+}
+
+// HistoryJSON writes a history in the form that Temporal's own tools read: the readable twin.
+func HistoryJSON(h *historypb.History) ([]byte, error) {
+	raw, err := temporalproto.CustomJSONMarshalOptions{}.Marshal(h)
+	if err != nil {
+		return nil, fmt.Errorf("couldn't write the history as JSON: %w", err)
+	}
+	var out bytes.Buffer
+	if err := json.Indent(&out, raw, "", " "); err != nil {
+		return nil, fmt.Errorf("couldn't write the history as JSON: %w", err)
+	}
+	return out.Bytes(), nil
+}
+
+// MediaType is the media type of a bundle (ETSI EN 319 162-1, ASiC-E).
+const MediaType = "application/vnd.etsi.asic-e+zip"

@@ -1,0 +1,283 @@
+package evidence
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	commonpb "go.temporal.io/api/common/v1"
+	enumspb "go.temporal.io/api/enums/v1"
+	historypb "go.temporal.io/api/history/v1"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/countersign-dev/countersign"
+)
+
+// Case is what the history of a saga says, read without believing anything else.
+type Case struct {
+	Saga        Execution
+	Input       SagaInput
+	Admission   *Admission
+	Decisions   []DecisionCase
+	Withdrawals []Withdrawn
+	Intent      *Intent
+	SignInput   *SignInput
+	Signature   *Signature
+	Deliveries  []Delivery
+	Result      *SagaResult // nil where the saga did not end by itself
+	Closing     string      // completed, terminated, failed, canceled or timed out
+	ClosedBy    string      // principal of the closing event
+	Started     time.Time
+	Closed      time.Time
+}
+
+// DecisionCase is one decide signal, with what the saga made of it.
+type DecisionCase struct {
+	Event  int64     // id of the signal's event in the history
+	At     time.Time // when the server took the signal
+	Sender string    // principal that the server stamped on it
+	Input  CheckInput
+	Check  *Check // nil where the check never ended
+}
+
+// Names of the activities, as the history has them.
+const (
+	ActivityAdmit           = "Admit"
+	ActivityCheckDecision   = "CheckDecision"
+	ActivityCheckWithdrawal = "CheckWithdrawal"
+	ActivityIntend          = "Intend"
+	ActivitySign            = "Sign"
+	ActivityWithhold        = "Withhold"
+	ActivityNotify          = "Notify"
+	ActivitySeal            = "Seal"
+	ActivityLock            = "Lock"
+)
+
+// ErrorKeyUnusable is the type of the error of a key that is disabled, deleted or of the wrong kind: asking again at once is no use.
+const ErrorKeyUnusable = "KeyUnusable"
+
+// NotifyAttempts is how often a message is tried. On the last attempt, what still fails is a result, not an error: a dead
+// recipient never stops a signing, and the evidence shows it.
+const NotifyAttempts = 4
+
+// Bounds on a history that comes from outside.
+const (
+	maxHistory = 64 << 20
+	maxEvents  = 60_000
+)
+
+// ParseHistory reads the protobuf bytes of a history.
+func ParseHistory(raw []byte) (*historypb.History, error) {
+	if len(raw) > maxHistory {
+		return nil, fmt.Errorf("couldn't read the history: it has %d bytes, at most %d", len(raw), maxHistory)
+	}
+	h := &historypb.History{}
+	if err := proto.Unmarshal(raw, h); err != nil {
+		return nil, fmt.Errorf("couldn't read the history: %w", err)
+	}
+	return h, nil
+}
+
+// ReadHistory reads a whole, closed history of a saga. What it finds is what the events say; whether that is true is for
+// Verify and Replay to find out.
+func ReadHistory(h *historypb.History) (*Case, error) {
+	if n := len(h.GetEvents()); n == 0 || n > maxEvents {
+		return nil, fmt.Errorf("couldn't read the history: it has %d events", n)
+	}
+	r := &caseReader{c: &Case{}, scheduled: map[int64]*historypb.ActivityTaskScheduledEventAttributes{}, checks: map[int64]int{}, ordinals: map[int64]int{}}
+	for i, e := range h.Events {
+		if e.GetEventId() != int64(i)+1 {
+			return nil, fmt.Errorf("couldn't read the history: event %d stands at place %d", e.GetEventId(), i+1)
+		}
+		if err := r.event(e); err != nil {
+			return nil, fmt.Errorf("couldn't read event %d (%s): %w", e.GetEventId(), e.GetEventType(), err)
+		}
+	}
+	if r.c.Closing == "" {
+		return nil, errors.New("couldn't read the history: it has no closing event, so it may be cut")
+	}
+	for _, s := range r.signals {
+		if !s.looked {
+			r.c.Decisions = append(r.c.Decisions, s.DecisionCase)
+		}
+	}
+	return r.c, nil
+}
+
+type caseReader struct {
+	c         *Case
+	scheduled map[int64]*historypb.ActivityTaskScheduledEventAttributes
+	signals   []*decideSignal // in order
+	withdrew  []string        // principals of the withdraw signals, in order
+	checks    map[int64]int   // scheduled event of a CheckDecision → place in c.Decisions
+	ordinals  map[int64]int   // scheduled event of a CheckWithdrawal → which withdraw signal
+}
+
+// decideSignal is one decide signal, and whether the saga looked at it.
+type decideSignal struct {
+	DecisionCase
+	payload []byte
+	looked  bool
+}
+
+func (r *caseReader) event(e *historypb.HistoryEvent) error {
+	c := r.c
+	switch e.GetEventType() {
+	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED:
+		a := e.GetWorkflowExecutionStartedEventAttributes()
+		if a.GetWorkflowType().GetName() != countersign.WorkflowSigning {
+			return fmt.Errorf("this is the history of a %q, not of a %s", a.GetWorkflowType().GetName(), countersign.WorkflowSigning)
+		}
+		c.Saga, c.Started = Execution{Workflow: a.GetWorkflowId(), Run: a.GetOriginalExecutionRunId()}, e.GetEventTime().AsTime()
+		return decode(a.GetInput(), &c.Input)
+	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED:
+		a, sender := e.GetWorkflowExecutionSignaledEventAttributes(), e.GetPrincipal().GetName()
+		switch a.GetSignalName() {
+		case countersign.SignalDecide:
+			s := &decideSignal{DecisionCase: DecisionCase{Event: e.GetEventId(), At: e.GetEventTime().AsTime(), Sender: sender}}
+			if p := a.GetInput().GetPayloads(); len(p) > 0 {
+				s.payload = p[0].GetData()
+			}
+			r.signals = append(r.signals, s)
+		case countersign.SignalWithdraw:
+			r.withdrew = append(r.withdrew, sender)
+		}
+	case enumspb.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
+		return r.schedule(e)
+	case enumspb.EVENT_TYPE_ACTIVITY_TASK_COMPLETED:
+		a := e.GetActivityTaskCompletedEventAttributes()
+		return r.complete(a.GetScheduledEventId(), a.GetResult())
+	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED:
+		c.Result = &SagaResult{}
+		r.close("completed", e)
+		return decode(e.GetWorkflowExecutionCompletedEventAttributes().GetResult(), c.Result)
+	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED:
+		r.close("terminated", e)
+	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED:
+		r.close("failed", e)
+	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED:
+		r.close("canceled", e)
+	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_TIMED_OUT:
+		r.close("timed out", e)
+	}
+	return nil
+}
+
+func (r *caseReader) close(how string, e *historypb.HistoryEvent) {
+	r.c.Closing, r.c.Closed, r.c.ClosedBy = how, e.GetEventTime().AsTime(), e.GetPrincipal().GetName()
+}
+
+func (r *caseReader) schedule(e *historypb.HistoryEvent) error {
+	a := e.GetActivityTaskScheduledEventAttributes()
+	r.scheduled[e.GetEventId()] = a
+	switch a.GetActivityType().GetName() {
+	case ActivityCheckDecision:
+		var in CheckInput
+		if err := decode(a.GetInput(), &in); err != nil {
+			return err
+		}
+		if in.Ordinal < 1 || in.Ordinal > len(r.signals) {
+			return fmt.Errorf("it checks decide signal number %d, but only %d came before it", in.Ordinal, len(r.signals))
+		}
+		s := r.signals[in.Ordinal-1]
+		brought := s.payload
+		if Unreadable(brought) {
+			brought = []byte(NoDecision)
+		}
+		if s.looked || !sameJSON(in.Signed, brought) {
+			return errors.New("it checks something else than the signal brought")
+		}
+		s.looked, s.Input = true, in
+		r.checks[e.GetEventId()] = len(r.c.Decisions)
+		r.c.Decisions = append(r.c.Decisions, s.DecisionCase)
+	case ActivityCheckWithdrawal:
+		var in WithdrawInput
+		if err := decode(a.GetInput(), &in); err != nil {
+			return err
+		}
+		if in.Ordinal < 1 || in.Ordinal > len(r.withdrew) {
+			return fmt.Errorf("it checks withdraw signal number %d, but only %d came before it", in.Ordinal, len(r.withdrew))
+		}
+		r.ordinals[e.GetEventId()] = in.Ordinal
+	case ActivitySign:
+		if r.c.SignInput != nil {
+			return errors.New("it asks the key a second time")
+		}
+		r.c.SignInput = &SignInput{}
+		return decode(a.GetInput(), r.c.SignInput)
+	}
+	return nil
+}
+
+func (r *caseReader) complete(scheduled int64, result *commonpb.Payloads) error {
+	a, ok := r.scheduled[scheduled]
+	if !ok {
+		return fmt.Errorf("it completes an activity (event %d) that was never scheduled", scheduled)
+	}
+	switch a.GetActivityType().GetName() {
+	case ActivityAdmit:
+		if r.c.Admission != nil {
+			return errors.New("it admits a second time")
+		}
+		r.c.Admission = &Admission{}
+		return decode(result, r.c.Admission)
+	case ActivityCheckDecision:
+		check := &Check{}
+		r.c.Decisions[r.checks[scheduled]].Check = check
+		return decode(result, check)
+	case ActivityCheckWithdrawal:
+		var w Withdrawn
+		if err := decode(result, &w); err != nil {
+			return err
+		}
+		if w.Sender != r.withdrew[r.ordinals[scheduled]-1] {
+			return errors.New("it names another sender than the server stamped on the withdrawal")
+		}
+		r.c.Withdrawals = append(r.c.Withdrawals, w)
+	case ActivityIntend:
+		r.c.Intent = &Intent{}
+		return decode(result, r.c.Intent)
+	case ActivitySign:
+		r.c.Signature = &Signature{}
+		return decode(result, r.c.Signature)
+	case ActivityNotify:
+		var d []Delivery
+		err := decode(result, &d)
+		r.c.Deliveries = append(r.c.Deliveries, d...)
+		return err
+	}
+	return nil
+}
+
+// NoDecision stands in a check's input for a payload that is no JSON, or too large to be a decision.
+const NoDecision = `"not JSON, or too large to be a decision"`
+
+// Unreadable says that a signal's payload is passed on as NoDecision. The saga asks it, and the reader of its history asks it again: what can be
+// read can't be set aside as unreadable.
+func Unreadable(payload []byte) bool {
+	return !json.Valid(payload) || len(payload) > countersign.MaxSignedDecision
+}
+
+// sameJSON says whether two texts are the same JSON but for white space.
+func sameJSON(a, b []byte) bool {
+	x, err := json.Marshal(json.RawMessage(a))
+	if err != nil {
+		return false
+	}
+	y, err := json.Marshal(json.RawMessage(b))
+	return err == nil && bytes.Equal(x, y)
+}
+
+// decode reads the one JSON payload of an event.
+func decode(p *commonpb.Payloads, into any) error {
+	if len(p.GetPayloads()) != 1 {
+		return fmt.Errorf("it has %d payloads instead of one", len(p.GetPayloads()))
+	}
+	payload := p.Payloads[0]
+	if enc := string(payload.GetMetadata()["encoding"]); enc != "json/plain" {
+		return fmt.Errorf("its payload is encoded as %q, not as plain JSON", enc)
+	}
+	return json.Unmarshal(payload.GetData(), into)
+}

@@ -1,0 +1,189 @@
+package evidence
+
+import (
+	"fmt"
+	"sort"
+	"time"
+
+	"github.com/countersign-dev/countersign"
+)
+
+// Names of what a statement is (in-toto attestation framework, Statement v1).
+const (
+	StatementType = "https://in-toto.io/Statement/v1"
+	PredicateType = "https://countersign.dev/signing/v1"
+)
+
+// Statement says what happened, in one page of JSON. Every line of it is derived from the history in the same bundle, and
+// derived again by whoever verifies: it can't say more, or anything else, than the history does.
+type Statement struct {
+	Type          string    `json:"_type"`
+	Subject       []Subject `json:"subject"`
+	PredicateType string    `json:"predicateType"`
+	Predicate     Predicate `json:"predicate"`
+}
+
+// Subject is what the statement is about: the document, by name and digest.
+type Subject struct {
+	Name   string            `json:"name"`
+	Digest map[string]string `json:"digest"`
+}
+
+// Predicate is what the statement says about the document.
+type Predicate struct {
+	Outcome       countersign.Outcome  `json:"outcome"`
+	Meaning       string               `json:"meaning"`
+	Detail        string               `json:"detail,omitempty"`
+	Tenant        string               `json:"tenant"`
+	Request       countersign.Request  `json:"request"`
+	Requester     *countersign.Member  `json:"requester,omitempty"`
+	Saga          Execution            `json:"saga"`
+	Custodian     Execution            `json:"custodian"`
+	Context       *countersign.Context `json:"context,omitempty"`
+	ContextDigest string               `json:"contextDigest,omitempty"`
+	Plan          *countersign.Plan    `json:"plan,omitempty"`
+	Issuers       []countersign.Issuer `json:"issuers,omitempty"`
+	Decisions     []DecisionStatement  `json:"decisions"`
+	Withdrawals   []Withdrawn          `json:"withdrawals,omitempty"`
+	Intake        *IntakeStatement     `json:"intake,omitempty"`
+	Signature     *Signature           `json:"signature,omitempty"`
+	Intent        *Intent              `json:"intent,omitempty"`
+	Deliveries    []Delivery           `json:"deliveries"`
+	Controls      []Control            `json:"controls"`
+	Started       time.Time            `json:"started"`
+	Closed        time.Time            `json:"closed"`
+	Closing       string               `json:"closing"`
+	ClosedBy      string               `json:"closedBy,omitempty"`
+}
+
+// DecisionStatement is one decision as a reader wants it: who, what, under which authority, and what became of it.
+type DecisionStatement struct {
+	File         string               `json:"file,omitempty"` // of the bundle, with the decision itself and its proof
+	Event        int64                `json:"event"`
+	At           time.Time            `json:"at"`
+	Sender       string               `json:"sender"`
+	Actor        countersign.Actor    `json:"actor"`
+	Name         string               `json:"name,omitempty"`
+	Organisation string               `json:"organisation,omitempty"`
+	Partner      bool                 `json:"partner,omitempty"`
+	Stage        string               `json:"stage"`
+	Verdict      countersign.Verdict  `json:"verdict"`
+	Reason       string               `json:"reason,omitempty"`
+	Digest       string               `json:"digest"`
+	Assurance    int                  `json:"assurance,omitempty"`
+	Policies     []string             `json:"policies,omitempty"` // ids of the determining policies
+	Counted      bool                 `json:"counted"`
+	Refusal      *countersign.Refusal `json:"refusal,omitempty"`
+}
+
+// IntakeStatement is what was decided at intake.
+type IntakeStatement struct {
+	Refusal  *countersign.Refusal `json:"refusal,omitempty"`
+	Policies []string             `json:"policies,omitempty"`
+	Document DocumentFacts        `json:"document"`
+	At       time.Time            `json:"at"`
+}
+
+// Control is one control that was active, with where its working can be seen.
+type Control struct {
+	ID      string `json:"id"`
+	Control string `json:"control"` // NIST CSF 2.0 or OWASP NHI id
+	State   string `json:"state"`
+}
+
+// Derive writes the statement of a case. The outcome and its detail come from the custodian, because only it knows whether the evidence
+// could be locked; Verify checks that the history allows them.
+func Derive(c *Case, in SealInput) (Statement, error) {
+	p := Predicate{
+		Outcome: in.Outcome, Meaning: in.Outcome.Meaning(), Detail: in.Detail, Tenant: c.Input.Request.Tenant, Request: c.Input.Request,
+		Saga: c.Saga, Custodian: c.Input.Custodian, Withdrawals: c.Withdrawals, Deliveries: c.Deliveries, Decisions: []DecisionStatement{},
+		Started: c.Started, Closed: c.Closed, Closing: c.Closing, ClosedBy: c.ClosedBy, Intent: c.Intent,
+	}
+	if p.Deliveries == nil {
+		p.Deliveries = []Delivery{}
+	}
+	if a := c.Admission; a != nil {
+		p.Requester, p.Issuers = &a.Requester, a.Issuers
+		p.Intake = &IntakeStatement{Refusal: a.Refusal, Document: a.Document, At: a.At}
+		if a.Answer != nil {
+			p.Intake.Policies = a.Answer.Policies
+		}
+		if a.Refusal == nil {
+			p.Context, p.ContextDigest, p.Plan = &a.Context, a.Digest, &a.Plan
+		}
+	}
+	if c.Signature != nil && c.Signature.Refusal == nil {
+		p.Signature = c.Signature
+	}
+	for i, d := range c.Decisions {
+		p.Decisions = append(p.Decisions, decisionStatement(i, d, p.Plan))
+	}
+	p.Controls = controls(c)
+	return Statement{
+		Type: StatementType, PredicateType: PredicateType, Predicate: p,
+		Subject: []Subject{{Name: documentFile, Digest: map[string]string{"sha256": c.Input.Request.Document.SHA256}}},
+	}, nil
+}
+
+func decisionStatement(i int, d DecisionCase, plan *countersign.Plan) DecisionStatement {
+	s := DecisionStatement{Event: d.Event, At: d.At, Sender: d.Sender}
+	if d.Input.Ordinal == 0 {
+		s.Refusal = countersign.Refuse("not-looked-at", "it repeated a decision that counted, came after the end, or beyond what one saga looks at")
+		return s
+	}
+	s.File = decisionFile(i)
+	if d.Check == nil {
+		s.Refusal = countersign.Refuse("not-checked", "the saga ended before this decision was checked")
+		return s
+	}
+	r := d.Check.Record
+	s.Actor, s.Stage, s.Verdict, s.Digest, s.Counted, s.Refusal = r.Actor, r.Stage, r.Verdict, r.Digest, r.Counted(), r.Refusal
+	if signed, err := countersign.ParseSignedDecision(d.Input.Signed); err == nil {
+		s.Reason = signed.Decision.Reason
+	}
+	if d.Check.Facts != nil {
+		s.Assurance = d.Check.Facts.Assurance
+	}
+	if d.Check.Answer != nil {
+		s.Policies = d.Check.Answer.Policies
+	}
+	if plan != nil {
+		if stage, ok := plan.Stage(r.Stage); ok {
+			if e, ok := stage.Find(r.Actor); ok {
+				s.Name, s.Organisation, s.Partner = e.Name, e.Organisation, e.Partner
+			}
+		}
+	}
+	return s
+}
+
+// controls lists what was active in this signing, each with what in the bundle shows it.
+func controls(c *Case) []Control {
+	list := []Control{
+		{"sender-stamped-by-server", "PR.AA-04", fmt.Sprintf("%d decide signals carry the sender's own principal", len(c.Decisions))},
+	}
+	if a := c.Admission; a != nil {
+		list = append(list,
+			Control{"policy-set-frozen", "PR.AA-05", "Cedar set " + a.Context.Policy},
+			Control{"plan-frozen", "PR.AA-05", "plan " + a.Context.Plan},
+			Control{"settings-frozen", "GOVERN 1.4", "settings " + a.Context.Settings},
+			Control{"document-by-version-and-digest", "PR.DS-01", c.Input.Request.Document.VersionID + " " + c.Input.Request.Document.SHA256},
+			Control{"own-identity-provider", "PR.AA-03", fmt.Sprintf("%d registered issuers", len(a.Issuers))},
+		)
+	}
+	proven := 0
+	for _, d := range c.Decisions {
+		if d.Check != nil && d.Check.Facts != nil {
+			proven++
+		}
+	}
+	list = append(list, Control{"decision-bound-to-person", "RS.AN-07", fmt.Sprintf("%d decisions proven by an ID token whose nonce is the decision", proven)})
+	if c.Intent != nil {
+		list = append(list, Control{"intent-locked-before-signing", "PR.PS-04", c.Intent.At.UTC().Format(time.RFC3339Nano)})
+	}
+	if c.SignInput != nil {
+		list = append(list, Control{"quorum-checked-again-at-signing", "PR.AA-05", fmt.Sprintf("%d decisions given to the signing step", len(c.SignInput.Decisions))})
+	}
+	sort.Slice(list, func(i, j int) bool { return list[i].ID < list[j].ID })
+	return list
+}

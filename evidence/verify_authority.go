@@ -1,0 +1,280 @@
+package evidence
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/countersign-dev/countersign"
+	"github.com/countersign-dev/countersign/identity"
+	"github.com/countersign-dev/countersign/policy"
+)
+
+// context checks that one transaction reaches from request to signature.
+func (v *verifier) context() error {
+	a := v.c.Admission
+	digest, err := a.Context.Digest()
+	if err != nil {
+		return err
+	}
+	plan, err := a.Plan.Digest()
+	if err != nil {
+		return err
+	}
+	request, err := v.c.Input.Request.Fingerprint()
+	if err != nil {
+		return err
+	}
+	switch {
+	case digest != a.Digest:
+		return errors.New("the context doesn't have its digest")
+	case plan != a.Context.Plan:
+		return errors.New("the plan is not the one in the context")
+	case request != a.Context.Request:
+		return errors.New("the request is not the one in the context")
+	case a.Context.Document != v.c.Input.Request.Document:
+		return errors.New("the document is not the one in the context")
+	case a.Context.Signing != v.c.Saga.Workflow || a.Context.Run != v.c.Saga.Run:
+		return errors.New("the context is of another run")
+	case a.Requester.Actor != a.Context.Requester:
+		return errors.New("the requester is not the one in the context")
+	case v.c.Intent != nil && v.c.Intent.Context != digest:
+		return errors.New("the intent is about another transaction")
+	case v.c.SignInput != nil && v.c.SignInput.Digest != digest:
+		return errors.New("the signature was asked for another transaction")
+	case v.c.Result != nil && v.c.Result.Context != digest:
+		return errors.New("the saga's result is about another transaction")
+	}
+	return nil
+}
+
+// decisions checks each decide signal from the beginning: sender, decision, proof.
+func (v *verifier) decisions() error {
+	decided := []countersign.Actor{}
+	for i, d := range v.c.Decisions {
+		if d.Input.Ordinal == 0 {
+			continue // not looked at, and said so
+		}
+		if !slices.Equal(d.Input.Decided, decided) {
+			return fmt.Errorf("%s: it was checked as if other people had decided before", decisionFile(i))
+		}
+		if d.Check == nil {
+			continue
+		}
+		if d.Check.Record.Counted() {
+			decided = append(decided, d.Check.Record.Actor)
+		}
+		if d.Check.Sender != d.Sender || !d.Check.At.Equal(d.At) {
+			return fmt.Errorf("%s: the check names another sender or another time than the server stamped", decisionFile(i))
+		}
+		if !d.Check.Record.Counted() {
+			continue
+		}
+		if err := v.counted(d); err != nil {
+			return fmt.Errorf("%s: %w", decisionFile(i), err)
+		}
+	}
+	return nil
+}
+
+func (v *verifier) counted(d DecisionCase) error {
+	a := v.c.Admission
+	signed, err := countersign.ParseSignedDecision(d.Input.Signed)
+	if err != nil {
+		return err
+	}
+	decision := signed.Decision
+	digest, err := decision.Digest()
+	if err != nil {
+		return err
+	}
+	sender, ok := countersign.ParseActor(d.Sender)
+	switch {
+	case !ok || sender != decision.Actor:
+		return fmt.Errorf("it names %s, but the server stamped %q as its sender", decision.Actor, d.Sender)
+	case digest != d.Check.Record.Digest:
+		return errors.New("the recorded digest is not the decision's")
+	case decision.Context != a.Digest || decision.Document != a.Context.Document || decision.Policy != a.Context.Policy || decision.Signing != a.Context.Signing || decision.Run != a.Context.Run || decision.Tenant != a.Context.Tenant:
+		return errors.New("it is about another transaction")
+	case d.Check.Facts == nil:
+		return errors.New("it counted without a proof")
+	case d.Check.Record.Actor != decision.Actor || d.Check.Record.Stage != decision.Stage || d.Check.Record.Verdict != decision.Verdict:
+		return errors.New("the record says something else than the decision")
+	}
+	facts, err := verifyCounted(CountedDecision{Signed: signed, Key: d.Check.Facts.Key, At: d.Check.At}, a.Issuers)
+	if err != nil {
+		return fmt.Errorf("its proof doesn't hold: %w", err)
+	}
+	if facts.Actor != decision.Actor {
+		return errors.New("its proof is of another person")
+	}
+	return nil
+}
+
+// policy evaluates every question again.
+func (v *verifier) policy() error {
+	a := v.c.Admission
+	engine, err := policy.NewEngine(a.PolicyText)
+	if err != nil {
+		return err
+	}
+	if engine.Hash() != a.Context.Policy {
+		return errors.New("the policy text doesn't have the frozen hash")
+	}
+	if a.Question == nil || a.Answer == nil || !sameAnswer(engine.Ask(*a.Question), *a.Answer) || !a.Answer.Allowed {
+		return errors.New("intake: the policy answers differently")
+	}
+	for i, d := range v.c.Decisions {
+		if d.Check == nil || d.Check.Question == nil {
+			if d.Check != nil && d.Check.Record.Counted() {
+				return fmt.Errorf("%s: it counted without asking the policy", decisionFile(i))
+			}
+			continue
+		}
+		if err := v.question(engine, d); err != nil {
+			return fmt.Errorf("%s: %w", decisionFile(i), err)
+		}
+	}
+	return nil
+}
+
+func (v *verifier) question(engine *policy.Engine, d DecisionCase) error {
+	if d.Check.Answer == nil || d.Check.Facts == nil {
+		return errors.New("the policy's answer, or the proof that it stands on, is missing")
+	}
+	if answer := engine.Ask(*d.Check.Question); !sameAnswer(answer, *d.Check.Answer) {
+		return errors.New("the policy answers differently")
+	}
+	if d.Check.Record.Counted() != d.Check.Answer.Allowed {
+		return errors.New("what became of the decision is not what the policy answered")
+	}
+	// The question itself must be about this decision and this signing, or a kind answer to another question would do.
+	signed, err := countersign.ParseSignedDecision(d.Input.Signed)
+	if err != nil {
+		return err
+	}
+	stage, ok := v.c.Admission.Plan.Stage(signed.Decision.Stage)
+	if !ok {
+		return errors.New("the plan has no such stage")
+	}
+	q := DecideQuestion(d.Input, signed.Decision, stage, d.Check.Question.Principal, d.Check.Facts.Assurance, d.Check.At)
+	want, err := countersign.Canonical(q)
+	if err != nil {
+		return err
+	}
+	got, err := countersign.Canonical(d.Check.Question)
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(want, got) || q.Principal.Actor != signed.Decision.Actor || d.Input.Requester != v.c.Admission.Context.Requester || d.Input.Tenant != v.c.Admission.Context.Tenant || d.Input.Saga != v.c.Saga {
+		return errors.New("the policy was asked about something else")
+	}
+	return nil
+}
+
+func sameAnswer(a, b policy.Answer) bool {
+	if a.Allowed != b.Allowed || a.Set != b.Set || len(a.Policies) != len(b.Policies) || len(a.Errors) != len(b.Errors) {
+		return false
+	}
+	for i := range a.Policies {
+		if a.Policies[i] != b.Policies[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// signature checks the quorum and the document's signature, where there is one.
+func (v *verifier) signature() {
+	s := v.c.Signature
+	if s == nil || s.Refusal != nil {
+		v.report.notRecorded("quorum", "the key was not used")
+		v.report.notRecorded("document signature", "the key was not used")
+		if _, ok := v.b.File(signatureFile); ok {
+			v.report.note("document signature", errors.New("the bundle has a signature that the history doesn't know"), "")
+		}
+		return
+	}
+	v.check("quorum", v.quorum, func() string {
+		return fmt.Sprintf("%d approvals by different people satisfy every stage", len(v.c.SignInput.Decisions))
+	})
+	cms, ok := v.b.File(signatureFile)
+	if v.statement.Predicate.Outcome != countersign.Completed {
+		v.report.notRecorded("document signature", "it was withheld, and is void")
+		if ok {
+			v.report.note("document signature", errors.New("the bundle has a signature that was to be withheld"), "")
+		}
+		return
+	}
+	v.check("document signature", func() error {
+		if !ok {
+			return errors.New("the bundle has no " + signatureFile)
+		}
+		if countersign.SHA256(cms) != s.Object.SHA256 {
+			return errors.New(signatureFile + " is not the signature that the signing step stored")
+		}
+		body, _ := v.b.File(documentFile)
+		facts, err := VerifyDetached(body, cms, v.roots)
+		switch {
+		case err != nil:
+			return err
+		case !facts.Signer.Equal(v.report.Seal.Signer):
+			return errors.New("it is of another key than the seal")
+		case !facts.StampTime.Equal(s.At):
+			return errors.New("the history gives it another time than its time-stamp does")
+		}
+		return v.signedAfter(facts.StampTime)
+	}, func() string {
+		return "CAdES-B-T over document.pdf by the same key, at " + s.At.Format("2006-01-02 15:04:05 UTC")
+	})
+}
+
+// signedAfter checks that the key was asked after the intent and after every approval that it stands on, by the authority's time.
+func (v *verifier) signedAfter(stamped time.Time) error {
+	i := v.c.Intent
+	if i == nil || i.Document != v.c.Admission.Context.Document || i.Saga != v.c.Saga {
+		return errors.New("there is no intent for it")
+	}
+	if stamped.Before(i.At.Add(-identity.Leeway)) {
+		return errors.New("it was made before the intent")
+	}
+	for _, d := range v.c.SignInput.Decisions {
+		if stamped.Before(d.At.Add(-identity.Leeway)) {
+			return fmt.Errorf("it was made before %s approved", d.Signed.Decision.Actor)
+		}
+	}
+	return nil
+}
+
+func (v *verifier) quorum() error {
+	a, in := v.c.Admission, v.c.SignInput
+	plan, err := in.Plan.Digest()
+	if err != nil {
+		return err
+	}
+	if plan != a.Context.Plan {
+		return errors.New("the signing step was given another plan")
+	}
+	counted := map[string]time.Time{}
+	for _, d := range v.c.Decisions {
+		if d.Check != nil && d.Check.Record.Counted() && d.Check.Record.Verdict == countersign.Approve {
+			counted[d.Check.Record.Digest] = d.Check.At
+		}
+	}
+	for _, d := range in.Decisions {
+		digest, err := d.Signed.Decision.Digest()
+		if err != nil {
+			return err
+		}
+		if at, ok := counted[digest]; !ok || !at.Equal(d.At) {
+			return fmt.Errorf("the signing step was given a decision of %s that never counted", d.Signed.Decision.Actor)
+		}
+	}
+	approvals, refusal := VerifyDecisions(*in, a.Issuers)
+	if refusal != nil {
+		return refusal
+	}
+	return a.Plan.Satisfied(approvals)
+}
