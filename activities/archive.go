@@ -1,0 +1,175 @@
+package activities
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	s3types "github.com/aws/aws-sdk-go-v2/service/s3/types"
+	enumspb "go.temporal.io/api/enums/v1"
+	historypb "go.temporal.io/api/history/v1"
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/temporal"
+
+	"github.com/countersign-dev/countersign"
+	"github.com/countersign-dev/countersign/evidence"
+)
+
+// maxBundle bounds an evidence bundle, in bytes.
+const maxBundle = 600 << 20
+
+// Seal makes the evidence of an ended saga: its whole history, closing event included, and everything that was decided on
+// the way, sealed by the tenant's key and time-stamped. The bundle is built and verified with a throwaway key before KMS is
+// asked. It waits in the documents bucket until it is locked; the first one stored counts, so a repeated Seal has the same hash.
+func (t *Tenant) Seal(ctx context.Context, in evidence.SealInput) (evidence.Sealed, error) {
+	key := countersign.WithheldKey(t.settings.Tenant, in.Request.ID, withheldBundle(in.Outcome))
+	if stored, body, err := t.current(ctx, t.settings.Documents.Bucket, key, maxBundle); err == nil {
+		return t.sealed(stored, body, in)
+	} else if !errors.Is(err, errGone) {
+		return evidence.Sealed{}, err
+	}
+	history, err := t.export(ctx, in.Saga)
+	if err != nil {
+		return evidence.Sealed{}, err
+	}
+	c, err := evidence.ReadHistory(history)
+	if err != nil {
+		return evidence.Sealed{}, err
+	}
+	material := evidence.Material{Seal: in, History: history, Case: c, Worker: t.worker, Key: t.key()}
+	if material.Document, err = t.document(ctx, c, in); err != nil {
+		return evidence.Sealed{}, err
+	}
+	if in.Outcome == countersign.Completed && in.Signature != nil {
+		if material.Signature, err = ReadObject(ctx, t.s3, in.Signature.Object, maxSignature); err != nil {
+			return evidence.Sealed{}, err
+		}
+	}
+	files, err := evidence.Assemble(material)
+	if err != nil {
+		return evidence.Sealed{}, err
+	}
+	if err := t.stampsAgain(ctx); err != nil {
+		return evidence.Sealed{}, err
+	}
+	bundle, err := evidence.Seal(ctx, files, t.signer(), t.stamper, time.Now(), t.roots)
+	if err != nil {
+		return evidence.Sealed{}, keyError("couldn't seal the evidence", err)
+	}
+	stored, err := t.storeFirst(ctx, t.settings.Documents.Bucket, key, evidence.MediaType, bundle, nil)
+	if errors.Is(err, errExists) {
+		stored, bundle, err = t.current(ctx, t.settings.Documents.Bucket, key, maxBundle)
+	}
+	if err != nil {
+		return evidence.Sealed{}, err
+	}
+	return t.sealed(stored, bundle, in)
+}
+
+// sealed verifies a stored bundle before it is believed, completely, as a stranger would.
+func (t *Tenant) sealed(stored countersign.Object, bundle []byte, in evidence.SealInput) (evidence.Sealed, error) {
+	report := evidence.Verify(bundle, t.roots)
+	if err := report.Err(); err != nil {
+		return evidence.Sealed{}, fmt.Errorf("couldn't use the sealed bundle: %w", err)
+	}
+	if report.Statement.Saga != in.Saga || report.Statement.Outcome != in.Outcome {
+		return evidence.Sealed{}, temporal.NewNonRetryableApplicationError("couldn't use the sealed bundle: it is of another signing", ErrorSetting, nil)
+	}
+	return evidence.Sealed{Object: stored, Bytes: int64(len(bundle))}, nil
+}
+
+// document is the document's bytes, unless intake never got as far as trusting them.
+func (t *Tenant) document(ctx context.Context, c *evidence.Case, in evidence.SealInput) ([]byte, error) {
+	if c.Admission == nil || c.Admission.Refusal != nil {
+		return nil, nil
+	}
+	body, err := ReadObject(ctx, t.s3, in.Request.Document, t.settings.Documents.MaxBytes)
+	if errors.Is(err, errGone) && in.Outcome != countersign.Completed {
+		return nil, nil // an ending without a signature is evidenced without it
+	}
+	return body, err
+}
+
+func (t *Tenant) key() evidence.KeyFacts {
+	return evidence.KeyFacts{ARN: t.settings.KMS.ARN, Algorithm: string(t.signer().algorithm), Certificate: t.chain[0]}
+}
+
+// export reads the saga's whole history, its closing event included.
+func (t *Tenant) export(ctx context.Context, saga evidence.Execution) (*historypb.History, error) {
+	history := &historypb.History{}
+	events := t.temporal.GetWorkflowHistory(ctx, saga.Workflow, saga.Run, false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+	for events.HasNext() {
+		event, err := events.Next()
+		if err != nil {
+			return nil, fmt.Errorf("couldn't export the saga's history: %w", err)
+		}
+		history.Events = append(history.Events, event)
+	}
+	if len(history.Events) == 0 {
+		return nil, errors.New("couldn't export the saga's history: it is empty")
+	}
+	return history, nil
+}
+
+// Lock puts the sealed bundle under Object Lock and reads the lock back: asking for a lock is not having one. If we crash
+// after the store, the next attempt finds the object, compares the bytes, and reports the same lock.
+func (t *Tenant) Lock(ctx context.Context, in evidence.Sealed) (evidence.Locked, error) {
+	bundle, err := ReadObject(ctx, t.s3, in.Object, maxBundle)
+	if err != nil {
+		return evidence.Locked{}, err
+	}
+	report := evidence.Verify(bundle, t.roots)
+	if err := report.Err(); err != nil {
+		return evidence.Locked{}, err
+	}
+	key := countersign.EvidenceKey(t.settings.Tenant, report.Statement.Request.ID)
+	stored, err := t.storeFirst(ctx, t.settings.Evidence.Bucket, key, evidence.MediaType, bundle, t.lock(time.Now()))
+	if errors.Is(err, errExists) {
+		var there []byte
+		stored, there, err = t.current(ctx, t.settings.Evidence.Bucket, key, maxBundle)
+		if err == nil && !bytes.Equal(there, bundle) {
+			report, err = t.lockedBefore(there, report.Statement.Saga)
+		}
+	}
+	if err != nil {
+		return evidence.Locked{}, err
+	}
+	locked, err := t.readLock(ctx, stored)
+	locked.Outcome = report.Statement.Outcome
+	return locked, err
+}
+
+// lockedBefore verifies other evidence of the same saga that holds the place already: the bundle of a completed signing whose lock could not be
+// confirmed in time. The store lets one of them have the place, so what is locked there is how the signing ended.
+func (t *Tenant) lockedBefore(bundle []byte, saga evidence.Execution) (*evidence.Report, error) {
+	report := evidence.Verify(bundle, t.roots)
+	if report.Err() != nil || report.Statement.Saga != saga {
+		return nil, temporal.NewNonRetryableApplicationError("couldn't lock the evidence: something else is locked in its place", ErrorSetting, report.Err())
+	}
+	return report, nil
+}
+
+func (t *Tenant) readLock(ctx context.Context, o countersign.Object) (evidence.Locked, error) {
+	out, err := t.s3.GetObjectRetention(ctx, &s3.GetObjectRetentionInput{Bucket: aws.String(o.Bucket), Key: aws.String(o.Key), VersionId: aws.String(o.VersionID)})
+	if err != nil {
+		return evidence.Locked{}, fmt.Errorf("couldn't read the lock back: %w", err)
+	}
+	if out.Retention == nil || out.Retention.Mode != s3types.ObjectLockRetentionModeCompliance || out.Retention.RetainUntilDate == nil || !out.Retention.RetainUntilDate.After(time.Now()) {
+		return evidence.Locked{}, temporal.NewNonRetryableApplicationError("the evidence is stored but not locked (COMPLIANCE): check the bucket's Object Lock", ErrorSetting, nil)
+	}
+	activity.GetLogger(ctx).Info("locked", "key", o.Key, "until", out.Retention.RetainUntilDate.UTC())
+	return evidence.Locked{Object: o, Mode: string(out.Retention.Mode), RetainUntil: out.Retention.RetainUntilDate.UTC()}, nil
+}
+
+// lock asks for COMPLIANCE retention from an instant on.
+func (t *Tenant) lock(from time.Time) func(*s3.PutObjectInput) {
+	until := from.Add(time.Duration(t.settings.Evidence.Retention)).UTC().Truncate(time.Second)
+	return func(in *s3.PutObjectInput) {
+		in.ObjectLockMode = s3types.ObjectLockModeCompliance
+		in.ObjectLockRetainUntilDate = aws.Time(until)
+	}
+}

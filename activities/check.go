@@ -1,0 +1,97 @@
+package activities
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/kms"
+	kmstypes "github.com/aws/aws-sdk-go-v2/service/kms/types"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	s3types "github.com/aws/aws-sdk-go-v2/service/s3/types"
+)
+
+// Check asks every part that a signing needs, before the first signing does: issuers, key and certificate, buckets and their
+// lock, time-stamp authority. It tells all that is wrong at once, and changes nothing. A process that fails it must not start.
+func (t *Tenant) Check(ctx context.Context) error {
+	var faults []error
+	for _, part := range []struct {
+		name  string
+		check func(context.Context) error
+	}{
+		{"issuers", t.registry.Check},
+		{"kms", t.checkKey},
+		{"documents", t.checkDocuments},
+		{"evidence", t.checkEvidence},
+		{"timestamp", t.checkTimestamp},
+	} {
+		within, cancel := context.WithTimeout(ctx, 20*time.Second)
+		if err := part.check(within); err != nil {
+			faults = append(faults, fmt.Errorf("tenant %s: %s: %w", t.settings.Tenant, part.name, err))
+		}
+		cancel()
+	}
+	return errors.Join(faults...)
+}
+
+func (t *Tenant) checkKey(ctx context.Context) error {
+	described, err := t.kms.DescribeKey(ctx, &kms.DescribeKeyInput{KeyId: aws.String(t.settings.KMS.ARN)})
+	if err != nil {
+		return fmt.Errorf("couldn't describe the key %s: %w", t.settings.KMS.ARN, err)
+	}
+	if m := described.KeyMetadata; m.KeyState != kmstypes.KeyStateEnabled || m.KeyUsage != kmstypes.KeyUsageTypeSignVerify {
+		return fmt.Errorf("the key %s is %s, for %s; it must be Enabled, for SIGN_VERIFY", t.settings.KMS.ARN, m.KeyState, m.KeyUsage)
+	}
+	public, err := t.kms.GetPublicKey(ctx, &kms.GetPublicKeyInput{KeyId: aws.String(t.settings.KMS.ARN)})
+	if err != nil {
+		return fmt.Errorf("couldn't read the key's public half: %w", err)
+	}
+	leaf := t.chain[0]
+	if sha256.Sum256(public.PublicKey) != sha256.Sum256(leaf.RawSubjectPublicKeyInfo) {
+		return fmt.Errorf("the certificate %s is not of the key %s", t.settings.KMS.Certificate, t.settings.KMS.ARN)
+	}
+	intermediates := x509.NewCertPool()
+	for _, c := range t.chain[1:] {
+		intermediates.AddCert(c)
+	}
+	if _, err := leaf.Verify(x509.VerifyOptions{Roots: t.roots.Signers, Intermediates: intermediates, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}}); err != nil {
+		return fmt.Errorf("the certificate %s doesn't lead to %s: %w", t.settings.KMS.Certificate, t.settings.KMS.Roots, err)
+	}
+	return nil
+}
+
+func (t *Tenant) checkDocuments(ctx context.Context) error {
+	bucket := t.settings.Documents.Bucket
+	out, err := t.s3.GetBucketVersioning(ctx, &s3.GetBucketVersioningInput{Bucket: aws.String(bucket)})
+	if err != nil {
+		return fmt.Errorf("couldn't ask the bucket %q for its versioning: %w", bucket, err)
+	}
+	if out.Status != s3types.BucketVersioningStatusEnabled {
+		return fmt.Errorf("the bucket %q keeps no versions; enable versioning, or a document could change under its approvers", bucket)
+	}
+	return nil
+}
+
+func (t *Tenant) checkEvidence(ctx context.Context) error {
+	bucket := t.settings.Evidence.Bucket
+	out, err := t.s3.GetObjectLockConfiguration(ctx, &s3.GetObjectLockConfigurationInput{Bucket: aws.String(bucket)})
+	if isCode(err, "ObjectLockConfigurationNotFoundError") || err == nil && (out.ObjectLockConfiguration == nil || out.ObjectLockConfiguration.ObjectLockEnabled != s3types.ObjectLockEnabledEnabled) {
+		return fmt.Errorf("the bucket %q has no Object Lock; evidence in it could be deleted. Object Lock is set when a bucket is made", bucket)
+	}
+	if err != nil {
+		return fmt.Errorf("couldn't ask the bucket %q for its Object Lock: %w", bucket, err)
+	}
+	return nil
+}
+
+func (t *Tenant) checkTimestamp(ctx context.Context) error {
+	digest := sha256.Sum256([]byte("countersign boot check"))
+	if _, err := t.stamper.Stamp(ctx, digest[:]); err != nil {
+		return fmt.Errorf("couldn't get a time-stamp from %s: %w", t.settings.Timestamp.URL, err)
+	}
+	return nil
+}

@@ -1,0 +1,176 @@
+package activities
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	enumspb "go.temporal.io/api/enums/v1"
+	historypb "go.temporal.io/api/history/v1"
+	"go.temporal.io/sdk/activity"
+
+	"github.com/countersign-dev/countersign"
+	"github.com/countersign-dev/countersign/evidence"
+	"github.com/countersign-dev/countersign/policy"
+)
+
+// CheckDecision decides whether one decide signal counts: sent by the person that it names, proven by that person's own
+// identity provider for exactly this decision, and allowed by the frozen policy. A decision that fails is a refusal in the
+// result, with the reason; an error is a part that could not be asked, and is tried again.
+func (t *Tenant) CheckDecision(ctx context.Context, in evidence.CheckInput) (evidence.Check, error) {
+	var c evidence.Check
+	log := activity.GetLogger(ctx)
+	refuse := func(r *countersign.Refusal) (evidence.Check, error) {
+		log.Info("decision refused", "stage", c.Record.Stage, "code", r.Code)
+		c.Record.Refusal = r
+		return c, nil
+	}
+
+	event, err := t.signal(ctx, in.Saga, countersign.SignalDecide, in.Ordinal)
+	if err != nil {
+		return c, err
+	}
+	c.Sender, c.At = event.GetPrincipal().GetName(), event.GetEventTime().AsTime()
+	c.Record.At = c.At.Format(time.RFC3339Nano)
+
+	signed, err := countersign.ParseSignedDecision(in.Signed)
+	if err != nil {
+		return refuse(countersign.Refuse("malformed", "%s", err))
+	}
+	d := signed.Decision
+	c.Record.ID, c.Record.Stage, c.Record.Verdict, c.Record.Actor = signed.ID, d.Stage, d.Verdict, d.Actor
+	if c.Record.Digest, err = d.Digest(); err != nil {
+		return refuse(countersign.Refuse("malformed", "%s", err))
+	}
+	if err := d.Check(); err != nil {
+		return refuse(countersign.Refuse("malformed", "%s", err))
+	}
+	sender, ok := evidence.ActorOf(event.GetPrincipal())
+	if !ok || sender != d.Actor {
+		return refuse(countersign.Refuse("other-sender", "the decision names one person, but another one sent it"))
+	}
+	stage, refusal := matches(in, d, c.At)
+	if refusal != nil {
+		return refuse(refusal)
+	}
+	facts, err := t.registry.VerifyProof(ctx, d, signed.Proof, c.At)
+	if errors.As(err, &refusal) {
+		return refuse(refusal)
+	}
+	if err != nil {
+		return c, fmt.Errorf("couldn't check the decision's proof: %w", err)
+	}
+	c.Facts = &facts
+	engine, err := t.frozen(in.Policy, in.PolicyText)
+	if err != nil {
+		return c, err
+	}
+	question := evidence.DecideQuestion(in, d, stage, policy.PrincipalOf(t.settings, d.Actor), facts.Assurance, c.At)
+	answer := engine.Ask(question)
+	c.Question, c.Answer = &question, &answer
+	if !answer.Allowed {
+		return refuse(&countersign.Refusal{Code: answer.Code(), Message: answer.Refusal})
+	}
+	log.Info("decision counts", "stage", d.Stage, "verdict", d.Verdict)
+	return c, nil
+}
+
+// matches compares the decision with the signing that it was sent to.
+func matches(in evidence.CheckInput, d countersign.Decision, now time.Time) (countersign.Stage, *countersign.Refusal) {
+	switch {
+	case d.Tenant != in.Tenant || d.Signing != in.Saga.Workflow || d.Run != in.Saga.Run || d.Context != in.Context:
+		return countersign.Stage{}, countersign.Refuse("other-signing", "the decision is about another signing")
+	case d.Document != in.Document:
+		return countersign.Stage{}, countersign.Refuse("other-document", "the decision is about another document or another version of it")
+	case d.Policy != in.Policy:
+		return countersign.Stage{}, countersign.Refuse("other-policy", "the decision was made under another policy than this signing is frozen to")
+	case now.Unix() >= d.ExpiresAt:
+		return countersign.Stage{}, countersign.Refuse("decision-expired", "the decision expired at %s; decide again", time.Unix(d.ExpiresAt, 0).UTC().Format(time.RFC3339))
+	}
+	for _, s := range in.Stages {
+		if s.Name == d.Stage {
+			return s, nil
+		}
+	}
+	return countersign.Stage{}, countersign.Refuse("no-open-stage", "stage %q is closed, or this signing has no such stage", d.Stage)
+}
+
+// CheckWithdrawal decides whether one withdraw signal counts: only the requester takes a request back.
+func (t *Tenant) CheckWithdrawal(ctx context.Context, in evidence.WithdrawInput) (evidence.Withdrawn, error) {
+	var w evidence.Withdrawn
+	event, err := t.signal(ctx, in.Saga, countersign.SignalWithdraw, in.Ordinal)
+	if err != nil {
+		return w, err
+	}
+	w.Sender, w.At = event.GetPrincipal().GetName(), event.GetEventTime().AsTime()
+	var given countersign.Withdrawal
+	if err := json.Unmarshal(in.Withdrawal, &given); err != nil {
+		w.Refusal = countersign.Refuse("malformed", "the withdrawal is not JSON with id and reason")
+		return w, nil
+	}
+	w.ID = given.ID
+	if err := given.Check(); err != nil {
+		w.Refusal = countersign.Refuse("malformed", "%s", err)
+		return w, nil
+	}
+	w.Reason = given.Reason
+	if in.TooLate {
+		w.Refusal = countersign.Refuse("too-late", "the key is being asked already; a signing can't be withdrawn any more")
+		return w, nil
+	}
+	sender, ok := evidence.ActorOf(event.GetPrincipal())
+	if !ok {
+		w.Refusal = countersign.Refuse("other-sender", "the server did not name a person who sent this")
+		return w, nil
+	}
+	engine, err := policy.NewEngine(in.PolicyText)
+	if err != nil {
+		return w, err
+	}
+	answer := engine.Ask(policy.Question{
+		Action: policy.Withdraw, Principal: policy.PrincipalOf(t.settings, sender), Now: w.At,
+		Resource: policy.Resource{Signing: in.Saga.Workflow, Tenant: in.Tenant, Requester: &in.Requester},
+	})
+	w.Answer = &answer
+	if !answer.Allowed {
+		w.Refusal = &countersign.Refusal{Code: answer.Code(), Message: answer.Refusal}
+	}
+	return w, nil
+}
+
+// frozen is the policy set that the signing was admitted under, whatever this worker was built with.
+func (t *Tenant) frozen(hash, text string) (*policy.Engine, error) {
+	if hash == t.engine.Hash() {
+		return t.engine, nil
+	}
+	engine, err := policy.NewEngine(text)
+	if err != nil {
+		return nil, err
+	}
+	if engine.Hash() != hash {
+		return nil, errors.New("couldn't use the frozen policy set: its text doesn't have the frozen hash")
+	}
+	return engine, nil
+}
+
+// signal finds the how-manieth signal of that name in the saga's history, for the principal that the server stamped on it.
+func (t *Tenant) signal(ctx context.Context, saga evidence.Execution, name string, ordinal int) (*historypb.HistoryEvent, error) {
+	events := t.temporal.GetWorkflowHistory(ctx, saga.Workflow, saga.Run, false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+	for seen := 0; events.HasNext(); {
+		event, err := events.Next()
+		if err != nil {
+			return nil, fmt.Errorf("couldn't read the signal's sender from the history: %w", err)
+		}
+		if a := event.GetWorkflowExecutionSignaledEventAttributes(); a != nil && a.SignalName == name {
+			if seen++; seen == ordinal {
+				if event.GetPrincipal().GetName() == "" {
+					return nil, errNoPrincipal
+				}
+				return event, nil
+			}
+		}
+	}
+	return nil, fmt.Errorf("couldn't find signal %q number %d in the history", name, ordinal)
+}

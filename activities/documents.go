@@ -1,0 +1,171 @@
+package activities
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/pdfcpu/pdfcpu/pkg/api"
+	"github.com/pdfcpu/pdfcpu/pkg/pdfcpu"
+	"github.com/pdfcpu/pdfcpu/pkg/pdfcpu/model"
+	"go.temporal.io/sdk/activity"
+
+	"github.com/countersign-dev/countersign"
+	"github.com/countersign-dev/countersign/evidence"
+	"github.com/countersign-dev/countersign/policy"
+)
+
+// Admit decides whether a request becomes a signing, and freezes everything that the signing stands on. What is wrong
+// with the request is a refusal in the result; an error is a part that could not be asked, and is tried again.
+func (t *Tenant) Admit(ctx context.Context, in evidence.AdmitInput) (evidence.Admission, error) {
+	a := evidence.Admission{At: time.Now().UTC(), Issuers: t.settings.Issuers, PolicyText: t.engine.Text(), ReleaseWithin: t.settings.Evidence.ReleaseWithin}
+	refuse := func(r *countersign.Refusal) (evidence.Admission, error) {
+		activity.GetLogger(ctx).Info("refused at intake", "code", r.Code)
+		a.Refusal = r
+		return a, nil
+	}
+
+	if in.Request.Tenant != t.settings.Tenant {
+		return refuse(countersign.Refuse("unknown-tenant", "this is the namespace of tenant %q; the request names another one", t.settings.Tenant))
+	}
+	if err := in.Request.Check(); err != nil {
+		return refuse(countersign.Refuse("bad-request", "%s", err))
+	}
+	if in.Saga.Workflow != countersign.SagaID(in.Request.Tenant, in.Request.ID) {
+		return refuse(countersign.Refuse("bad-request", "the workflow id doesn't belong to the request: start it as %q", countersign.CustodianID(in.Request.Tenant, in.Request.ID)))
+	}
+	requester, err := t.starter(ctx, in.Custodian)
+	if err != nil {
+		return a, err
+	}
+	principal := policy.PrincipalOf(t.settings, requester)
+	a.Requester, _ = t.settings.Member(requester)
+	a.Requester.Actor = requester
+	question := policy.Question{
+		Action: policy.Request, Principal: principal, Now: a.At,
+		Resource: policy.Resource{Signing: in.Saga.Workflow, Tenant: t.settings.Tenant, Requester: &requester},
+	}
+	answer := t.engine.Ask(question)
+	a.Question, a.Answer = &question, &answer
+	if !answer.Allowed {
+		return refuse(&countersign.Refusal{Code: answer.Code(), Message: "the request is not allowed: " + answer.Refusal})
+	}
+	if in.Request.Document.Bucket != t.settings.Documents.Bucket {
+		return refuse(countersign.Refuse("wrong-bucket", "documents of this tenant lie in the bucket %q", t.settings.Documents.Bucket))
+	}
+	plan, refusal := t.settings.Plan(in.Request, in.StartedAt)
+	if refusal != nil {
+		return refuse(refusal)
+	}
+	a.Plan = plan
+	body, err := ReadObject(ctx, t.s3, in.Request.Document, t.settings.Documents.MaxBytes)
+	if errors.As(err, &refusal) {
+		return refuse(refusal)
+	}
+	if errors.Is(err, errGone) {
+		return refuse(countersign.Refuse("no-document", "there is no such document: %s, version %s", in.Request.Document.Key, in.Request.Document.VersionID))
+	}
+	if err != nil {
+		return a, err
+	}
+	if a.Document, refusal = InspectPDF(body); refusal != nil {
+		return refuse(refusal)
+	}
+	if a.Context, err = t.context(in, requester, plan); err != nil {
+		return a, err
+	}
+	a.Digest, err = a.Context.Digest()
+	return a, err
+}
+
+func (t *Tenant) context(in evidence.AdmitInput, requester countersign.Actor, plan countersign.Plan) (countersign.Context, error) {
+	fingerprint, err := in.Request.Fingerprint()
+	if err != nil {
+		return countersign.Context{}, err
+	}
+	planDigest, err := plan.Digest()
+	if err != nil {
+		return countersign.Context{}, err
+	}
+	return countersign.Context{
+		V: countersign.Version, Tenant: t.settings.Tenant, Signing: in.Saga.Workflow, Run: in.Saga.Run, Request: fingerprint,
+		Requester: requester, Document: in.Request.Document, Plan: planDigest, Policy: t.engine.Hash(), Settings: t.settings.Digest(),
+	}, nil
+}
+
+// starter is who started the custodian, as the server stamped it: nothing that the starter could write itself.
+func (t *Tenant) starter(ctx context.Context, custodian evidence.Execution) (countersign.Actor, error) {
+	events := t.temporal.GetWorkflowHistory(ctx, custodian.Workflow, custodian.Run, false, 0)
+	if !events.HasNext() {
+		return countersign.Actor{}, errors.New("couldn't read the start of the custodian: its history is empty")
+	}
+	first, err := events.Next()
+	if err != nil {
+		return countersign.Actor{}, fmt.Errorf("couldn't read the start of the custodian: %w", err)
+	}
+	actor, ok := evidence.ActorOf(first.GetPrincipal())
+	if !ok {
+		return countersign.Actor{}, errNoPrincipal
+	}
+	return actor, nil
+}
+
+var errNoPrincipal = errors.New("the Temporal server doesn't stamp who sent what: set frontend.enablePrincipalPropagation to true and use an authoriser that names people")
+
+// maxInspection bounds how long a stranger's PDF may keep the parser busy.
+const maxInspection = 20 * time.Second
+
+// InspectPDF refuses what can't be signed: not a PDF, encrypted, without pages, broken, or made to keep us busy.
+func InspectPDF(body []byte) (evidence.DocumentFacts, *countersign.Refusal) {
+	if len(body) == 0 {
+		return evidence.DocumentFacts{}, countersign.Refuse("document-empty", "the document is empty (0 bytes)")
+	}
+	if !bytes.HasPrefix(body, []byte("%PDF-")) {
+		return evidence.DocumentFacts{}, countersign.Refuse("not-a-pdf", "the document is not a PDF: it doesn't begin with %%PDF-")
+	}
+	type result struct {
+		facts   evidence.DocumentFacts
+		refusal *countersign.Refusal
+	}
+	read := make(chan result, 1)
+	go func() {
+		facts, refusal := readPDF(body)
+		read <- result{facts, refusal}
+	}()
+	late := time.NewTimer(maxInspection)
+	defer late.Stop()
+	select {
+	case r := <-read:
+		return r.facts, r.refusal
+	case <-late.C:
+		return evidence.DocumentFacts{}, countersign.Refuse("pdf-broken", "the PDF takes more than %s to read; open it and save it again", maxInspection)
+	}
+}
+
+func readPDF(body []byte) (facts evidence.DocumentFacts, refusal *countersign.Refusal) {
+	// The parser reads what strangers send; a panic in it is their broken file, not our crash.
+	defer func() {
+		if recover() != nil {
+			facts, refusal = evidence.DocumentFacts{}, countersign.Refuse("pdf-broken", "the PDF can't be read; open it and save it again")
+		}
+	}()
+	api.DisableConfigDir()
+	conf := model.NewDefaultConfiguration()
+	conf.ValidationMode = model.ValidationRelaxed
+	doc, err := api.ReadContext(bytes.NewReader(body), conf)
+	if errors.Is(err, pdfcpu.ErrWrongPassword) || errors.Is(err, pdfcpu.ErrOwnerPasswordRequired) || err == nil && doc.Encrypt != nil {
+		return facts, countersign.Refuse("pdf-encrypted", "the PDF is encrypted; take the password off and send it again")
+	}
+	if err == nil {
+		err = doc.EnsurePageCount()
+	}
+	if err != nil {
+		return facts, countersign.Refuse("pdf-broken", "the PDF can't be read; open it and save it again")
+	}
+	if doc.PageCount == 0 {
+		return facts, countersign.Refuse("pdf-no-pages", "the PDF has no pages")
+	}
+	return evidence.DocumentFacts{Bytes: int64(len(body)), Pages: doc.PageCount}, nil
+}

@@ -1,0 +1,109 @@
+package activities
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/aws/smithy-go"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
+
+	"github.com/countersign-dev/countersign"
+)
+
+// errExists says that somebody stored the object first.
+var errExists = errors.New("the object exists already")
+
+// errGone says that the object, or that version of it, is not there.
+var errGone = errors.New("there is no such object or version")
+
+// ReadObject reads one version of one object and checks its digest. More than limit bytes are refused unread.
+func ReadObject(ctx context.Context, c *s3.Client, o countersign.Object, limit int64) ([]byte, error) {
+	input := &s3.GetObjectInput{Bucket: aws.String(o.Bucket), Key: aws.String(o.Key)}
+	if o.VersionID != "" {
+		input.VersionId = aws.String(o.VersionID)
+	}
+	out, err := c.GetObject(ctx, input)
+	if err != nil {
+		if isStatus(err, 404) || isCode(err, "NoSuchKey", "NoSuchVersion") {
+			return nil, fmt.Errorf("couldn't read %s/%s: %w", o.Bucket, o.Key, errGone)
+		}
+		return nil, fmt.Errorf("couldn't read %s/%s: %w", o.Bucket, o.Key, err)
+	}
+	defer out.Body.Close()
+	if n := aws.ToInt64(out.ContentLength); n > limit {
+		return nil, countersign.Refuse("document-too-large", "the object has %d bytes; at most %d are allowed", n, limit)
+	}
+	body, err := io.ReadAll(io.LimitReader(out.Body, limit+1))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("couldn't read %s/%s: %w", o.Bucket, o.Key, err)
+	case int64(len(body)) > limit:
+		return nil, countersign.Refuse("document-too-large", "the object has more than the allowed %d bytes", limit)
+	case o.SHA256 != "" && countersign.SHA256(body) != o.SHA256:
+		return nil, countersign.Refuse("digest-mismatch", "the object's SHA-256 is %s, but %s was named: it is not the document that was meant", countersign.SHA256(body), o.SHA256)
+	}
+	return body, nil
+}
+
+// storeFirst stores the object if nothing is there yet. Where something is, it returns that with errExists: the first
+// stored wins, so that a repeated step ends with what the first one made.
+func (t *Tenant) storeFirst(ctx context.Context, bucket, key, mediaType string, body []byte, lock func(*s3.PutObjectInput)) (countersign.Object, error) {
+	input := &s3.PutObjectInput{
+		Bucket: aws.String(bucket), Key: aws.String(key), Body: bytes.NewReader(body), ContentType: aws.String(mediaType),
+		IfNoneMatch: aws.String("*"), ChecksumAlgorithm: types.ChecksumAlgorithmSha256,
+	}
+	if lock != nil {
+		lock(input)
+	}
+	out, err := t.s3.PutObject(ctx, input)
+	if err == nil {
+		return countersign.Object{Bucket: bucket, Key: key, VersionID: aws.ToString(out.VersionId), SHA256: countersign.SHA256(body)}, nil
+	}
+	if isStatus(err, 412) || isCode(err, "PreconditionFailed") {
+		return countersign.Object{}, errExists
+	}
+	return countersign.Object{}, fmt.Errorf("couldn't store %s/%s: %w", bucket, key, err)
+}
+
+// current reads the object's newest version, and names it.
+func (t *Tenant) current(ctx context.Context, bucket, key string, limit int64) (countersign.Object, []byte, error) {
+	o := countersign.Object{Bucket: bucket, Key: key}
+	head, err := t.s3.HeadObject(ctx, &s3.HeadObjectInput{Bucket: aws.String(bucket), Key: aws.String(key)})
+	if err != nil {
+		if isStatus(err, 404) {
+			return o, nil, fmt.Errorf("couldn't read %s/%s: %w", bucket, key, errGone)
+		}
+		return o, nil, fmt.Errorf("couldn't read %s/%s: %w", bucket, key, err)
+	}
+	o.VersionID = aws.ToString(head.VersionId)
+	body, err := ReadObject(ctx, t.s3, o, limit)
+	if err != nil {
+		return o, nil, err
+	}
+	o.SHA256 = countersign.SHA256(body)
+	return o, body, nil
+}
+
+func isStatus(err error, status int) bool {
+	var response *smithyhttp.ResponseError
+	return errors.As(err, &response) && response.HTTPStatusCode() == status
+}
+
+func isCode(err error, codes ...string) bool {
+	var api smithy.APIError
+	if !errors.As(err, &api) {
+		return false
+	}
+	for _, c := range codes {
+		if api.ErrorCode() == c {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,24 @@
+package activities
+
+import (
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/worker"
+
+	"github.com/countersign-dev/countersign/evidence"
+)
+
+// Register puts the ordinary activities on a worker of the signing queue.
+func (t *Tenant) Register(r worker.ActivityRegistry) {
+	for name, f := range map[string]any{
+		evidence.ActivityAdmit: t.Admit, evidence.ActivityCheckDecision: t.CheckDecision, evidence.ActivityCheckWithdrawal: t.CheckWithdrawal,
+		evidence.ActivityIntend: t.Intend, evidence.ActivityWithhold: t.Withhold, evidence.ActivityNotify: t.Notify, evidence.ActivityLock: t.Lock,
+	} {
+		r.RegisterActivityWithOptions(f, activity.RegisterOptions{Name: name})
+	}
+}
+
+// RegisterKeys puts the activities that ask KMS on a worker of the queue for keys.
+func (t *Tenant) RegisterKeys(r worker.ActivityRegistry) {
+	r.RegisterActivityWithOptions(t.Sign, activity.RegisterOptions{Name: evidence.ActivitySign})
+	r.RegisterActivityWithOptions(t.Seal, activity.RegisterOptions{Name: evidence.ActivitySeal})
+}

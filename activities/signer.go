@@ -1,0 +1,242 @@
+package activities
+
+import (
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
+	"github.com/aws/aws-sdk-go-v2/service/kms"
+	kmstypes "github.com/aws/aws-sdk-go-v2/service/kms/types"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/temporal"
+
+	"github.com/countersign-dev/countersign"
+	"github.com/countersign-dev/countersign/evidence"
+)
+
+// ErrorSetting is the type of the error of an installation that is set wrong.
+const ErrorSetting = "Setting"
+
+// maxSignature bounds a stored signature, in bytes.
+const maxSignature = 1 << 20
+
+// Intend locks the intent to sign, before the key is asked. If we crash after this, the intent without a signature says so.
+func (t *Tenant) Intend(ctx context.Context, in evidence.SignInput) (evidence.Intent, error) {
+	intent := evidence.Intent{
+		V: countersign.Version, Context: in.Digest, Document: in.Context.Document,
+		Saga: evidence.Execution{Workflow: in.Context.Signing, Run: in.Context.Run}, Key: t.settings.KMS.ARN, At: time.Now().UTC(),
+	}
+	body, err := countersign.Canonical(intent)
+	if err != nil {
+		return intent, err
+	}
+	key := countersign.IntentKey(in.Context.Tenant, in.Request)
+	stored, err := t.storeFirst(ctx, t.settings.Evidence.Bucket, key, "application/json", body, t.lock(intent.At))
+	if errors.Is(err, errExists) {
+		stored, body, err = t.current(ctx, t.settings.Evidence.Bucket, key, maxSignature)
+		if err == nil {
+			err = json.Unmarshal(body, &intent)
+		}
+		if err == nil && intent.Context != in.Digest {
+			return intent, temporal.NewNonRetryableApplicationError("couldn't record the intent: another transaction holds its place", ErrorSetting, nil)
+		}
+	}
+	if err != nil {
+		return intent, fmt.Errorf("couldn't record the intent to sign: %w", err)
+	}
+	intent.Stored = &stored
+	return intent, nil
+}
+
+// Sign signs the document with the tenant's key, once. It accepts only decisions that satisfy the quorum, checked again here and now:
+// their proofs, the plan, the context that they were given for, and that everybody who decided still holds the role.
+//
+// If we crash between the key's answer and the store, an orphan signature exists that nobody ever saw; the next attempt signs again,
+// and the first stored signature is the one that counts.
+func (t *Tenant) Sign(ctx context.Context, in evidence.SignInput) (evidence.Signature, error) {
+	result := evidence.Signature{Key: t.settings.KMS.ARN}
+	// Who holds which role is read anew: what was taken away since the process started counts in this moment.
+	current, err := LoadSettings(t.file)
+	if err != nil {
+		return result, err
+	}
+	if refusal := entitled(in, current); refusal != nil {
+		result.Refusal = refusal
+		return result, nil
+	}
+	key := countersign.WithheldKey(in.Context.Tenant, in.Request, withheldSignature)
+	document, err := ReadObject(ctx, t.s3, in.Context.Document, t.settings.Documents.MaxBytes)
+	if refusal := (*countersign.Refusal)(nil); errors.As(err, &refusal) {
+		result.Refusal = refusal
+		return result, nil
+	}
+	if err != nil {
+		return result, err
+	}
+	signer := t.signer()
+	result.Algorithm = string(signer.algorithm)
+	if stored, cms, err := t.current(ctx, t.settings.Documents.Bucket, key, maxSignature); err == nil {
+		return t.adopt(ctx, result, stored, document, cms)
+	} else if !errors.Is(err, errGone) {
+		return result, err
+	}
+	if err := t.stampsAgain(ctx); err != nil {
+		return result, err
+	}
+	cms, err := evidence.SignDetached(ctx, document, signer, t.stamper, time.Now())
+	if err != nil {
+		return result, keyError("couldn't sign the document", err)
+	}
+	result.RequestID = signer.requestID
+	stored, err := t.storeFirst(ctx, t.settings.Documents.Bucket, key, "application/pkcs7-signature", cms, nil)
+	if errors.Is(err, errExists) {
+		result.RequestID = ""
+		stored, cms, err = t.current(ctx, t.settings.Documents.Bucket, key, maxSignature)
+	}
+	if err != nil {
+		return result, err
+	}
+	return t.adopt(ctx, result, stored, document, cms)
+}
+
+// stampsAgain asks for a time-stamp first, where an earlier attempt failed: while the authority is down, the key is not asked for
+// signatures that nobody could use.
+func (t *Tenant) stampsAgain(ctx context.Context) error {
+	if activity.GetInfo(ctx).Attempt < 2 {
+		return nil
+	}
+	return t.checkTimestamp(ctx)
+}
+
+// adopt verifies a stored signature before it is believed, whoever stored it.
+func (t *Tenant) adopt(ctx context.Context, result evidence.Signature, stored countersign.Object, document, cms []byte) (evidence.Signature, error) {
+	facts, err := evidence.VerifyDetached(document, cms, t.roots)
+	if err != nil {
+		return result, fmt.Errorf("couldn't use the stored signature: %w", err)
+	}
+	result.Object, result.At = stored, facts.StampTime.UTC()
+	activity.GetLogger(ctx).Info("signed", "key", result.Key, "request", result.RequestID)
+	return result, nil
+}
+
+// entitled checks the decisions again in the moment of signing.
+func entitled(in evidence.SignInput, current *countersign.Settings) *countersign.Refusal {
+	if digest, err := in.Context.Digest(); err != nil || digest != in.Digest {
+		return countersign.Refuse("context-changed", "the transaction's context doesn't have the digest that people approved")
+	}
+	if digest, err := in.Plan.Digest(); err != nil || digest != in.Context.Plan {
+		return countersign.Refuse("plan-changed", "the approval plan is not the one that was frozen at intake")
+	}
+	for _, counted := range in.Decisions {
+		d := counted.Signed.Decision
+		stage, _ := in.Plan.Stage(d.Stage)
+		if m, ok := current.Member(d.Actor); !ok || !holds(m, stage.Role) {
+			return countersign.Refuse("authority-lost", "%s no longer holds the role %q", d.Actor, stage.Role)
+		}
+	}
+	approvals, refusal := evidence.VerifyDecisions(in, current.Issuers)
+	if refusal != nil {
+		return refusal
+	}
+	if err := in.Plan.Satisfied(approvals); err != nil {
+		return countersign.Refuse("quorum-not-met", "%s", err)
+	}
+	return nil
+}
+
+func holds(m countersign.Member, role string) bool {
+	for _, r := range m.Roles {
+		if r == role {
+			return true
+		}
+	}
+	return false
+}
+
+// Withhold destroys what was signed but will not be released: the document's signature, and a bundle that holds it. It is
+// the compensation of Sign, and safe to repeat.
+func (t *Tenant) Withhold(ctx context.Context, request string) error {
+	for _, name := range []string{withheldSignature, withheldBundle(countersign.Completed)} {
+		if err := t.destroy(ctx, countersign.WithheldKey(t.settings.Tenant, request, name)); err != nil {
+			return fmt.Errorf("couldn't destroy a withheld signature: %w", err)
+		}
+	}
+	return nil
+}
+
+// maxVersions bounds how many versions of a withheld object are looked for. There is one, or two after a crash.
+const maxVersions = 20
+
+// destroy deletes every version of an object, newest first, until none is left.
+func (t *Tenant) destroy(ctx context.Context, key string) error {
+	bucket := aws.String(t.settings.Documents.Bucket)
+	for range maxVersions {
+		head, err := t.s3.HeadObject(ctx, &s3.HeadObjectInput{Bucket: bucket, Key: aws.String(key)})
+		if isStatus(err, 404) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if _, err := t.s3.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: bucket, Key: aws.String(key), VersionId: head.VersionId}); err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("%s has more than %d versions", key, maxVersions)
+}
+
+// withheldSignature is the name under which the document's signature waits for the lock of its evidence.
+const withheldSignature = "document.p7s"
+
+// withheldBundle is the name under which a sealed bundle waits for its lock.
+func withheldBundle(o countersign.Outcome) string { return string(o) + ".asice" }
+
+// keySigner signs digests by the tenant's KMS key, named by ARN.
+type keySigner struct {
+	client    *kms.Client
+	arn       string
+	chain     []*x509.Certificate
+	algorithm kmstypes.SigningAlgorithmSpec
+	requestID string // of the last call
+}
+
+func (t *Tenant) signer() *keySigner {
+	s := &keySigner{client: t.kms, arn: t.settings.KMS.ARN, chain: t.chain, algorithm: kmstypes.SigningAlgorithmSpecEcdsaSha256}
+	if pub, ok := t.chain[0].PublicKey.(*ecdsa.PublicKey); ok && pub.Curve == elliptic.P384() {
+		s.algorithm = kmstypes.SigningAlgorithmSpecEcdsaSha384
+	}
+	return s
+}
+
+// Chain is the key's certificate chain, leaf first.
+func (s *keySigner) Chain() []*x509.Certificate { return s.chain }
+
+// SignDigest asks KMS for one signature over a digest.
+func (s *keySigner) SignDigest(ctx context.Context, digest []byte, _ crypto.Hash) ([]byte, error) {
+	out, err := s.client.Sign(ctx, &kms.SignInput{
+		KeyId: aws.String(s.arn), Message: digest, MessageType: kmstypes.MessageTypeDigest, SigningAlgorithm: s.algorithm,
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.requestID, _ = awsmiddleware.GetRequestIDMetadata(out.ResultMetadata)
+	return out.Signature, nil
+}
+
+// keyError tells a key that can't be used from one that may answer later.
+func keyError(what string, err error) error {
+	if isCode(err, "DisabledException", "KMSInvalidStateException", "InvalidKeyUsageException", "NotFoundException", "AccessDeniedException", "ValidationException") {
+		return temporal.NewApplicationErrorWithOptions(what+": the tenant's key can't be used (disabled, deleted, or not ours); an administrator has to mend it",
+			evidence.ErrorKeyUnusable, temporal.ApplicationErrorOptions{Cause: err})
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}

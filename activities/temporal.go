@@ -1,0 +1,81 @@
+package activities
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/rs/zerolog"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/log"
+
+	"github.com/countersign-dev/countersign"
+)
+
+// Credential gives each call to Temporal the headers that say who makes it: a process's own token, or the actor's.
+type Credential interface {
+	GetHeaders(ctx context.Context) (map[string]string, error)
+}
+
+// Dial reaches a tenant's Temporal namespace with the given credential.
+func Dial(ctx context.Context, address string, s *countersign.Settings, credential Credential, logger zerolog.Logger) (client.Client, error) {
+	c, err := client.DialContext(ctx, client.Options{
+		HostPort: address, Namespace: s.Namespace, HeadersProvider: credential,
+		Logger: Logger(logger.With().Str("tenant", s.Tenant).Logger()),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("couldn't reach namespace %q of the Temporal server at %s: %w", s.Namespace, address, err)
+	}
+	return c, nil
+}
+
+// Logger lets Temporal's SDK write through zerolog, in our words.
+func Logger(l zerolog.Logger) log.Logger { return sdkLogger{l} }
+
+type sdkLogger struct{ l zerolog.Logger }
+
+var words = map[string]string{
+	"WorkflowID": "signing", "RunID": "run", "ActivityType": "activity", "Attempt": "attempt", "TaskQueue": "queue", "WorkflowType": "workflow", "Error": "error",
+}
+
+func (s sdkLogger) event(e *zerolog.Event, msg string, kv []any) {
+	for i := 0; i+1 < len(kv); i += 2 {
+		key, ok := kv[i].(string)
+		if !ok {
+			continue
+		}
+		switch key {
+		case "Namespace", "WorkerID", "ActivityID":
+			continue
+		}
+		if word, ok := words[key]; ok {
+			key = word
+		}
+		if err, ok := kv[i+1].(error); ok {
+			e = e.Str(key, err.Error())
+			continue
+		}
+		e = e.Interface(key, kv[i+1])
+	}
+	e.Msg(msg)
+}
+
+func (s sdkLogger) Debug(msg string, kv ...any) { s.event(s.l.Debug(), msg, kv) }
+func (s sdkLogger) Info(msg string, kv ...any)  { s.event(s.l.Info(), msg, kv) }
+func (s sdkLogger) Warn(msg string, kv ...any)  { s.event(s.l.Warn(), msg, kv) }
+func (s sdkLogger) Error(msg string, kv ...any) { s.event(s.l.Error(), msg, kv) }
+
+func (s sdkLogger) With(kv ...any) log.Logger { return &boundLogger{s, kv} }
+
+// boundLogger carries fields from one line to the next.
+type boundLogger struct {
+	sdkLogger
+	fields []any
+}
+
+func (b *boundLogger) all(kv []any) []any { return append(append([]any{}, b.fields...), kv...) }
+
+func (b *boundLogger) Debug(msg string, kv ...any) { b.sdkLogger.Debug(msg, b.all(kv)...) }
+func (b *boundLogger) Info(msg string, kv ...any)  { b.sdkLogger.Info(msg, b.all(kv)...) }
+func (b *boundLogger) Warn(msg string, kv ...any)  { b.sdkLogger.Warn(msg, b.all(kv)...) }
+func (b *boundLogger) Error(msg string, kv ...any) { b.sdkLogger.Error(msg, b.all(kv)...) }
+func (b *boundLogger) With(kv ...any) log.Logger   { return &boundLogger{b.sdkLogger, b.all(kv)} }

@@ -1,0 +1,156 @@
+// Package activities are the side effects of a signing, one file per outside system: documents, decisions (identity and
+// policy), signer, clock, notifier, archive. Each is safe to run again: a worker can die before, within or after any of them.
+package activities
+
+import (
+	"context"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsconfig "github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/service/kms"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"go.temporal.io/sdk/client"
+
+	"github.com/countersign-dev/countersign"
+	"github.com/countersign-dev/countersign/evidence"
+	"github.com/countersign-dev/countersign/identity"
+	"github.com/countersign-dev/countersign/policy"
+)
+
+// Tenant is everything that the activities of one tenant reach, each under the tenant's own credentials.
+type Tenant struct {
+	settings *countersign.Settings
+	file     string // the tenant's file
+	dir      string // of the tenant's file; its paths are relative to it
+	registry *identity.Registry
+	engine   *policy.Engine
+	s3       *s3.Client
+	kms      *kms.Client
+	temporal client.Client
+	chain    []*x509.Certificate
+	roots    evidence.Roots
+	stamper  evidence.Stamper
+	hooks    []webhook
+	http     *http.Client
+	worker   evidence.Worker
+}
+
+// LoadSettings reads a tenant's file.
+func LoadSettings(file string) (*countersign.Settings, error) {
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("couldn't read the tenant's file: %w", err)
+	}
+	return countersign.ParseSettings(file, raw)
+}
+
+// Open makes the activities of a tenant from its file. It reads what the file points to and reaches nothing yet; Check does.
+func Open(ctx context.Context, file string, temporal client.Client, worker evidence.Worker) (*Tenant, error) {
+	s, err := LoadSettings(file)
+	if err != nil {
+		return nil, err
+	}
+	t := &Tenant{
+		settings: s, file: file, dir: filepath.Dir(file), registry: identity.NewRegistry(s.Issuers), temporal: temporal, worker: worker,
+		http: &http.Client{Timeout: 15 * time.Second, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
+	}
+	if t.engine, err = policy.NewEngine(policy.Default()); err != nil {
+		return nil, err
+	}
+	if t.chain, err = t.certificates(s.KMS.Certificate); err != nil {
+		return nil, fmt.Errorf("%s: kms.certificate: %w", file, err)
+	}
+	if t.roots.Signers, err = t.pool(s.KMS.Roots); err != nil {
+		return nil, fmt.Errorf("%s: kms.roots: %w", file, err)
+	}
+	if t.roots.TSAs, err = t.pool(s.Timestamp.Roots); err != nil {
+		return nil, fmt.Errorf("%s: timestamp.roots: %w", file, err)
+	}
+	t.stamper = evidence.NewTSAClient(s.Timestamp.URL, t.roots.TSAs, t.http)
+	if t.hooks, err = t.webhooks(); err != nil {
+		return nil, fmt.Errorf("%s: webhooks: %w", file, err)
+	}
+	cfg, err := AWSConfig(ctx, s.AWS.Region, s.AWS.WorkerProfile)
+	if err != nil {
+		return nil, fmt.Errorf("%s: aws: %w", file, err)
+	}
+	t.s3 = NewS3(cfg, s.AWS.S3)
+	t.kms = kms.NewFromConfig(cfg, func(o *kms.Options) {
+		if s.AWS.KMSEndpoint != "" {
+			o.BaseEndpoint = aws.String(s.AWS.KMSEndpoint)
+		}
+	})
+	return t, nil
+}
+
+// AWSConfig loads a profile of the shared credentials file.
+func AWSConfig(ctx context.Context, region, profile string) (aws.Config, error) {
+	cfg, err := awsconfig.LoadDefaultConfig(ctx, awsconfig.WithRegion(region), awsconfig.WithSharedConfigProfile(profile))
+	if err != nil {
+		return cfg, fmt.Errorf("couldn't load the AWS profile %q (is AWS_SHARED_CREDENTIALS_FILE set?): %w", profile, err)
+	}
+	return cfg, nil
+}
+
+// NewS3 makes an S3 client; an endpoint of one's own is spoken to in path style.
+func NewS3(cfg aws.Config, endpoint string) *s3.Client {
+	return s3.NewFromConfig(cfg, func(o *s3.Options) {
+		if endpoint != "" {
+			o.BaseEndpoint = aws.String(endpoint)
+			o.UsePathStyle = true
+		}
+	})
+}
+
+func (t *Tenant) path(name string) string {
+	if filepath.IsAbs(name) {
+		return name
+	}
+	return filepath.Join(t.dir, name)
+}
+
+func (t *Tenant) certificates(name string) ([]*x509.Certificate, error) {
+	rest, err := os.ReadFile(t.path(name))
+	if err != nil {
+		return nil, err
+	}
+	var chain []*x509.Certificate
+	for {
+		var block *pem.Block
+		if block, rest = pem.Decode(rest); block == nil {
+			break
+		}
+		if block.Type != "CERTIFICATE" {
+			return nil, fmt.Errorf("%s: has a %q block; only CERTIFICATE belongs there", name, block.Type)
+		}
+		c, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		chain = append(chain, c)
+	}
+	if len(chain) == 0 {
+		return nil, errors.New(name + ": has no certificate (PEM)")
+	}
+	return chain, nil
+}
+
+func (t *Tenant) pool(name string) (*x509.CertPool, error) {
+	certs, err := t.certificates(name)
+	if err != nil {
+		return nil, err
+	}
+	pool := x509.NewCertPool()
+	for _, c := range certs {
+		pool.AddCert(c)
+	}
+	return pool, nil
+}
