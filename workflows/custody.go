@@ -1,0 +1,195 @@
+package workflows
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/countersign-dev/countersign"
+	"github.com/countersign-dev/countersign/evidence"
+)
+
+// RequestSigning is the custodian of one request, and what a procurement system starts. It runs the saga as its child,
+// outlives it however it ends, and turns its whole history into locked evidence. Only then is a signature released: a saga cannot
+// export its own closing event, and a terminated one exports nothing.
+func RequestSigning(ctx workflow.Context, request countersign.Request) (evidence.Ending, error) {
+	c, err := newCustody(ctx, request)
+	if err != nil {
+		return evidence.Ending{}, err
+	}
+	return c.run(ctx)
+}
+
+// custody is the state of a custodian.
+type custody struct {
+	request countersign.Request
+	self    evidence.Execution
+	saga    evidence.Execution
+	result  evidence.SagaResult
+	state   string // saga, sealing, locking, voiding, done
+	locked  *evidence.Locked
+}
+
+func newCustody(ctx workflow.Context, request countersign.Request) (*custody, error) {
+	info := workflow.GetInfo(ctx).WorkflowExecution
+	c := &custody{request: request, self: evidence.Execution{Workflow: info.ID, Run: info.RunID}, state: "saga"}
+	// Only what would give the child a wrong name stops here: everything else is refused by intake, with evidence.
+	if err := countersign.CheckTenantID(request.Tenant); err != nil {
+		return nil, temporal.NewNonRetryableApplicationError(err.Error(), "BadRequest", nil)
+	}
+	if err := countersign.CheckRequestID(request.ID); err != nil {
+		return nil, temporal.NewNonRetryableApplicationError(err.Error(), "BadRequest", nil)
+	}
+	if want := countersign.CustodianID(request.Tenant, request.ID); info.ID != want {
+		return nil, temporal.NewNonRetryableApplicationError(fmt.Sprintf("the workflow id must be %q for this request", want), "BadRequest", nil)
+	}
+	if err := workflow.SetQueryHandler(ctx, countersign.QueryStatus, c.status); err != nil {
+		return nil, fmt.Errorf("couldn't answer queries: %w", err)
+	}
+	return c, nil
+}
+
+// run is the procedure: run the saga, seal, lock, release. What was signed but can't be locked in time is voided.
+func (c *custody) run(ctx workflow.Context) (evidence.Ending, error) {
+	outcome, detail := c.runSaga(ctx)
+	if c.saga.Run == "" {
+		return evidence.Ending{}, temporal.NewNonRetryableApplicationError(detail, "NoSaga", nil)
+	}
+	// Custody does not end because somebody cancels it.
+	ctx, _ = workflow.NewDisconnectedContext(ctx)
+
+	locked, err := c.archive(ctx, outcome, detail)
+	if err != nil && outcome == countersign.Completed {
+		c.state = "voiding"
+		why := reason(err)
+		// What is locked in the end is how it ended: an earlier attempt may have got its lock after all.
+		if locked, err = c.archive(ctx, countersign.Voided, evidence.DetailVoided); err == nil && locked.Outcome == countersign.Voided {
+			outcome, detail = countersign.Voided, evidence.DetailVoided+": "+why
+		}
+	}
+	if err != nil {
+		return evidence.Ending{}, err
+	}
+	// A saga that was ended from outside could not undo its own steps. After the lock, because an attempt whose worker was lost may
+	// still store a signature for a moment.
+	if outcome == countersign.Voided || outcome == countersign.Terminated || outcome == countersign.Failed {
+		if err := c.withhold(ctx); err != nil {
+			return evidence.Ending{}, err
+		}
+	}
+	if outcome == countersign.Voided {
+		c.tell(ctx, evidence.EventVoided, outcome, detail, &locked.Object)
+	}
+	c.locked, c.state = &locked, "done"
+	if outcome == countersign.Completed {
+		c.tell(ctx, evidence.EventReleased, outcome, detail, &locked.Object)
+	}
+	return evidence.Ending{Outcome: outcome, Meaning: outcome.Meaning(), Detail: detail, Context: c.result.Context, Evidence: locked}, nil
+}
+
+// runSaga runs the saga to its end, whichever that is.
+func (c *custody) runSaga(ctx workflow.Context) (countersign.Outcome, string) {
+	child := workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{
+		WorkflowID:            countersign.SagaID(c.request.Tenant, c.request.ID),
+		WorkflowIDReusePolicy: enumspb.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
+		ParentClosePolicy:     enumspb.PARENT_CLOSE_POLICY_REQUEST_CANCEL,
+		WaitForCancellation:   true,
+		TaskQueue:             countersign.TaskQueueSigning,
+	}), countersign.WorkflowSigning, evidence.SagaInput{Request: c.request, Custodian: c.self})
+
+	var started workflow.Execution
+	if err := child.GetChildWorkflowExecution().Get(ctx, &started); err != nil {
+		return countersign.Failed, "the saga could not be started: " + reason(err)
+	}
+	c.saga = evidence.Execution{Workflow: started.ID, Run: started.RunID}
+
+	err := child.Get(ctx, &c.result)
+	var terminated *temporal.TerminatedError
+	switch {
+	case err == nil:
+		return c.result.Outcome, c.result.Detail
+	case errors.As(err, &terminated):
+		return countersign.Terminated, evidence.DetailTerminated
+	}
+	workflow.GetLogger(ctx).Error("the saga ended without a result", "problem", reason(err))
+	return countersign.Failed, evidence.DetailBroken
+}
+
+// archive seals the evidence and locks it. A completed signing has until its release deadline; any other ending waits for as long as it takes.
+func (c *custody) archive(ctx workflow.Context, outcome countersign.Outcome, detail string) (evidence.Locked, error) {
+	var sealed evidence.Sealed
+	var locked evidence.Locked
+	how := workflow.ActivityOptions{StartToCloseTimeout: 5 * time.Minute, HeartbeatTimeout: noticed, RetryPolicy: retries(time.Minute)}
+	if outcome == countersign.Completed {
+		if how.ScheduleToCloseTimeout = c.untilRelease(ctx); how.ScheduleToCloseTimeout <= 0 {
+			return locked, errTooLate
+		}
+	}
+	in := evidence.SealInput{Request: c.request, Saga: c.saga, Custodian: c.self, Outcome: outcome, Detail: detail, Signature: c.result.Signature}
+	if outcome != countersign.Completed {
+		in.Signature = nil
+	}
+	if outcome != countersign.Voided {
+		c.state = "sealing"
+	}
+	how.TaskQueue = countersign.TaskQueueKeys
+	if err := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, how), evidence.ActivitySeal, in).Get(ctx, &sealed); err != nil {
+		return locked, err
+	}
+	if outcome == countersign.Completed {
+		if how.ScheduleToCloseTimeout = c.untilRelease(ctx); how.ScheduleToCloseTimeout <= 0 {
+			return locked, errTooLate
+		}
+		c.state = "locking"
+	}
+	how.TaskQueue = countersign.TaskQueueSigning
+	err := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, how), evidence.ActivityLock, sealed).Get(ctx, &locked)
+	return locked, err
+}
+
+var errTooLate = errors.New("its release deadline has passed")
+
+// untilRelease is how long a signature may still wait for its lock.
+func (c *custody) untilRelease(ctx workflow.Context) time.Duration {
+	left := time.Duration(c.result.ReleaseWithin)
+	if c.result.Signature != nil {
+		left = c.result.Signature.At.Add(time.Duration(c.result.ReleaseWithin)).Sub(workflow.Now(ctx))
+	}
+	return left
+}
+
+// withhold destroys what was signed and will not be released.
+func (c *custody) withhold(ctx workflow.Context) error {
+	return workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, stubborn), evidence.ActivityWithhold, c.request.ID).Get(ctx, nil)
+}
+
+// tell tells everybody who took part. It never stops the custodian.
+func (c *custody) tell(ctx workflow.Context, kind string, outcome countersign.Outcome, detail string, locked *countersign.Object) {
+	in := evidence.NotifyInput{
+		ID: c.self.Run + "-" + kind, To: c.result.Told, Owner: true,
+		Event: evidence.Event{
+			Type: kind, Tenant: c.request.Tenant, Request: c.request.ID, Title: c.request.Title, Context: c.result.Context,
+			Outcome: outcome, Detail: detail, Evidence: locked,
+		},
+	}
+	if err := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, messages), evidence.ActivityNotify, in).Get(ctx, nil); err != nil {
+		workflow.GetLogger(ctx).Warn("couldn't tell everybody", "event", kind, "problem", reason(err))
+	}
+}
+
+// CustodyStatus is the answer to the custodian's status query.
+type CustodyStatus struct {
+	State    string              `json:"state"`
+	Saga     evidence.Execution  `json:"saga"`
+	Outcome  countersign.Outcome `json:"outcome,omitempty"` // of the saga; a completed one is not released before state is done
+	Detail   string              `json:"detail,omitempty"`
+	Evidence *evidence.Locked    `json:"evidence,omitempty"`
+}
+
+func (c *custody) status() (CustodyStatus, error) {
+	return CustodyStatus{State: c.state, Saga: c.saga, Outcome: c.result.Outcome, Detail: c.result.Detail, Evidence: c.locked}, nil
+}

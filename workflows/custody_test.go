@@ -1,0 +1,289 @@
+package workflows_test
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"go.temporal.io/sdk/temporal"
+
+	"github.com/countersign-dev/countersign"
+	"github.com/countersign-dev/countersign/evidence"
+	"github.com/countersign-dev/countersign/workflows"
+)
+
+// ends makes the saga a mock that ends like this, so that a test is about the custodian alone.
+func (s *stage) ends(result evidence.SagaResult, err error) {
+	const anything = "mock.Anything"
+	s.env.OnWorkflow(countersign.WorkflowSigning, anything, anything).Return(result, err)
+}
+
+func completed() evidence.SagaResult {
+	signed := signature()
+	signed.At = start
+	return evidence.SagaResult{
+		Outcome: countersign.Completed, Context: strings.Repeat("c", 64), Signature: &signed, Told: []countersign.Actor{lena, procurement},
+		ReleaseWithin: countersign.Duration(time.Hour), Records: strings.Repeat("0", 64),
+	}
+}
+
+func (s *stage) wantEnded(want ...string) {
+	s.t.Helper()
+	if got := slices.Compact(slices.Clone(s.ended)); !slices.Equal(got, want) {
+		s.t.Errorf("activities were %q, want %q", got, want)
+	}
+}
+
+func TestRequestSigning_CompletedIsSealedLockedAndOnlyThenReleased(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.ends(completed(), nil)
+	got := s.runCustodian()
+	s.wantEnded("Seal", "Lock", "Notify")
+	s.wantTold(evidence.EventReleased)
+	if got.Outcome != countersign.Completed || got.Meaning != countersign.Completed.Meaning() || got.Context != completed().Context || got.Evidence.Mode != "COMPLIANCE" {
+		t.Errorf("the ending is %+v", got)
+	}
+	if in := s.seals[0]; in.Outcome != countersign.Completed || in.Signature == nil || in.Saga.Workflow != "saga/acme/PO-1" || in.Saga.Run == "" || in.Custodian.Workflow != "signing/acme/PO-1" {
+		t.Errorf("sealed was %+v", in)
+	}
+	if n := s.notes[0]; n.Event.Evidence == nil || *n.Event.Evidence != got.Evidence.Object || !n.Owner || !slices.Equal(n.To, completed().Told) {
+		t.Errorf("told was %+v", n)
+	}
+	var status workflows.CustodyStatus
+	if answer, err := s.env.QueryWorkflow(countersign.QueryStatus); err != nil || answer.Get(&status) != nil || status.State != "done" || status.Evidence == nil {
+		t.Errorf("the status is %+v, %v", status, err)
+	}
+}
+
+func TestRequestSigning_FromRequestToLockedEvidence(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	saga := countersign.SagaID("acme", "PO-1")
+	for n, d := range []countersign.SignedDecision{
+		decision("1", "legal", lena, countersign.Approve), decision("2", "legal", liam, countersign.Approve), decision("3", "counsel", carla, countersign.Approve),
+	} {
+		s.at(time.Duration(n+1)*time.Hour, func() {
+			if err := s.env.SignalWorkflowByID(saga, countersign.SignalDecide, d); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	if got := s.runCustodian(); got.Outcome != countersign.Completed {
+		t.Errorf("the ending is %+v", got)
+	}
+	s.wantTold(evidence.EventApprovalRequested, evidence.EventApprovalRequested, evidence.EventSigned, evidence.EventReleased)
+	s.wantTimes(evidence.ActivityWithhold, 0)
+}
+
+func TestRequestSigning_ReleaseWaitsForALockThatIsLate(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.ends(completed(), nil)
+	s.lock = func(in evidence.Sealed) (evidence.Locked, error) {
+		if told := s.told(); len(told) > 0 {
+			t.Errorf("before the lock people were told %q", told)
+		}
+		return evidence.Locked{Object: in.Object, Outcome: countersign.Outcome(in.Object.Key), Mode: "COMPLIANCE"}, s.down(100 * time.Second)
+	}
+	if got := s.runCustodian(); got.Outcome != countersign.Completed {
+		t.Errorf("the ending is %+v", got)
+	}
+	s.wantTimes(evidence.ActivityWithhold, 0)
+	s.wantTold(evidence.EventReleased)
+}
+
+// An attempt to lock may have worked without our hearing of it. The store lets one bundle have the place, and that one says how it ended.
+func TestRequestSigning_ALockThatWorkedAfterAllIsNotVoided(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.ends(completed(), nil)
+	s.lock = func(in evidence.Sealed) (evidence.Locked, error) {
+		if in.Object.Key == string(countersign.Completed) {
+			return evidence.Locked{}, temporal.NewNonRetryableApplicationError("stored, and then nobody answered", "Setting", nil)
+		}
+		return evidence.Locked{Object: countersign.Object{Bucket: "evidence", Key: "completed"}, Outcome: countersign.Completed, Mode: "COMPLIANCE"}, nil
+	}
+	if got := s.runCustodian(); got.Outcome != countersign.Completed || got.Detail != "" || got.Evidence.Object.Key != "completed" {
+		t.Errorf("the ending is %+v", got)
+	}
+	s.wantTimes(evidence.ActivityWithhold, 0)
+	s.wantTold(evidence.EventReleased)
+}
+
+func TestRequestSigning_WhatCannotBeLockedInTimeIsVoided(t *testing.T) {
+	t.Parallel()
+	for name, breaks := range map[string]struct {
+		change func(*stage)
+		ended  []string
+	}{
+		"the lock fails until after the deadline": {func(s *stage) {
+			s.lock = func(in evidence.Sealed) (evidence.Locked, error) {
+				return evidence.Locked{Object: in.Object, Outcome: countersign.Outcome(in.Object.Key), Mode: "COMPLIANCE"}, s.down(150 * time.Second)
+			}
+		}, []string{"Seal", "Lock", "Seal", "Lock", "Withhold", "Notify"}},
+		"the lock fails for good": {func(s *stage) {
+			s.lock = func(in evidence.Sealed) (evidence.Locked, error) {
+				if in.Object.Key == string(countersign.Completed) {
+					return evidence.Locked{}, temporal.NewNonRetryableApplicationError("stored but not locked", "Setting", nil)
+				}
+				return evidence.Locked{Object: in.Object, Outcome: countersign.Outcome(in.Object.Key), Mode: "COMPLIANCE"}, nil
+			}
+		}, []string{"Seal", "Lock", "Seal", "Lock", "Withhold", "Notify"}},
+		"the seal fails until after the deadline": {func(s *stage) {
+			s.seal = func(in evidence.SealInput) (evidence.Sealed, error) {
+				return evidence.Sealed{Object: countersign.Object{Key: string(in.Outcome)}}, s.down(150 * time.Second)
+			}
+		}, []string{"Seal", "Lock", "Withhold", "Notify"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newStage(t)
+			hurried := completed()
+			hurried.ReleaseWithin = countersign.Duration(2 * time.Minute)
+			s.ends(hurried, nil)
+			breaks.change(s)
+			got := s.runCustodian()
+			if got.Outcome != countersign.Voided || !strings.Contains(got.Detail, "the evidence could not be locked in time: ") || got.Evidence.Mode != "COMPLIANCE" {
+				t.Errorf("the ending is %+v", got)
+			}
+			s.wantEnded(breaks.ended...)
+			s.wantTold(evidence.EventVoided)
+			last := s.seals[len(s.seals)-1]
+			if last.Outcome != countersign.Voided || last.Signature != nil || last.Detail != evidence.DetailVoided {
+				t.Errorf("sealed in the end was %+v", last)
+			}
+			if s.locks[len(s.locks)-1].Object.Key != string(countersign.Voided) {
+				t.Errorf("locked in the end was %+v", s.locks[len(s.locks)-1])
+			}
+		})
+	}
+}
+
+// The release deadline counts from the signature, not from when the custodian comes to it.
+func TestRequestSigning_ReleaseDeadlineThatHasPassedVoids(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	late := completed()
+	late.Signature.At = start.Add(-2 * time.Hour)
+	s.ends(late, nil)
+	if got := s.runCustodian(); got.Outcome != countersign.Voided {
+		t.Errorf("locked and released two hours after the signature, with one hour to do so: %+v", got)
+	}
+}
+
+func TestRequestSigning_TerminatedSagaIsWithheldAndArchived(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.ends(evidence.SagaResult{}, &temporal.TerminatedError{})
+	got := s.runCustodian()
+	if got.Outcome != countersign.Terminated || got.Detail != "an operator terminated the saga" {
+		t.Errorf("the ending is %+v", got)
+	}
+	s.wantEnded("Seal", "Lock", "Withhold")
+	if in := s.seals[0]; in.Outcome != countersign.Terminated || in.Signature != nil {
+		t.Errorf("sealed was %+v", in)
+	}
+	s.wantTold() // nobody is known to be told: the saga took its list with it
+}
+
+func TestRequestSigning_FailedSagaIsWithheldAndArchived(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.ends(evidence.SagaResult{}, temporal.NewNonRetryableApplicationError("a bug", "Bug", nil))
+	got := s.runCustodian()
+	if got.Outcome != countersign.Failed || got.Detail != evidence.DetailBroken {
+		t.Errorf("the ending is %+v", got)
+	}
+	s.wantEnded("Seal", "Lock", "Withhold")
+}
+
+func TestRequestSigning_OtherEndingsAreArchivedHoweverLongItTakes(t *testing.T) {
+	t.Parallel()
+	for _, outcome := range []countersign.Outcome{countersign.Rejected, countersign.Expired, countersign.Withdrawn, countersign.Refused, countersign.Revoked, countersign.Failed} {
+		t.Run(string(outcome), func(t *testing.T) {
+			t.Parallel()
+			s := newStage(t)
+			s.ends(evidence.SagaResult{Outcome: outcome, Detail: "why", ReleaseWithin: countersign.Duration(time.Second)}, nil)
+			s.lock = func(in evidence.Sealed) (evidence.Locked, error) {
+				return evidence.Locked{Object: in.Object, Outcome: countersign.Outcome(in.Object.Key), Mode: "COMPLIANCE"}, s.down(2 * time.Minute)
+			}
+			got := s.runCustodian()
+			if got.Outcome != outcome || got.Detail != "why" || got.Meaning != outcome.Meaning() || got.Evidence.Mode != "COMPLIANCE" {
+				t.Errorf("the ending is %+v", got)
+			}
+			s.wantTimes(evidence.ActivitySeal, 1)
+			s.wantTold()
+		})
+	}
+}
+
+func TestRequestSigning_MessagesThatFailForGoodNeverBlock(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.ends(completed(), nil)
+	s.notify = func(evidence.NotifyInput) error { return errors.New("no route to host") }
+	if got := s.runCustodian(); got.Outcome != countersign.Completed {
+		t.Errorf("the ending is %+v", got)
+	}
+	s.wantTimes(evidence.ActivityNotify, 4)
+}
+
+func TestRequestSigning_BadRequestIsNotTriedAgain(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name, id, message string
+		change            func(*countersign.Request)
+	}{
+		{"another workflow id", "signing/acme/PO-2", `the workflow id must be "signing/acme/PO-1"`, nil},
+		{"the saga's workflow id", "saga/acme/PO-1", "the workflow id must be", nil},
+		{"another tenant's workflow id", "signing/globex/PO-1", "the workflow id must be", nil},
+		{"bad tenant", "signing/Acme/PO-1", "tenant", func(r *countersign.Request) { r.Tenant = "Acme" }},
+		{"bad request id", "signing/acme/../PO-1", "request id", func(r *countersign.Request) { r.ID = "../PO-1" }},
+		{"nothing", "signing//", "tenant", func(r *countersign.Request) { *r = countersign.Request{} }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			s := newStage(t)
+			r := request
+			if c.change != nil {
+				c.change(&r)
+			}
+			s.startCustodian(c.id, r)
+			var app *temporal.ApplicationError
+			if err := s.env.GetWorkflowError(); !errors.As(err, &app) || !app.NonRetryable() || app.Type() != "BadRequest" || !strings.Contains(app.Message(), c.message) {
+				t.Errorf("it ended with %v", err)
+			}
+			if len(s.ended) > 0 {
+				t.Errorf("activities were %q", s.ended)
+			}
+		})
+	}
+}
+
+func TestRequestSigning_CancelledCustodianStillArchives(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.at(time.Hour, s.env.CancelWorkflow)
+	got := s.runCustodian()
+	if got.Outcome != countersign.Failed || !strings.Contains(got.Detail, "cancel") || got.Evidence.Mode != "COMPLIANCE" {
+		t.Errorf("the ending is %+v", got)
+	}
+	s.wantTimes(evidence.ActivitySeal, 1)
+	s.wantTimes(evidence.ActivityLock, 1)
+}
+
+func TestRequestSigning_CancelledWhileSealingStillReleases(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.ends(completed(), nil)
+	s.takes[evidence.ActivitySeal] = 10 * time.Minute
+	s.at(5*time.Minute, s.env.CancelWorkflow)
+	if got := s.runCustodian(); got.Outcome != countersign.Completed {
+		t.Errorf("the ending is %+v", got)
+	}
+	s.wantEnded("Seal", "Lock", "Notify")
+	s.wantTold(evidence.EventReleased)
+}

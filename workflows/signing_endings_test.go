@@ -1,0 +1,202 @@
+package workflows_test
+
+import (
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/countersign-dev/countersign"
+	"github.com/countersign-dev/countersign/evidence"
+)
+
+func TestSigning_EarlyRejectionEndsItWhenItsStageOpens(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.decides(10*time.Minute, decision("no", "counsel", carla, countersign.Reject))
+	s.approves(1*time.Hour, lena, "legal")
+	s.approves(2*time.Hour, liam, "legal")
+	s.wantOutcome(s.runSaga(), countersign.Rejected, "stage counsel, by "+carla.String()+": because")
+	s.wantElapsed(2 * time.Hour)
+	s.wantTimes(evidence.ActivitySign, 0)
+}
+
+func TestSigning_Rejected(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.approves(1*time.Hour, lena, "legal")
+	s.decides(2*time.Hour, decision("no", "legal", liam, countersign.Reject))
+	s.wantOutcome(s.runSaga(), countersign.Rejected, "stage legal, by "+liam.String()+": because")
+	s.wantElapsed(2 * time.Hour)
+	s.wantTimes(evidence.ActivityIntend, 0)
+	s.wantTimes(evidence.ActivitySign, 0)
+	s.wantTimes(evidence.ActivityWithhold, 0)
+	s.wantTold(evidence.EventApprovalRequested, evidence.EventEnded)
+}
+
+// A rejection that counts takes effect: it can't be recorded as counted while the document is signed.
+func TestSigning_RejectionInTheSameMomentAsTheLastApproval(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.takes[evidence.ActivityCheckDecision] = time.Minute
+	third := countersign.Actor{Issuer: lena.Issuer, Subject: "lotte"}
+	s.approves(1*time.Hour, lena, "legal")
+	s.approves(2*time.Hour, liam, "legal")
+	s.decides(2*time.Hour+time.Second, decision("no", "legal", third, countersign.Reject))
+	s.approves(3*time.Hour, carla, "counsel")
+	got := s.runSaga()
+	for _, r := range s.status().Decisions {
+		if r.Verdict == countersign.Reject && r.Counted() && got.Outcome == countersign.Completed {
+			t.Error("a rejection counted, and the document was signed all the same")
+		}
+	}
+}
+
+func TestSigning_ExpiresAtTheAbsoluteDeadline(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.takes[evidence.ActivityAdmit] = 30 * time.Minute // a slow intake moves no deadline
+	s.approves(1*time.Hour, lena, "legal")
+	s.wantOutcome(s.runSaga(), countersign.Expired, "stage legal had 1 of 2 approvals at its deadline")
+	s.wantElapsed(legalDeadline)
+	s.wantTold(evidence.EventApprovalRequested, evidence.EventEnded)
+}
+
+func TestSigning_ALaterStageExpiresAtItsOwnDeadline(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.approves(70*time.Hour, lena, "legal")
+	s.approves(71*time.Hour, liam, "legal")
+	s.wantOutcome(s.runSaga(), countersign.Expired, "stage counsel had 0 of 1 approvals at its deadline")
+	s.wantElapsed(counselDeadline)
+}
+
+func TestSigning_AStageWhoseDeadlinePassedBeforeItOpened(t *testing.T) {
+	t.Parallel()
+	for _, early := range []bool{true, false} {
+		s := newStage(t)
+		s.admit = func(in evidence.AdmitInput) (evidence.Admission, error) {
+			a := admission(in)
+			a.Plan.Stages[1].Deadline = start.Add(time.Hour)
+			return a, nil
+		}
+		if early {
+			s.approves(10*time.Minute, carla, "counsel")
+		}
+		s.approves(2*time.Hour, lena, "legal")
+		s.approves(3*time.Hour, liam, "legal")
+		if got := s.runSaga(); early {
+			s.wantOutcome(got, countersign.Completed, "")
+		} else {
+			s.wantOutcome(got, countersign.Expired, "stage counsel had 0 of 1")
+		}
+		s.wantElapsed(3 * time.Hour)
+	}
+}
+
+func TestSigning_WithdrawnByTheRequester(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.approves(1*time.Hour, lena, "legal")
+	s.at(2*time.Hour, func() {
+		s.env.SignalWorkflow(countersign.SignalWithdraw, countersign.Withdrawal{ID: "w", Reason: "wrong document"})
+	})
+	s.wantOutcome(s.runSaga(), countersign.Withdrawn, "wrong document")
+	s.wantElapsed(2 * time.Hour)
+	s.wantTimes(evidence.ActivitySign, 0)
+	s.wantTold(evidence.EventApprovalRequested, evidence.EventEnded)
+}
+
+func TestSigning_RefusedWithdrawalEndsNothing(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.withdraw = func(in evidence.WithdrawInput) (evidence.Withdrawn, error) {
+		if in.Requester != procurement || in.Ordinal != 1 || in.Tenant != "acme" || in.Saga.Workflow != "saga/acme/PO-1" {
+			t.Errorf("the withdrawal was checked with %+v", in)
+		}
+		return evidence.Withdrawn{ID: "w", Reason: "mine", Refusal: countersign.Refuse("not-entitled", "no")}, nil
+	}
+	s.at(30*time.Minute, func() {
+		s.env.SignalWorkflow(countersign.SignalWithdraw, countersign.Withdrawal{ID: "w", Reason: "mine"})
+	})
+	s.everybodyApproves()
+	s.wantOutcome(s.runSaga(), countersign.Completed, "")
+	s.wantTimes(evidence.ActivityCheckWithdrawal, 1)
+}
+
+// A withdrawal that was accepted before the key was asked takes effect: evidence can't say both withdrawn and signed.
+func TestSigning_WithdrawalBeforeTheKeyIsAskedTakesEffect(t *testing.T) {
+	t.Parallel()
+	for name, prepare := range map[string]func(s *stage) time.Duration{
+		"checked while the last approval counts": func(s *stage) time.Duration {
+			s.takes[evidence.ActivityCheckDecision], s.takes[evidence.ActivityCheckWithdrawal] = time.Minute, time.Minute
+			return 3*time.Hour + time.Second
+		},
+		"while the intent is recorded": func(s *stage) time.Duration {
+			s.takes[evidence.ActivityIntend] = 10 * time.Minute
+			return 3*time.Hour + time.Minute
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newStage(t)
+			when := prepare(s)
+			s.everybodyApproves()
+			s.at(when, func() {
+				s.env.SignalWorkflow(countersign.SignalWithdraw, countersign.Withdrawal{ID: "w", Reason: "stop"})
+			})
+			s.wantOutcome(s.runSaga(), countersign.Withdrawn, "stop")
+			s.wantTimes(evidence.ActivityCheckWithdrawal, 1)
+			s.wantTimes(evidence.ActivitySign, 0)
+		})
+	}
+}
+
+func TestSigning_RefusedAtIntake(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.admit = func(evidence.AdmitInput) (evidence.Admission, error) {
+		return evidence.Admission{Refusal: countersign.Refuse("not-entitled", "nothing gives you this right here")}, nil
+	}
+	s.wantOutcome(s.runSaga(), countersign.Refused, "not-entitled: nothing gives you this right here")
+	s.wantElapsed(0)
+	if !slices.Equal(s.ended, []string{"Admit", "Notify"}) {
+		t.Errorf("activities were %q", s.ended)
+	}
+	s.wantTold(evidence.EventEnded)
+	if n := s.notes[0]; len(n.To) != 0 || !n.Owner {
+		t.Errorf("told are %+v", n)
+	}
+}
+
+func TestSigning_IntakeThatNeverWorksFails(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.admit = func(evidence.AdmitInput) (evidence.Admission, error) {
+		return evidence.Admission{}, errors.New("the store is gone")
+	}
+	s.wantOutcome(s.runSaga(), countersign.Failed, "intake did not work: the store is gone")
+	if n := s.times(evidence.ActivityAdmit); n < 2 {
+		t.Errorf("it was tried %d times", n)
+	}
+}
+
+func TestSigning_CancelledWhilePeopleDecide(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.approves(1*time.Hour, lena, "legal")
+	s.at(2*time.Hour, s.env.CancelWorkflow)
+	s.wantOutcome(s.runSaga(), countersign.Failed, "an operator cancelled the signing")
+	s.wantElapsed(2 * time.Hour)
+	s.wantTimes(evidence.ActivityWithhold, 0)
+	s.wantTold(evidence.EventApprovalRequested, evidence.EventEnded)
+}
+
+func TestSigning_CancelledAtIntake(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.takes[evidence.ActivityAdmit] = time.Hour
+	s.at(time.Minute, s.env.CancelWorkflow)
+	s.wantOutcome(s.runSaga(), countersign.Failed, "an operator cancelled the signing")
+	s.wantTold(evidence.EventEnded)
+}
