@@ -1,0 +1,150 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"slices"
+
+	"github.com/google/uuid"
+
+	"github.com/countersign-dev/countersign"
+	"github.com/countersign-dev/countersign/policy"
+	"github.com/countersign-dev/countersign/starter/client"
+	"github.com/countersign-dev/countersign/workflows"
+)
+
+// decisionLife is how long a drafted decision may be proven and sent.
+const decisionLife = 10 * 60 // seconds
+
+// maxDecisionBody makes one byte too many be seen as too many.
+const maxDecisionBody = countersign.MaxSignedDecision + 1
+
+type draftInput struct {
+	Tenant  string `path:"tenant"`
+	Request string `path:"request"`
+	Verdict string `query:"verdict" required:"true" enum:"approve,reject"`
+	Reason  string `query:"reason" maxLength:"2000"`
+}
+
+type draftOutput struct{ Body client.Draft }
+
+// draftDecision is a decision of the caller as it would be made in the open stage, or in a later one where only that is the caller's.
+func (s *Server) draftDecision(ctx context.Context, in *draftInput) (*draftOutput, error) {
+	c := callerOf(ctx)
+	status, err := s.view(ctx, in.Request)
+	if err != nil {
+		return nil, err
+	}
+	saga, err := c.tenant.pipeline.Saga(ctx, in.Request)
+	if err != nil {
+		return nil, fault(ctx, "read the signing's status", err)
+	}
+	if status.State != client.StateApproval || saga.State != client.StateApproval {
+		return nil, newProblem(http.StatusConflict, "not-open", "nothing is to be decided now: the signing is at "+status.State)
+	}
+	stage, open, ok := decidable(saga, c.actor)
+	if !ok && slices.Contains(saga.Decided, c.actor) {
+		return nil, newProblem(http.StatusForbidden, "one-person-one-vote", "you have already decided in this signing; one person has one vote")
+	}
+	if !ok {
+		return nil, newProblem(http.StatusForbidden, "not-eligible", "no stage that is open or still to come is yours to decide")
+	}
+	now := s.now()
+	if refusal := c.tenant.refusedNow(saga, stage, c.actor, now); refusal != nil {
+		return nil, refused(http.StatusForbidden, refusal)
+	}
+	d := countersign.Decision{
+		V: countersign.Version, Tenant: c.tenant.settings.Tenant, Signing: saga.Saga.Workflow, Run: saga.Saga.Run, Stage: stage.Name, Context: saga.Context,
+		Document: saga.Document, Verdict: countersign.Verdict(in.Verdict), Reason: in.Reason, Actor: c.actor, Grants: []string{}, Policy: saga.Policy,
+		IssuedAt: now.Unix(), ExpiresAt: now.Unix() + decisionLife,
+	}
+	if err := d.Check(); err != nil {
+		return nil, newProblem(http.StatusUnprocessableEntity, "bad-decision", err.Error())
+	}
+	digest, err := d.Digest()
+	if err != nil {
+		return nil, newProblem(http.StatusUnprocessableEntity, "bad-decision", err.Error())
+	}
+	return &draftOutput{client.Draft{Decision: d, Digest: digest, Document: statusPath(d.Tenant, url.PathEscape(in.Request)) + "/document", Deadline: stage.Deadline, Open: open}}, nil
+}
+
+// decidable is the stage that the actor would decide in: the open one, or else the next of theirs.
+func decidable(saga workflows.Status, a countersign.Actor) (stage countersign.Stage, open, ok bool) {
+	reached := false
+	for _, stage := range saga.Plan.Stages {
+		reached = reached || stage.Name == saga.Stage
+		if _, mine := stage.Find(a); reached && mine {
+			return stage, stage.Name == saga.Stage, true
+		}
+	}
+	return countersign.Stage{}, false, false
+}
+
+type decisionInput struct {
+	Tenant  string `path:"tenant"`
+	Request string `path:"request"`
+	Body    countersign.SignedDecision
+	RawBody []byte
+}
+
+type acceptedOutput struct{ Body client.Accepted }
+
+// sendDecision passes a decision on as the caller. The worker checks it, and records what became of it.
+func (s *Server) sendDecision(ctx context.Context, in *decisionInput) (*acceptedOutput, error) {
+	c := callerOf(ctx)
+	signed, err := countersign.ParseSignedDecision(in.RawBody)
+	if err != nil {
+		return nil, newProblem(http.StatusUnprocessableEntity, "malformed", err.Error())
+	}
+	if _, err := s.view(ctx, in.Request); err != nil {
+		return nil, err
+	}
+	d := signed.Decision
+	switch {
+	case d.Actor != c.actor:
+		return nil, newProblem(http.StatusForbidden, "other-sender", "the decision names somebody else than who sends it")
+	case d.Tenant != c.tenant.settings.Tenant || d.Signing != countersign.SagaID(d.Tenant, in.Request):
+		return nil, newProblem(http.StatusUnprocessableEntity, "other-signing", "the decision is about another signing than the path")
+	}
+	if err := d.Check(); err != nil {
+		return nil, newProblem(http.StatusUnprocessableEntity, "malformed", err.Error())
+	}
+	if err := c.tenant.pipeline.Signal(ctx, in.Request, countersign.SignalDecide, signed); err != nil {
+		return nil, fault(ctx, "decide in this signing", err)
+	}
+	return &acceptedOutput{client.Accepted{ID: signed.ID, Status: statusPath(d.Tenant, in.Request)}}, nil
+}
+
+type withdrawInput struct {
+	Tenant  string `path:"tenant"`
+	Request string `path:"request"`
+	Body    client.WithdrawalBody
+}
+
+// withdraw passes a withdrawal on as the caller.
+func (s *Server) withdraw(ctx context.Context, in *withdrawInput) (*acceptedOutput, error) {
+	c := callerOf(ctx)
+	status, err := s.view(ctx, in.Request)
+	if err != nil {
+		return nil, err
+	}
+	w := countersign.Withdrawal{ID: in.Body.ID, Reason: in.Body.Reason}
+	if w.ID == "" {
+		w.ID = uuid.NewString()
+	}
+	if err := w.Check(); err != nil {
+		return nil, newProblem(http.StatusUnprocessableEntity, "malformed", err.Error())
+	}
+	answer := c.tenant.engine.Ask(policy.Question{
+		Action: policy.Withdraw, Principal: policy.PrincipalOf(c.tenant.settings, c.actor), Now: s.now(),
+		Resource: policy.Resource{Signing: status.Saga.Workflow, Tenant: c.tenant.settings.Tenant, Requester: status.Requester},
+	})
+	if !answer.Allowed {
+		return nil, newProblem(http.StatusForbidden, answer.Code(), "only its requester takes a request back: "+answer.Refusal)
+	}
+	if err := c.tenant.pipeline.Signal(ctx, in.Request, countersign.SignalWithdraw, w); err != nil {
+		return nil, fault(ctx, "withdraw this signing", err)
+	}
+	return &acceptedOutput{client.Accepted{ID: w.ID, Status: statusPath(c.tenant.settings.Tenant, in.Request)}}, nil
+}

@@ -1,0 +1,139 @@
+package api
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"mime"
+	"net/http"
+	"strings"
+
+	"github.com/countersign-dev/countersign"
+	"github.com/countersign-dev/countersign/activities"
+	"github.com/countersign-dev/countersign/evidence"
+	"github.com/countersign-dev/countersign/starter/client"
+)
+
+const pdfType = "application/pdf"
+
+type uploadInput struct {
+	Tenant  string `path:"tenant"`
+	Type    string `header:"Content-Type"`
+	Digest  string `header:"Content-Digest" doc:"Digest of the body (RFC 9530), sha-256; checked if given."`
+	RawBody []byte `contentType:"application/pdf"`
+}
+
+type uploadOutput struct{ Body countersign.Document }
+
+// putDocument stores a PDF that could be signed, for whoever may request.
+func (s *Server) putDocument(ctx context.Context, in *uploadInput) (*uploadOutput, error) {
+	c := callerOf(ctx)
+	if refusal := c.tenant.mayRequest(c.actor, "documents", s.now()); refusal != nil {
+		return nil, refused(http.StatusForbidden, refusal)
+	}
+	if kind, _, err := mime.ParseMediaType(in.Type); err != nil || kind != pdfType {
+		return nil, newProblem(http.StatusUnsupportedMediaType, "media-type", "the body must be "+pdfType)
+	}
+	if limit := c.tenant.settings.Documents.MaxBytes; int64(len(in.RawBody)) > limit {
+		return nil, newProblem(http.StatusRequestEntityTooLarge, "too-large", fmt.Sprintf("the document has more than the allowed %d bytes", limit))
+	}
+	if in.Digest != "" {
+		if err := checkDigest(in.Digest, in.RawBody); err != nil {
+			return nil, err
+		}
+	}
+	if _, refusal := activities.InspectPDF(in.RawBody); refusal != nil {
+		return nil, refused(http.StatusUnprocessableEntity, refusal)
+	}
+	d, err := c.tenant.objects.PutDocument(ctx, in.RawBody)
+	if err != nil {
+		return nil, fault(ctx, "store the document", err)
+	}
+	return &uploadOutput{d}, nil
+}
+
+// checkDigest compares a body with its Content-Digest (RFC 9530). Other algorithms than sha-256 are passed over, as the RFC asks, but
+// a header without sha-256 checks nothing and is refused.
+func checkDigest(header string, body []byte) error {
+	for _, member := range strings.Split(header, ",") {
+		name, value, _ := strings.Cut(strings.TrimSpace(member), "=")
+		if name != "sha-256" {
+			continue
+		}
+		given, ok := strings.CutPrefix(value, ":")
+		given, ok2 := strings.CutSuffix(given, ":")
+		raw, err := base64.StdEncoding.DecodeString(given)
+		if !ok || !ok2 || err != nil {
+			break
+		}
+		if sum := sha256.Sum256(body); subtle.ConstantTimeCompare(raw, sum[:]) != 1 {
+			return newProblem(http.StatusBadRequest, "digest-mismatch", "the body does not have the SHA-256 that Content-Digest names: it changed on its way")
+		}
+		return nil
+	}
+	return newProblem(http.StatusBadRequest, "bad-digest", "Content-Digest must hold sha-256=:BASE64: (RFC 9530)")
+}
+
+type fileOutput struct {
+	Type        string `header:"Content-Type"`
+	Digest      string `header:"Repr-Digest"`
+	Disposition string `header:"Content-Disposition"`
+	Policy      string `header:"Content-Security-Policy"`
+	Body        []byte
+}
+
+func file(kind, name string, o countersign.Object, body []byte) *fileOutput {
+	sum, _ := hex.DecodeString(o.SHA256) // it was compared with the body's
+	return &fileOutput{
+		Type: kind, Digest: "sha-256=:" + base64.StdEncoding.EncodeToString(sum) + ":", Policy: "sandbox; default-src 'none'",
+		Disposition: mime.FormatMediaType("attachment", map[string]string{"filename": name}), Body: body,
+	}
+}
+
+// getDocument is the version of the document that is decided about, to those who may see the signing.
+func (s *Server) getDocument(ctx context.Context, in *signingInput) (*fileOutput, error) {
+	status, err := s.view(ctx, in.Request)
+	if err != nil {
+		return nil, err
+	}
+	if status.Document == nil {
+		return nil, newProblem(http.StatusConflict, "not-admitted", "the document was not admitted, or not yet")
+	}
+	t := callerOf(ctx).tenant
+	body, err := t.objects.Read(ctx, *status.Document, t.settings.Documents.MaxBytes)
+	if err != nil {
+		return nil, unread(ctx, "read the document", err)
+	}
+	return file(pdfType, in.Request+".pdf", *status.Document, body), nil
+}
+
+// getEvidence is the locked bundle, to those who may see the signing, and only once it is locked.
+func (s *Server) getEvidence(ctx context.Context, in *signingInput) (*fileOutput, error) {
+	status, err := s.view(ctx, in.Request)
+	if err != nil {
+		return nil, err
+	}
+	if status.State != client.StateDone || status.Evidence == nil {
+		return nil, newProblem(http.StatusConflict, "evidence-pending", "the evidence is not locked yet: the signing is at "+status.State)
+	}
+	o := status.Evidence.Object
+	body, err := callerOf(ctx).tenant.objects.Read(ctx, o, evidence.MaxBundleSize)
+	if err != nil {
+		return nil, unread(ctx, "read the evidence", err)
+	}
+	return file(evidence.MediaType, in.Request+".asice", o, body), nil
+}
+
+// unread tells an object that is not what it should be from a store that doesn't answer.
+func unread(ctx context.Context, doing string, err error) error {
+	var refusal *countersign.Refusal
+	if errors.As(err, &refusal) {
+		logged(ctx, fmt.Errorf("couldn't %s: %w", doing, err))
+		return newProblem(http.StatusBadGateway, refusal.Code, "couldn't "+doing+": what is stored is not what the signing names")
+	}
+	return fault(ctx, doing, err)
+}

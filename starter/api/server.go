@@ -1,0 +1,164 @@
+// Package api is the HTTP API: what a procurement system and approvers reach. It decides nothing. It shows, uploads, and passes
+// on, and what changes something is done with the caller's own token, so that Temporal's server stamps who did it.
+package api
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+	"github.com/rs/zerolog"
+)
+
+// Server serves the API of every tenant.
+type Server struct {
+	tenants map[string]*tenant
+	log     zerolog.Logger
+	now     func() time.Time
+	handler http.Handler
+
+	streams chan struct{}   // bounds event streams
+	closing context.Context // ends event streams at shutdown
+	close   context.CancelFunc
+}
+
+const (
+	// maxStreams is how many event streams one process serves at once.
+	maxStreams = 1000
+	// maxTransfers is how many documents and bundles one tenant has in a process's memory at once.
+	maxTransfers = 4
+	// requestTimeout bounds all that is no transfer and no stream.
+	requestTimeout = 45 * time.Second
+	// transferTimeout bounds the upload or download of one document or bundle.
+	transferTimeout = 5 * time.Minute
+)
+
+func newServer(tenants map[string]*tenant, log zerolog.Logger) *Server {
+	s := &Server{tenants: tenants, log: log, now: time.Now, streams: make(chan struct{}, maxStreams)}
+	s.closing, s.close = context.WithCancel(context.Background())
+	for _, t := range tenants {
+		t.transfers = make(chan struct{}, maxTransfers)
+	}
+	mux := http.NewServeMux()
+	config := huma.DefaultConfig("Countersign", "1")
+	config.Info.Description = "Signing of documents between organisations. Every error is application/problem+json (RFC 9457) with a stable code."
+	// Its page loads scripts from elsewhere, and its hooks put links to schemas into every answer.
+	config.DocsPath, config.SchemasPath, config.CreateHooks = "", "", nil
+	config.RejectUnknownQueryParameters = true
+	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
+		securityScheme: {Type: "http", Scheme: "bearer", BearerFormat: "JWT", Description: "An access token of an identity provider that the tenant trusts, for its audience. An ID token, and a token that proves a decision, log nobody in."},
+	}
+	api := humago.New(mux, config)
+	api.UseMiddleware(s.authenticate)
+	s.routes(api)
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		writeProblem(w, newProblem(http.StatusNotFound, "not-found", "there is nothing here; /openapi.json names every route"))
+	})
+	s.handler = s.outer(mux)
+	return s
+}
+
+// Handler is the API with its routes, logs and bounds.
+func (s *Server) Handler() http.Handler { return s.handler }
+
+// HTTP is a server with its time limits. On its Shutdown the event streams end.
+func (s *Server) HTTP() *http.Server {
+	server := &http.Server{
+		Handler: s.handler, MaxHeaderBytes: 32 << 10,
+		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, WriteTimeout: time.Minute, IdleTimeout: 2 * time.Minute,
+	}
+	server.RegisterOnShutdown(s.close)
+	return server
+}
+
+// Close lets go of every tenant.
+func (s *Server) Close() {
+	s.close()
+	for _, t := range s.tenants {
+		t.pipeline.Close()
+	}
+}
+
+const securityScheme = "token"
+
+// routes are all there are. Whatever needs no token says so.
+func (s *Server) routes(api huma.API) {
+	signing := "/v1/{tenant}/signings/{request}"
+	small := func(id, method, path, summary string, status int) huma.Operation {
+		return huma.Operation{
+			OperationID: id, Method: method, Path: path, Summary: summary, DefaultStatus: status, MaxBodyBytes: 64<<10 + 1,
+			Security: []map[string][]string{{securityScheme: {}}}, Middlewares: huma.Middlewares{bounded(requestTimeout)},
+			Errors: []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusConflict, http.StatusServiceUnavailable},
+		}
+	}
+	transfer := func(id, method, path, summary string, status int) huma.Operation {
+		op := small(id, method, path, summary, status)
+		op.BodyReadTimeout = transferTimeout
+		op.Middlewares = huma.Middlewares{bounded(transferTimeout), s.oneTransfer}
+		return op
+	}
+	upload := transfer("put-document", http.MethodPut, "/v1/{tenant}/documents", "Upload a PDF; the same bytes are the same document", http.StatusCreated)
+	upload.MaxBodyBytes = s.largestDocument() + 1
+	huma.Register(api, upload, s.putDocument)
+	huma.Register(api, small("request-signing", http.MethodPost, "/v1/{tenant}/signings", "Ask for a document to be signed", http.StatusCreated), s.requestSigning)
+	huma.Register(api, small("get-inbox", http.MethodGet, "/v1/{tenant}/inbox", "What waits for your decision", http.StatusOK), s.inbox)
+	huma.Register(api, small("get-signing", http.MethodGet, signing, "Where a signing stands", http.StatusOK), s.getSigning)
+	huma.Register(api, small("draft-decision", http.MethodGet, signing+"/decision", "A decision to check and prove; it decides nothing", http.StatusOK), s.draftDecision)
+	decide := small("send-decision", http.MethodPost, signing+"/decisions", "Send a proven decision; whether it counts is in the status", http.StatusAccepted)
+	decide.MaxBodyBytes = maxDecisionBody
+	huma.Register(api, decide, s.sendDecision)
+	huma.Register(api, small("withdraw", http.MethodPost, signing+"/withdraw", "Take your request back", http.StatusAccepted), s.withdraw)
+	events := small("watch-signing", http.MethodGet, signing+"/events", "One event with the status at each change, until the signing is done", http.StatusOK)
+	events.Middlewares = nil
+	events.Responses = map[string]*huma.Response{"200": {Description: "Server-sent events: `status` with the status as JSON, at the end `end`", Content: map[string]*huma.MediaType{eventStream: {}}}}
+	huma.Register(api, events, s.watchSigning)
+	document := transfer("get-document", http.MethodGet, signing+"/document", "The document that is decided about", http.StatusOK)
+	huma.Register(api, document, s.getDocument)
+	huma.Register(api, transfer("get-evidence", http.MethodGet, signing+"/evidence", "The locked evidence bundle (ASiC-E)", http.StatusOK), s.getEvidence)
+
+	open := func(id, path, summary string) huma.Operation {
+		return huma.Operation{OperationID: id, Method: http.MethodGet, Path: path, Summary: summary, Metadata: map[string]any{anonymous: true}, Security: []map[string][]string{}}
+	}
+	huma.Register(api, open("alive", "/healthz", "Whether the process answers"), s.alive)
+	huma.Register(api, open("ready", "/readyz", "Whether every tenant's Temporal namespace and buckets answer"), s.ready)
+}
+
+func (s *Server) largestDocument() int64 {
+	var largest int64 = 1
+	for _, t := range s.tenants {
+		largest = max(largest, t.settings.Documents.MaxBytes)
+	}
+	return largest
+}
+
+type health struct {
+	Body struct {
+		Status string `json:"status"`
+	}
+}
+
+func (s *Server) alive(context.Context, *struct{}) (*health, error) {
+	h := &health{}
+	h.Body.Status = "alive"
+	return h, nil
+}
+
+// ready says nothing about which tenant a part doesn't answer for: that is in the log.
+func (s *Server) ready(ctx context.Context, _ *struct{}) (*health, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	for name, t := range s.tenants {
+		for _, check := range []func(context.Context) error{t.pipeline.Check, t.objects.Check} {
+			if err := check(ctx); err != nil {
+				logged(ctx, fmt.Errorf("tenant %s is not ready: %w", name, err))
+				return nil, retryLater(newProblem(http.StatusServiceUnavailable, "not-ready", "a part that the service needs does not answer"))
+			}
+		}
+	}
+	h := &health{}
+	h.Body.Status = "ready"
+	return h, nil
+}

@@ -1,0 +1,139 @@
+package api
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestEveryRouteIsDescribedAndNeedsAToken(t *testing.T) {
+	t.Parallel()
+	s := newService(t)
+	response, body := s.call(http.MethodGet, "/openapi.json", "", nil, nil)
+	var spec struct {
+		OpenAPI string                                `json:"openapi"`
+		Paths   map[string]map[string]json.RawMessage `json:"paths"`
+	}
+	if err := json.Unmarshal(body, &spec); err != nil || response.StatusCode != http.StatusOK || !strings.HasPrefix(spec.OpenAPI, "3.1") {
+		t.Fatalf("the description is not OpenAPI 3.1: %d %v %q", response.StatusCode, err, spec.OpenAPI)
+	}
+	want := map[string]string{
+		"/v1/{tenant}/documents": "put", "/v1/{tenant}/signings": "post", "/v1/{tenant}/inbox": "get", "/v1/{tenant}/signings/{request}": "get",
+		"/v1/{tenant}/signings/{request}/decision": "get", "/v1/{tenant}/signings/{request}/decisions": "post", "/v1/{tenant}/signings/{request}/withdraw": "post",
+		"/v1/{tenant}/signings/{request}/events": "get", "/v1/{tenant}/signings/{request}/document": "get", "/v1/{tenant}/signings/{request}/evidence": "get",
+		"/healthz": "get", "/readyz": "get",
+	}
+	for path, method := range want {
+		if _, ok := spec.Paths[path][method]; !ok {
+			t.Errorf("%s %s is not described", method, path)
+		}
+	}
+	// What is described and not named above would be a route that nobody thought about.
+	for path, methods := range spec.Paths {
+		for method := range methods {
+			if want[path] != method {
+				t.Errorf("%s %s is on no list", method, path)
+			}
+			if strings.HasPrefix(path, "/v1/") {
+				real := strings.NewReplacer("{tenant}", "acme", "{request}", "PO-1").Replace(path)
+				response, body := s.call(strings.ToUpper(method), real, "", jsonBody, []byte("{}"))
+				s.refusal(response, body, http.StatusUnauthorized, "unauthenticated")
+				if response.Header.Get("WWW-Authenticate") == "" {
+					t.Errorf("%s %s doesn't challenge", method, path)
+				}
+			}
+		}
+	}
+}
+
+func TestWhoIsNotLetInLearnsNothing(t *testing.T) {
+	t.Parallel()
+	s := newService(t)
+	s.open("PO-1")
+	stranger := newIssuer(t)
+	good := s.token("alice")
+	for name, c := range map[string]struct{ path, token string }{
+		"no token":              {"/v1/acme/inbox", ""},
+		"unknown tenant":        {"/v1/globex/inbox", good},
+		"foreign issuer":        {"/v1/acme/inbox", stranger.token(t, "alice", nil)},
+		"foreign key":           {"/v1/acme/inbox", stranger.token(t, "alice", func(c map[string]any) { c["iss"] = s.acme.url })},
+		"expired":               {"/v1/acme/inbox", s.acme.token(t, "alice", func(c map[string]any) { c["exp"] = time.Now().Add(-time.Hour).Unix() })},
+		"other audience":        {"/v1/acme/inbox", s.acme.token(t, "alice", func(c map[string]any) { c["aud"] = "other" })},
+		"evidence audience":     {"/v1/acme/inbox", s.acme.token(t, "alice", func(c map[string]any) { c["aud"] = "countersign-evidence"; c["nonce"] = "x" })},
+		"evidence beside login": {"/v1/acme/inbox", s.acme.token(t, "alice", func(c map[string]any) { c["aud"] = []string{"countersign", "countersign-evidence"} })},
+		"ID token":              {"/v1/acme/inbox", s.acme.token(t, "alice", func(c map[string]any) { c["nonce"] = "x" })},
+		"not a token":           {"/v1/acme/inbox", "hello"},
+		"too large":             {"/v1/acme/inbox", strings.Repeat("a", 17<<10)},
+	} {
+		response, body := s.call(http.MethodGet, c.path, c.token, nil, nil)
+		if p := s.refusal(response, body, http.StatusUnauthorized, "unauthenticated"); p.Detail != unauthenticated {
+			t.Errorf("%s: learns %q", name, p.Detail)
+		}
+		if c.token != "" && len(c.token) > 10 && strings.Contains(s.log.String(), c.token) {
+			t.Errorf("%s: the log holds the token", name)
+		}
+	}
+	r, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, s.url+"/v1/acme/inbox", nil)
+	r.Header["Authorization"] = []string{"Bearer " + good, "Bearer " + good}
+	if response, err := http.DefaultClient.Do(r); err != nil || response.StatusCode != http.StatusUnauthorized {
+		t.Errorf("two credentials at once: %v %v", response.StatusCode, err)
+	}
+	response, _ := s.call(http.MethodGet, "/v1/acme/inbox", good, http.Header{"X-Large": {strings.Repeat("a", 40<<10)}}, nil)
+	if response.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
+		t.Errorf("a header of 40 KiB is answered with %d", response.StatusCode)
+	}
+}
+
+func TestBodiesAreReadStrictly(t *testing.T) {
+	t.Parallel()
+	s := newService(t)
+	s.open("PO-1")
+	good := `{"v":1,"request":"PO-9","purpose":"contract","title":"T","document":{"bucket":"documents","key":"acme/documents/x.pdf","versionId":"v","sha256":"` + strings.Repeat("a", 64) + `"}`
+	post, pdf := http.MethodPost, http.Header{"Content-Type": {"application/pdf"}}
+	for name, c := range map[string]struct {
+		method, path, who string
+		header            http.Header
+		body              string
+		status            int
+		code              string
+	}{
+		"unknown field":       {post, "/v1/acme/signings", "ben", jsonBody, good + `,"key":"arn"}`, 422, "invalid"},
+		"trailing bytes":      {post, "/v1/acme/signings", "ben", jsonBody, good + `} {}`, 400, "bad-request"},
+		"no JSON":             {post, "/v1/acme/signings", "ben", jsonBody, `hello`, 400, "bad-request"},
+		"form":                {post, "/v1/acme/signings", "ben", http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}, `v=1`, 415, "media-type"},
+		"oversize":            {post, "/v1/acme/signings", "ben", jsonBody, good + `,"x":"` + strings.Repeat("a", 70<<10) + `"}`, 413, "too-large"},
+		"no id":               {post, "/v1/acme/signings", "ben", jsonBody, strings.Replace(good, `"request":"PO-9",`, "", 1) + `}`, 400, "no-request-id"},
+		"bad id":              {post, "/v1/acme/signings", "ben", jsonBody, strings.Replace(good, `PO-9`, "../x", 1) + `}`, 422, "bad-request"},
+		"other tenant":        {post, "/v1/acme/signings", "ben", jsonBody, good + `,"tenant":"globex"}`, 422, "other-tenant"},
+		"other tenant's key":  {post, "/v1/acme/signings", "ben", jsonBody, strings.Replace(good, "acme/documents", "globex/documents", 1) + `}`, 422, "bad-request"},
+		"other bucket":        {post, "/v1/acme/signings", "ben", jsonBody, strings.Replace(good, `"documents"`, `"evidence"`, 1) + `}`, 422, "wrong-bucket"},
+		"unknown purpose":     {post, "/v1/acme/signings", "ben", jsonBody, strings.Replace(good, `"contract"`, `"gift"`, 1) + `}`, 422, "unknown-purpose"},
+		"past deadline":       {post, "/v1/acme/signings", "ben", jsonBody, good + `,"deadlines":{"legal":"2020-01-01T00:00:00Z"}}`, 422, "past-deadline"},
+		"unknown stage":       {post, "/v1/acme/signings", "ben", jsonBody, good + `,"deadlines":{"finance":"2999-01-01T00:00:00Z"}}`, 422, "unknown-stage"},
+		"approver requests":   {post, "/v1/acme/signings", "alice", jsonBody, good + `}`, 403, "not-entitled"},
+		"decision unknown":    {post, "/v1/acme/signings/PO-1/decisions", "alice", jsonBody, `{"id":"1","decision":{},"proof":{"idToken":"x"},"more":1}`, 422, "invalid"},
+		"decision oversize":   {post, "/v1/acme/signings/PO-1/decisions", "alice", jsonBody, `{"id":"` + strings.Repeat("a", 33<<10) + `"}`, 413, "too-large"},
+		"upload as JSON":      {http.MethodPut, "/v1/acme/documents", "ben", jsonBody, `{}`, 415, "media-type"},
+		"upload no PDF":       {http.MethodPut, "/v1/acme/documents", "ben", pdf, `hello`, 422, "not-a-pdf"},
+		"upload oversize":     {http.MethodPut, "/v1/acme/documents", "ben", pdf, strings.Repeat("a", 41_000), 413, "too-large"},
+		"upload by approver":  {http.MethodPut, "/v1/acme/documents", "alice", pdf, `%PDF-`, 403, "not-entitled"},
+		"upload digest":       {http.MethodPut, "/v1/acme/documents", "ben", http.Header{"Content-Type": {"application/pdf"}, "Content-Digest": {"sha-256=:" + base64.StdEncoding.EncodeToString(make([]byte, 32)) + ":"}}, `%PDF-`, 400, "digest-mismatch"},
+		"upload digest form":  {http.MethodPut, "/v1/acme/documents", "ben", http.Header{"Content-Type": {"application/pdf"}, "Content-Digest": {"md5=:AAAA:"}}, `%PDF-`, 400, "bad-digest"},
+		"unknown query":       {http.MethodGet, "/v1/acme/inbox?all=1", "alice", nil, "", 422, "invalid"},
+		"no verdict":          {http.MethodGet, "/v1/acme/signings/PO-1/decision", "alice", nil, "", 422, "invalid"},
+		"other verdict":       {http.MethodGet, "/v1/acme/signings/PO-1/decision?verdict=maybe", "alice", nil, "", 422, "invalid"},
+		"no such route":       {http.MethodGet, "/v2/acme", "alice", nil, "", 404, "not-found"},
+		"withdrawn by others": {post, "/v1/acme/signings/PO-1/withdraw", "alice", jsonBody, `{"reason":"no"}`, 403, "not-entitled"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			response, body := s.call(c.method, c.path, s.token(c.who), c.header, []byte(c.body))
+			s.refusal(response, body, c.status, c.code)
+		})
+	}
+	if len(s.pipeline.signals) > 0 || len(s.pipeline.started) > 1 || len(s.objects.stored) > 1 {
+		t.Errorf("something was done: %+v %+v", s.pipeline.signals, s.pipeline.started)
+	}
+}

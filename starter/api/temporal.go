@@ -1,0 +1,217 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/rs/zerolog"
+	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/api/workflowservice/v1"
+	temporal "go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/converter"
+
+	"github.com/countersign-dev/countersign"
+	"github.com/countersign-dev/countersign/activities"
+	"github.com/countersign-dev/countersign/evidence"
+	"github.com/countersign-dev/countersign/workflows"
+)
+
+// pipeline is what the API asks of Temporal. What changes something is done as the actor whose bearer the context holds; what reads,
+// as the service itself.
+type pipeline interface {
+	Check(ctx context.Context) error
+	// Start starts the custodian as the actor. A request id that exists already is errExists.
+	Start(ctx context.Context, r countersign.Request, fingerprint string) error
+	// Beginning is the request that a custodian was started with, and who started it as the server stamped it.
+	Beginning(ctx context.Context, request string) (countersign.Request, countersign.Actor, error)
+	// Signal sends a signal to the saga as the actor.
+	Signal(ctx context.Context, request, name string, payload any) error
+	Custody(ctx context.Context, request string) (workflows.CustodyStatus, error)
+	Saga(ctx context.Context, request string) (workflows.Status, error)
+	// Running lists the requests of running sagas, at most limit, and says whether there are more.
+	Running(ctx context.Context, limit int) (requests []string, more bool, err error)
+	// Follow calls changed after each step of a workflow, until it has ended.
+	Follow(ctx context.Context, workflow string, changed func()) error
+	Close()
+}
+
+var errExists = errors.New("the request exists already")
+
+// queryTimeout bounds one query: a worker has to answer it.
+const queryTimeout = 10 * time.Second
+
+// temporalPipeline is the tenant's namespace, reached by two clients: one with the service's own credential, which the server lets
+// read, and one that has no credential but the actor's.
+type temporalPipeline struct {
+	tenant    string
+	namespace string
+	reads     temporal.Client
+	acts      temporal.Client
+}
+
+// actorCredential sends the bearer of the actor whose request is being served. Without one it sends nothing at all: there is no
+// credential to fall back to.
+type actorCredential struct{}
+
+func (actorCredential) GetHeaders(ctx context.Context) (map[string]string, error) {
+	header, ok := ctx.Value(authorizationKey{}).(string)
+	if !ok {
+		return nil, errors.New("nobody is acting: the call carries no actor's token")
+	}
+	return map[string]string{"authorization": header}, nil
+}
+
+type authorizationKey struct{}
+
+func dialTemporal(ctx context.Context, address string, s *countersign.Settings, own activities.Credential, log zerolog.Logger) (*temporalPipeline, error) {
+	p := &temporalPipeline{tenant: s.Tenant, namespace: s.Namespace}
+	var err error
+	if p.reads, err = activities.Dial(ctx, address, s, own, log); err != nil {
+		return nil, err
+	}
+	// The SDK asks the server for its capabilities once, while it dials; nobody is acting then, so the service asks itself.
+	headers, err := own.GetHeaders(ctx)
+	if err == nil {
+		p.acts, err = activities.Dial(context.WithValue(ctx, authorizationKey{}, headers["authorization"]), address, s, actorCredential{}, log)
+	}
+	if err != nil {
+		p.reads.Close()
+		return nil, err
+	}
+	return p, nil
+}
+
+func (p *temporalPipeline) Close() {
+	p.acts.Close()
+	p.reads.Close()
+}
+
+func (p *temporalPipeline) Check(ctx context.Context) error {
+	if _, err := p.reads.CountWorkflow(ctx, &workflowservice.CountWorkflowExecutionsRequest{Namespace: p.namespace, Query: runningSagas}); err != nil {
+		return fmt.Errorf("couldn't count the running signings of namespace %q: %w", p.namespace, err)
+	}
+	return nil
+}
+
+func (p *temporalPipeline) Start(ctx context.Context, r countersign.Request, fingerprint string) error {
+	_, err := p.acts.ExecuteWorkflow(ctx, temporal.StartWorkflowOptions{
+		ID: countersign.CustodianID(p.tenant, r.ID), TaskQueue: countersign.TaskQueueSigning,
+		WorkflowIDReusePolicy:                    enumspb.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
+		WorkflowExecutionErrorWhenAlreadyStarted: true,
+		Memo:                                     map[string]any{"fingerprint": fingerprint},
+	}, countersign.WorkflowRequestSigning, r)
+	var exists *serviceerror.WorkflowExecutionAlreadyStarted
+	if errors.As(err, &exists) {
+		return errExists
+	}
+	return err
+}
+
+// Beginning reads the input itself and not the memo: the memo is what any starter says about its input.
+func (p *temporalPipeline) Beginning(ctx context.Context, request string) (countersign.Request, countersign.Actor, error) {
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
+	defer cancel()
+	var r countersign.Request
+	events := p.reads.GetWorkflowHistory(ctx, countersign.CustodianID(p.tenant, request), "", false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+	if !events.HasNext() {
+		return r, countersign.Actor{}, errNotFound
+	}
+	first, err := events.Next()
+	if err != nil {
+		return r, countersign.Actor{}, known(err)
+	}
+	input := first.GetWorkflowExecutionStartedEventAttributes().GetInput()
+	if err := converter.GetDefaultDataConverter().FromPayloads(input, &r); err != nil {
+		return r, countersign.Actor{}, fmt.Errorf("couldn't read the custodian's input: %w", err)
+	}
+	actor, _ := evidence.ActorOf(first.GetPrincipal())
+	return r, actor, nil
+}
+
+func (p *temporalPipeline) Signal(ctx context.Context, request, name string, payload any) error {
+	return known(p.acts.SignalWorkflow(ctx, countersign.SagaID(p.tenant, request), "", name, payload))
+}
+
+func (p *temporalPipeline) Custody(ctx context.Context, request string) (workflows.CustodyStatus, error) {
+	var c workflows.CustodyStatus
+	return c, p.query(ctx, countersign.CustodianID(p.tenant, request), &c)
+}
+
+func (p *temporalPipeline) Saga(ctx context.Context, request string) (workflows.Status, error) {
+	var s workflows.Status
+	return s, p.query(ctx, countersign.SagaID(p.tenant, request), &s)
+}
+
+func (p *temporalPipeline) query(ctx context.Context, workflow string, into any) error {
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
+	defer cancel()
+	answer, err := p.reads.QueryWorkflow(ctx, workflow, "", countersign.QueryStatus)
+	if err != nil {
+		return known(err)
+	}
+	if err := answer.Get(into); err != nil {
+		return fmt.Errorf("couldn't read the status of %s: %w", workflow, err)
+	}
+	return nil
+}
+
+const (
+	runningSagas = "WorkflowType = '" + countersign.WorkflowSigning + "' AND ExecutionStatus = 'Running'"
+	pageOfSagas  = 200
+)
+
+func (p *temporalPipeline) Running(ctx context.Context, limit int) (requests []string, more bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
+	defer cancel()
+	var page []byte
+	for {
+		answer, err := p.reads.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{Namespace: p.namespace, PageSize: pageOfSagas, NextPageToken: page, Query: runningSagas})
+		if err != nil {
+			return nil, false, err
+		}
+		for _, e := range answer.GetExecutions() {
+			tenant, request, ok := countersign.ParseSagaID(e.GetExecution().GetWorkflowId())
+			if !ok || tenant != p.tenant {
+				continue
+			}
+			if len(requests) == limit {
+				return requests, true, nil
+			}
+			requests = append(requests, request)
+		}
+		if page = answer.GetNextPageToken(); len(page) == 0 {
+			return requests, false, nil
+		}
+	}
+}
+
+// Follow waits at the server for the next event: nothing is asked again and again.
+func (p *temporalPipeline) Follow(ctx context.Context, workflow string, changed func()) error {
+	events := p.reads.GetWorkflowHistory(ctx, workflow, "", true, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+	for events.HasNext() {
+		event, err := events.Next()
+		if err != nil {
+			return known(err)
+		}
+		// A workflow's state changes while it works on a task, and nowhere else.
+		if event.GetEventType() == enumspb.EVENT_TYPE_WORKFLOW_TASK_COMPLETED {
+			changed()
+		}
+	}
+	return nil
+}
+
+// known names the errors that callers tell apart.
+func known(err error) error {
+	var missing *serviceerror.NotFound
+	if !errors.As(err, &missing) {
+		return err
+	}
+	if missing.Message == "workflow execution already completed" {
+		return errClosed
+	}
+	return errNotFound
+}

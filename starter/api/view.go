@@ -1,0 +1,128 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/countersign-dev/countersign"
+	"github.com/countersign-dev/countersign/evidence"
+	"github.com/countersign-dev/countersign/policy"
+	"github.com/countersign-dev/countersign/starter/client"
+	"github.com/countersign-dev/countersign/workflows"
+)
+
+// view is the status of a signing, if the caller may see it. For everybody else it does not exist.
+func (s *Server) view(ctx context.Context, request string) (client.Status, error) {
+	c := callerOf(ctx)
+	status, err := c.tenant.status(ctx, request)
+	if err != nil {
+		return client.Status{}, fault(ctx, "read the signing's status", err)
+	}
+	if !c.tenant.maySee(status, c.actor, s.now()) {
+		return client.Status{}, notThere()
+	}
+	return status, nil
+}
+
+// status merges what custodian and saga say.
+func (t *tenant) status(ctx context.Context, request string) (client.Status, error) {
+	if countersign.CheckRequestID(request) != nil {
+		return client.Status{}, errNotFound
+	}
+	custody, err := t.pipeline.Custody(ctx, request)
+	if err != nil {
+		return client.Status{}, err
+	}
+	var saga workflows.Status
+	if custody.Saga.Run != "" {
+		// It may not have done its first step yet.
+		if saga, err = t.pipeline.Saga(ctx, request); err != nil && !errors.Is(err, errNotFound) {
+			return client.Status{}, err
+		}
+	}
+	status := merge(t.settings.Tenant, request, custody, saga)
+	if status.Requester == nil {
+		// Intake names the requester; before it has, and where it refused, the server's stamp on the start does.
+		asked, requester, err := t.pipeline.Beginning(ctx, request)
+		if err != nil {
+			return client.Status{}, err
+		}
+		status.Title, status.Purpose = asked.Title, asked.Purpose
+		if !requester.IsZero() {
+			status.Requester = &requester
+		}
+	}
+	return status, nil
+}
+
+func merge(tenant, request string, custody workflows.CustodyStatus, saga workflows.Status) client.Status {
+	s := client.Status{
+		Tenant: tenant, Request: request, Title: saga.Request.Title, Purpose: saga.Request.Purpose, State: custody.State,
+		Custodian: countersign.CustodianID(tenant, request), Saga: custody.Saga, Context: saga.Context, Policy: saga.Policy,
+		Decisions: saga.Decisions, Decided: saga.Decided, Ignored: saga.Ignored, Evidence: custody.Evidence,
+	}
+	if custody.State == "saga" {
+		s.State, s.Stage = saga.State, saga.Stage
+	}
+	if s.State == "" {
+		s.State = client.StateIntake
+	}
+	if custody.Saga.Workflow == "" {
+		s.Saga = evidence.Execution{Workflow: countersign.SagaID(tenant, request)}
+	}
+	if saga.Document.SHA256 != "" {
+		s.Document = &saga.Document
+	}
+	if saga.Context != "" {
+		s.Transaction, s.Asked = &saga.Transaction, &saga.Request
+	}
+	if !saga.Requester.IsZero() {
+		s.Requester = &saga.Requester
+	}
+	if len(saga.Plan.Stages) > 0 {
+		s.Plan = &saga.Plan
+	}
+	if s.Decisions == nil {
+		s.Decisions = []countersign.DecisionRecord{}
+	}
+	if s.Decided == nil {
+		s.Decided = []countersign.Actor{}
+	}
+	// Nothing is released before its evidence is locked, and nothing is called completed either.
+	if custody.State == client.StateDone || custody.Outcome != countersign.Completed {
+		s.Outcome, s.Detail = custody.Outcome, custody.Detail
+		if s.Outcome != "" {
+			s.Meaning = s.Outcome.Meaning()
+		}
+	}
+	s.Released = custody.State == client.StateDone && custody.Outcome == countersign.Completed
+	return s
+}
+
+// maySee asks the policy: the requester, whoever is eligible in a stage, and the tenant's compliance.
+func (t *tenant) maySee(s client.Status, a countersign.Actor, now time.Time) bool {
+	var eligible []countersign.Actor
+	if s.Plan != nil {
+		for _, stage := range s.Plan.Stages {
+			for _, e := range stage.Eligible {
+				eligible = append(eligible, e.Actor)
+			}
+		}
+	}
+	return t.engine.Ask(policy.Question{
+		Action: policy.View, Principal: policy.PrincipalOf(t.settings, a), Now: now,
+		Resource: policy.Resource{Signing: s.Saga.Workflow, Tenant: t.settings.Tenant, Requester: s.Requester, Eligible: eligible},
+	}).Allowed
+}
+
+// refusedNow is why a decision of the actor would not count in a stage, as far as that can be known before it is proven; nil if it would.
+func (t *tenant) refusedNow(saga workflows.Status, stage countersign.Stage, a countersign.Actor, now time.Time) *countersign.Refusal {
+	question := evidence.DecideQuestion(
+		evidence.CheckInput{Saga: saga.Saga, Tenant: t.settings.Tenant, Requester: saga.Requester, Decided: saga.Decided},
+		countersign.Decision{Stage: stage.Name}, stage, policy.PrincipalOf(t.settings, a), 1, now)
+	if answer := t.engine.Ask(question); !answer.Allowed {
+		return &countersign.Refusal{Code: answer.Code(), Message: answer.Refusal}
+	}
+	return nil
+}

@@ -1,0 +1,249 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/spf13/cobra"
+
+	"github.com/countersign-dev/countersign"
+	"github.com/countersign-dev/countersign/starter/client"
+)
+
+func (c *cli) decideCommand() *cobra.Command {
+	var approve, reject, yes bool
+	var reason, save string
+	cmd := &cobra.Command{
+		Use:   "decide REQUEST --approve|--reject",
+		Short: "Approve or reject, with a proof of your own identity provider",
+		Long: `Approve or reject a signing that waits for you.
+
+The command believes the API nothing that it can compute itself: it downloads the document and compares its SHA-256 with the
+decision's, compares the decision with what you asked for, and computes its digest and that of the whole transaction from title,
+document, plan and requester as it shows them. You then log in afresh at your identity
+provider, which binds the digest to you. The command waits until your decision was checked, and says whether it counts.`,
+		Example: `  countersign decide PO-4711 --approve
+  countersign decide PO-4711 --reject --reason "clause 7 is missing"`,
+		Args: cobra.ExactArgs(1),
+		RunE: c.run(func(ctx context.Context, args []string) error {
+			if approve == reject {
+				return usage("give either --approve or --reject")
+			}
+			verdict := countersign.Approve
+			if reject {
+				verdict = countersign.Reject
+			}
+			return c.decide(ctx, args[0], verdict, reason, save, yes)
+		}),
+	}
+	f := cmd.Flags()
+	f.BoolVar(&approve, "approve", false, "approve")
+	f.BoolVar(&reject, "reject", false, "reject; one rejection ends the signing")
+	f.StringVar(&reason, "reason", "", "why; it becomes part of the evidence")
+	f.StringVar(&save, "save", "", "write the document here before you are asked")
+	f.BoolVar(&yes, "yes", false, "don't ask whether you are sure")
+	return cmd
+}
+
+func (c *cli) decide(ctx context.Context, request string, verdict countersign.Verdict, reason, save string, yes bool) error {
+	api, err := c.connect()
+	if err != nil {
+		return err
+	}
+	if c.issuer == "" {
+		return usage("--issuer (COUNTERSIGN_ISSUER) is needed: a decision is proven by your identity provider")
+	}
+	if c.machineKey != "" {
+		return usage("machines don't decide; a person has to")
+	}
+	status, err := api.Status(ctx, request)
+	if err != nil {
+		return err
+	}
+	draft, err := api.Draft(ctx, request, verdict, reason)
+	if err != nil {
+		return err
+	}
+	d := draft.Decision
+	if err := c.checkDraft(draft, status, request, verdict, reason, time.Now()); err != nil {
+		return fmt.Errorf("couldn't trust what the API drafted: %w", err)
+	}
+	body, err := api.Document(ctx, request, d.Document.SHA256)
+	if err != nil {
+		return err
+	}
+	if save != "" {
+		if err := writeFile(save, body); err != nil {
+			return err
+		}
+	}
+	digest, err := d.Digest()
+	if err != nil {
+		return err
+	}
+	show(c.err, status, draft, len(body))
+	if !yes {
+		if err := confirm(c.in, c.err, verdict); err != nil {
+			return err
+		}
+	}
+	proof, err := c.browser().Prove(ctx, c.issuer, c.client+"-evidence", digest, d.Actor)
+	if err != nil {
+		return err
+	}
+	signed := countersign.SignedDecision{ID: uuid.NewString(), Decision: d, Proof: proof}
+	if _, err := api.Decide(ctx, request, signed); err != nil {
+		return err
+	}
+	return c.checked(ctx, api, request, signed.ID)
+}
+
+// checkDraft compares a draft with what was asked for: its digest will be bound to the person, so it must say what the person means.
+func (c *cli) checkDraft(draft client.Draft, status client.Status, request string, verdict countersign.Verdict, reason string, now time.Time) error {
+	d := draft.Decision
+	switch {
+	case d.Tenant != c.tenant || d.Signing != countersign.SagaID(c.tenant, request):
+		return errors.New("it is about another signing")
+	case d.Verdict != verdict || d.Reason != reason:
+		return errors.New("it says something else than you do")
+	case d.Actor.Issuer != c.issuer:
+		return fmt.Errorf("it is of somebody at %s, not at your identity provider", line(d.Actor.Issuer))
+	case d.OnBehalfOf != nil || len(d.Grants) > 0:
+		return errors.New("it is on behalf of somebody else")
+	case status.Document == nil || d.Document != *status.Document || d.Run != status.Saga.Run || d.Context != status.Context || d.Policy != status.Policy:
+		return errors.New("it differs from the signing's status")
+	case time.Unix(d.IssuedAt, 0).After(now.Add(time.Minute)) || !time.Unix(d.ExpiresAt, 0).After(now):
+		return errors.New("it is not for now; check the clock of this computer")
+	}
+	if status.Plan == nil {
+		return errors.New("the signing has no plan")
+	}
+	if stage, ok := status.Plan.Stage(d.Stage); !ok || !stage.Deadline.Equal(draft.Deadline) {
+		return errors.New("it names a stage or a deadline that the plan doesn't have")
+	}
+	if err := checkTransaction(status); err != nil {
+		return err
+	}
+	digest, err := d.Digest()
+	if err != nil {
+		return err
+	}
+	if digest != draft.Digest {
+		return errors.New("its digest is another one than this computer computes")
+	}
+	return d.Check()
+}
+
+// checkTransaction computes the context that a decision binds from what the person is shown: title, purpose, document, plan, requester. A status that
+// shows something else than what is decided about does not get through.
+func checkTransaction(s client.Status) error {
+	if s.Transaction == nil || s.Asked == nil || s.Requester == nil || s.Document == nil || s.Plan == nil {
+		return errors.New("the API doesn't show what the transaction consists of")
+	}
+	t := *s.Transaction
+	context, err := t.Digest()
+	if err != nil {
+		return err
+	}
+	plan, err := s.Plan.Digest()
+	if err != nil {
+		return err
+	}
+	asked, err := s.Asked.Fingerprint()
+	if err != nil {
+		return err
+	}
+	switch {
+	case context != s.Context:
+		return errors.New("the transaction doesn't have the digest that is decided about")
+	case t.Tenant != s.Tenant || t.Signing != s.Saga.Workflow || t.Run != s.Saga.Run || t.Policy != s.Policy:
+		return errors.New("the transaction is another signing's")
+	case asked != t.Request || s.Asked.ID != s.Request || s.Asked.Title != s.Title || s.Asked.Purpose != s.Purpose || s.Asked.Document != *s.Document:
+		return errors.New("title, purpose or document that are shown are not those of the request")
+	case t.Document != *s.Document:
+		return errors.New("the document that is shown is not the transaction's")
+	case plan != t.Plan:
+		return errors.New("the plan that is shown is not the transaction's")
+	case t.Requester != *s.Requester:
+		return errors.New("the requester who is shown is not the transaction's")
+	}
+	return nil
+}
+
+// show puts everything before the person that the decision binds them to.
+func show(w io.Writer, s client.Status, draft client.Draft, bytes int) {
+	d := draft.Decision
+	fmt.Fprintf(w, "\n  title     %s\n  purpose   %s\n  document  %d bytes, SHA-256 %s (downloaded and compared)\n  stage     %s, until %s\n",
+		line(s.Title), line(s.Purpose), bytes, d.Document.SHA256, d.Stage, instant(draft.Deadline))
+	if !draft.Open {
+		fmt.Fprintf(w, "            this stage opens later; your decision will count then\n")
+	}
+	if s.Requester != nil {
+		fmt.Fprintf(w, "  requester %s\n", line(s.Requester.String()))
+	}
+	decided := 0
+	for _, r := range s.Decisions {
+		if r.Counted() {
+			decided++
+			fmt.Fprintf(w, "  decided   %s\n", recordLine(s, r))
+		}
+	}
+	if decided == 0 {
+		fmt.Fprintf(w, "  decided   nobody yet\n")
+	}
+	fmt.Fprintf(w, "  you       %s\n  decision  %s", nameOf(s, d.Actor), d.Verdict)
+	if d.Reason != "" {
+		fmt.Fprintf(w, ": %s", line(d.Reason))
+	}
+	fmt.Fprint(w, "\n\n")
+}
+
+// confirm asks the person. Where nobody can be asked, nothing is decided.
+func confirm(in io.Reader, out io.Writer, verdict countersign.Verdict) error {
+	if f, ok := in.(*os.File); ok {
+		if info, err := f.Stat(); err != nil || info.Mode()&os.ModeCharDevice == 0 {
+			return usage("nobody can be asked here, as the input is not a terminal; look at the above and give --yes")
+		}
+	}
+	fmt.Fprintf(out, "Type %q to decide: ", verdict)
+	answer, err := bufio.NewReader(io.LimitReader(in, 1000)).ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return fmt.Errorf("couldn't read your answer: %w", err)
+	}
+	if strings.TrimSpace(answer) != string(verdict) {
+		return refused("not-confirmed", "nothing was decided")
+	}
+	return nil
+}
+
+// checked waits for what became of a decision.
+func (c *cli) checked(ctx context.Context, api *client.Client, request, id string) error {
+	var record countersign.DecisionRecord
+	var found bool
+	var last client.Status
+	err := api.Watch(ctx, request, func(s client.Status) bool {
+		last = s
+		record, found = s.Record(id)
+		return !found
+	})
+	switch {
+	case err != nil:
+		return err
+	case !found:
+		return refused("too-late", "the signing ended before your decision was checked: %s", last.Outcome)
+	}
+	if err := c.answer(record, func(w io.Writer) { fmt.Fprintln(w, recordLine(last, record)) }); err != nil {
+		return err
+	}
+	if r := record.Refusal; r != nil {
+		return refused(r.Code, "your decision does not count: %s", line(r.Message))
+	}
+	return nil
+}
