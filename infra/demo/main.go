@@ -1,0 +1,126 @@
+// Command demo runs one signing of two organisations on the local stack, from the request to evidence that is verified with the
+// network off, with the product's own commands, and says at each step who did what under which control.
+package main
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+//go:embed contract.pdf
+var contract []byte
+
+func main() {
+	var d demo
+	flag.BoolVar(&d.once, "once", false, "end after the run")
+	flag.StringVar(&d.pdf, "pdf", "", "sign this PDF instead of the sample")
+	flag.StringVar(&d.dir, "dir", filepath.Join("var", "demo"), "directory of what the demo leaves")
+	flag.StringVar(&d.bin, "bin", filepath.Join("var", "bin"), "directory of the built commands")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	err := d.run(ctx)
+	d.stop()
+	if err != nil && !errors.Is(err, context.Canceled) {
+		fmt.Fprintln(os.Stderr, "\n✗", err)
+		os.Exit(1)
+	}
+}
+
+// demo is one run.
+type demo struct {
+	once     bool
+	pdf      string
+	dir, bin string
+
+	began   time.Time
+	stack   stack
+	api     string
+	request string
+	signing status
+	running []*process
+}
+
+func (d *demo) run(ctx context.Context) error {
+	d.began = time.Now()
+	for _, p := range []*string{&d.dir, &d.bin} {
+		abs, err := filepath.Abs(*p)
+		if err != nil {
+			return err
+		}
+		*p = abs
+	}
+	if err := os.MkdirAll(d.dir, 0o700); err != nil {
+		return err
+	}
+	for _, step := range []func(context.Context) error{d.start, d.ask, d.decide, d.release, d.export, d.check} {
+		if err := step(ctx); err != nil {
+			return err
+		}
+	}
+	d.say("Done", "in %.1f s. What a stranger needs to check it is in %s:", time.Since(d.began).Seconds(), rel(d.dir))
+	for _, f := range []string{"evidence.asice", "tenant-ca.pem", "tsa-ca.pem", "history.json"} {
+		d.detail("%s", rel(filepath.Join(d.dir, f)))
+	}
+	if d.once {
+		return nil
+	}
+	d.say("It stays up", "until you press Ctrl-C.")
+	d.detail("API          %s/openapi.json", d.api)
+	d.detail("Temporal UI  %s/namespaces/acme/workflows", d.stack.Temporal.UI)
+	d.detail("mailbox      %s", d.stack.Mail.Page)
+	<-ctx.Done()
+	return nil
+}
+
+// document is the file to sign.
+func (d *demo) document() (string, error) {
+	if d.pdf != "" {
+		return filepath.Abs(d.pdf)
+	}
+	path := filepath.Join(d.dir, "contract.pdf")
+	return path, os.WriteFile(path, contract, 0o600)
+}
+
+// say prints one step.
+func (d *demo) say(who, format string, args ...any) {
+	fmt.Printf("\n%s %s\n", bold(who), fmt.Sprintf(format, args...))
+}
+
+// detail prints a line below a step.
+func (d *demo) detail(format string, args ...any) {
+	fmt.Printf("    %s\n", fmt.Sprintf(format, args...))
+}
+
+// control prints which control was at work.
+func (d *demo) control(format string, args ...any) {
+	fmt.Printf("    %s %s\n", dim("control:"), fmt.Sprintf(format, args...))
+}
+
+func bold(s string) string { return styled("1", s) }
+func dim(s string) string  { return styled("2", s) }
+
+// styled marks text for a terminal; a file gets it plain.
+func styled(code, s string) string {
+	if info, err := os.Stdout.Stat(); err != nil || info.Mode()&os.ModeCharDevice == 0 || os.Getenv("NO_COLOR") != "" {
+		return s
+	}
+	return "\x1b[" + code + "m" + s + "\x1b[0m"
+}
+
+func rel(path string) string {
+	if wd, err := os.Getwd(); err == nil {
+		if r, err := filepath.Rel(wd, path); err == nil {
+			return r
+		}
+	}
+	return path
+}

@@ -1,0 +1,80 @@
+package main
+
+import "github.com/countersign-dev/countersign/infra/idp"
+
+const (
+	region         = "eu-central-1"
+	clientAPI      = "countersign"
+	clientEvidence = "countersign-evidence"
+)
+
+// organisation has an identity provider of its own.
+type organisation struct {
+	id, name string
+	people   []idp.Person
+	machine  string
+}
+
+var organisations = []organisation{
+	{id: "acme", name: "Acme Corporation", machine: "procurement", people: []idp.Person{
+		{Login: "alice", Subject: "a-1001", Name: "Alice Ahn", Email: "alice@acme.example"},
+		{Login: "ben", Subject: "a-1002", Name: "Ben Brandt", Email: "ben@acme.example"},
+		{Login: "olivia", Subject: "a-1003", Name: "Olivia Ortiz", Email: "olivia@acme.example"},
+		{Login: "dave", Subject: "a-1004", Name: "Dave Dunn", Email: "dave@acme.example", Disabled: true},
+	}},
+	{id: "globex", name: "Globex GmbH", machine: "procurement", people: []idp.Person{
+		{Login: "gina", Subject: "g-2001", Name: "Gina Gross", Email: "gina@globex.example"},
+		{Login: "paul", Subject: "g-2002", Name: "Paul Petit", Email: "paul@globex.example"},
+	}},
+	{id: "hart", name: "Hart & Lowe LLP", machine: "casework", people: []idp.Person{
+		{Login: "carol", Subject: "h-3001", Name: "Carol Hart", Email: "carol@hart.example"},
+		{Login: "chris", Subject: "h-3002", Name: "Chris Lowe", Email: "chris@hart.example"},
+	}},
+}
+
+// tenantCast says who has which role in a tenant. Chris of Hart & Lowe works for
+// both tenants and Carol for Acme alone; Hart's machine casework works for nobody.
+type tenantCast struct {
+	id, name, brand, color, owner string
+	partners                      []string
+	roles                         []castRole
+}
+
+type castRole struct {
+	issuer, login string
+	roles         []string
+}
+
+var tenants = []tenantCast{
+	{id: "acme", name: "Acme Corporation", brand: "Acme", color: "#0b6e4f", owner: "olivia", partners: []string{"hart"}, roles: []castRole{
+		{"acme", "alice", []string{"legal"}},
+		{"acme", "ben", []string{"finance", "requester"}},
+		{"acme", "olivia", []string{"owner", "compliance"}},
+		{"acme", "dave", []string{"legal"}},
+		{"hart", "carol", []string{"counsel"}},
+		{"hart", "chris", []string{"counsel"}},
+	}},
+	{id: "globex", name: "Globex GmbH", brand: "Globex", color: "#1f4e8c", owner: "gina", partners: []string{"hart"}, roles: []castRole{
+		{"globex", "gina", []string{"legal"}},
+		{"globex", "paul", []string{"finance", "requester"}},
+		{"hart", "chris", []string{"counsel"}},
+	}},
+}
+
+func findOrganisation(id string) organisation {
+	for _, o := range organisations {
+		if o.id == id {
+			return o
+		}
+	}
+	return organisation{}
+}
+
+func findPerson(issuer, login string) idp.Person {
+	for _, person := range findOrganisation(issuer).people {
+		if person.Login == login {
+			return person
+		}
+	}
+	return idp.Person{}
+}

@@ -1,0 +1,169 @@
+package main
+
+import (
+	"fmt"
+	"path/filepath"
+
+	"gopkg.in/yaml.v3"
+)
+
+// tenantFile is the product's tenant file as this stack writes it.
+type tenantFile struct {
+	Tenant     string             `yaml:"tenant"`
+	Name       string             `yaml:"name"`
+	Brand      brand              `yaml:"brand"`
+	Owner      contact            `yaml:"owner"`
+	Escalation contact            `yaml:"escalation"`
+	Namespace  string             `yaml:"namespace"`
+	Issuers    []issuerEntry      `yaml:"issuers"`
+	People     []personEntry      `yaml:"people"`
+	Machines   []machineEntry     `yaml:"machines"`
+	Purposes   map[string]purpose `yaml:"purposes"`
+	AWS        awsEntry           `yaml:"aws"`
+	KMS        kmsEntry           `yaml:"kms"`
+	Timestamp  timestampEntry     `yaml:"timestamp"`
+	Documents  documentsEntry     `yaml:"documents"`
+	Evidence   evidenceEntry      `yaml:"evidence"`
+	Mail       mailEntry          `yaml:"mail"`
+	Webhooks   []webhookEntry     `yaml:"webhooks"`
+}
+
+type (
+	brand struct {
+		Name  string `yaml:"name"`
+		Color string `yaml:"color"`
+	}
+	contact struct {
+		Name  string `yaml:"name"`
+		Email string `yaml:"email"`
+	}
+	issuerEntry struct {
+		ID               string `yaml:"id"`
+		URL              string `yaml:"url"`
+		Kind             string `yaml:"kind"`
+		Organisation     string `yaml:"organisation"`
+		Audience         string `yaml:"audience"`
+		EvidenceAudience string `yaml:"evidenceAudience"`
+	}
+	personEntry struct {
+		Issuer  string   `yaml:"issuer"`
+		Subject string   `yaml:"subject"`
+		Name    string   `yaml:"name"`
+		Email   string   `yaml:"email"`
+		Roles   []string `yaml:"roles,flow"`
+	}
+	machineEntry struct {
+		Issuer  string   `yaml:"issuer"`
+		Subject string   `yaml:"subject"`
+		Name    string   `yaml:"name"`
+		Roles   []string `yaml:"roles,flow"`
+	}
+	purpose struct {
+		Title  string  `yaml:"title"`
+		Stages []stage `yaml:"stages"`
+	}
+	stage struct {
+		Name   string `yaml:"name"`
+		Role   string `yaml:"role"`
+		Quorum int    `yaml:"quorum"`
+		Within string `yaml:"within"`
+	}
+	awsEntry struct {
+		Region         string `yaml:"region"`
+		WorkerProfile  string `yaml:"workerProfile"`
+		StarterProfile string `yaml:"starterProfile"`
+		S3             string `yaml:"s3"`
+		KMS            string `yaml:"kms"`
+	}
+	kmsEntry struct {
+		Key         string `yaml:"key"`
+		Certificate string `yaml:"certificate"`
+		Roots       string `yaml:"roots"`
+	}
+	timestampEntry struct {
+		URL   string `yaml:"url"`
+		Roots string `yaml:"roots"`
+	}
+	documentsEntry struct {
+		Bucket   string `yaml:"bucket"`
+		MaxBytes int64  `yaml:"maxBytes"`
+	}
+	evidenceEntry struct {
+		Bucket        string `yaml:"bucket"`
+		Retention     string `yaml:"retention"`
+		ReleaseWithin string `yaml:"releaseWithin"`
+	}
+	mailEntry struct {
+		SMTP string `yaml:"smtp"`
+		From string `yaml:"from"`
+	}
+	webhookEntry struct {
+		URL        string `yaml:"url"`
+		SecretFile string `yaml:"secretFile"`
+	}
+)
+
+const tenantHeader = "# Written by the devstack at each start. To change something, copy the file and edit the copy.\n"
+
+func tenantFileName(dir, tenant string) string { return filepath.Join(dir, "tenants", tenant+".yaml") }
+
+func sealFileName(dir, tenant string) string {
+	return filepath.Join(dir, "tenants", tenant+"-seal.pem")
+}
+
+func issuerURL(p ports, id string) string { return p.url("idp-"+id) + "/" + id }
+
+// writeTenant writes a tenant's file. Paths in it are relative to it, so that the
+// data directory can be moved.
+func writeTenant(dir string, p ports, t tenantCast, keyARN string) error {
+	owner := findPerson(t.id, t.owner)
+	file := tenantFile{
+		Tenant:     t.id,
+		Name:       t.name,
+		Brand:      brand{Name: t.brand, Color: t.color},
+		Owner:      contact{owner.Name, owner.Email},
+		Escalation: contact{t.brand + " legal desk", "legal-desk@" + t.id + ".example"},
+		Namespace:  t.id,
+		Machines:   []machineEntry{{Issuer: t.id, Subject: "procurement", Name: t.brand + " procurement", Roles: []string{"requester"}}},
+		Purposes: map[string]purpose{
+			"supplier-contract": {Title: "Supplier contract", Stages: []stage{
+				{Name: "legal", Role: "legal", Quorum: 1, Within: "72h"},
+				{Name: "counsel", Role: "counsel", Quorum: 1, Within: "72h"},
+			}},
+			"internal-policy": {Title: "Internal policy", Stages: []stage{
+				{Name: "finance", Role: "finance", Quorum: 1, Within: "72h"},
+			}},
+		},
+		AWS:       awsEntry{Region: region, WorkerProfile: t.id + "-worker", StarterProfile: t.id + "-starter", S3: p.url("s3"), KMS: p.url("kms")},
+		KMS:       kmsEntry{Key: keyARN, Certificate: t.id + "-seal.pem", Roots: "../ca/tenant-ca.pem"},
+		Timestamp: timestampEntry{URL: p.url("tsa") + "/", Roots: "../ca/tsa-ca.pem"},
+		Documents: documentsEntry{Bucket: "documents", MaxBytes: 50 << 20},
+		Evidence:  evidenceEntry{Bucket: "evidence", Retention: "24h", ReleaseWithin: "1h"},
+		Mail:      mailEntry{SMTP: p.address("smtp"), From: "signing@" + t.id + ".example"},
+		Webhooks:  []webhookEntry{{URL: p.url("mail") + "/hooks/" + t.id, SecretFile: "../webhooks/" + t.id + ".secret"}},
+	}
+	for i, id := range append([]string{t.id}, t.partners...) {
+		kind := "home"
+		if i > 0 {
+			kind = "partner"
+		}
+		file.Issuers = append(file.Issuers, issuerEntry{
+			ID: id, URL: issuerURL(p, id), Kind: kind, Organisation: findOrganisation(id).name,
+			Audience: clientAPI, EvidenceAudience: clientEvidence,
+		})
+	}
+	for _, role := range t.roles {
+		person := findPerson(role.issuer, role.login)
+		file.People = append(file.People, personEntry{
+			Issuer: role.issuer, Subject: person.Subject, Name: person.Name, Email: person.Email, Roles: role.roles,
+		})
+	}
+	text, err := yaml.Marshal(file)
+	if err == nil {
+		err = writePrivate(tenantFileName(dir, t.id), append([]byte(tenantHeader), text...))
+	}
+	if err != nil {
+		return fmt.Errorf("couldn't write the file of tenant %s: %w", t.id, err)
+	}
+	return nil
+}

@@ -1,0 +1,86 @@
+package objectstore
+
+import (
+	"encoding/json"
+	"fmt"
+)
+
+// Buckets of the store.
+const (
+	Documents = "documents" // versioned
+	Evidence  = "evidence"  // versioned, with Object Lock
+)
+
+// statement is an S3 bucket policy statement. Principals are access key ids,
+// because the gateway has no ARNs of users; on AWS they are role ARNs.
+type statement struct {
+	Effect    string              `json:"Effect"`
+	Principal map[string][]string `json:"Principal"`
+	Action    []string            `json:"Action"`
+	Resource  []string            `json:"Resource"`
+}
+
+// bucketPolicy writes the policy of a bucket for all users: each tenant's users
+// reach only objects under "<tenant>/", and nobody lists a bucket. What no
+// statement allows is denied.
+//
+// PutObjectRetention is needed to put an object with a lock. It also lets a worker
+// extend a lock, never shorten a COMPLIANCE one. The gateway knows no condition on
+// the lock's mode (s3:object-lock-mode) or length, so a worker could lock with
+// GOVERNANCE: who archives must read the lock back.
+func bucketPolicy(bucket string, users []User) (string, error) {
+	var statements []statement
+	for _, user := range users {
+		allowed, denied, err := actions(bucket, user.Role)
+		if err != nil {
+			return "", err
+		}
+		principal := map[string][]string{"AWS": {user.AccessKeyID}}
+		statements = append(statements, statement{
+			Effect: "Allow", Principal: principal, Action: allowed,
+			Resource: []string{"arn:aws:s3:::" + bucket + "/" + prefix(bucket, user) + "*"},
+		})
+		// A process checks at boot that versions are kept and that the lock is really on.
+		statements = append(statements, statement{
+			Effect: "Allow", Principal: principal, Action: []string{"s3:GetBucketVersioning", "s3:GetBucketObjectLockConfiguration"},
+			Resource: []string{fmt.Sprintf("arn:aws:s3:::%s", bucket)},
+		})
+		if len(denied) > 0 {
+			statements = append(statements, statement{
+				Effect: "Deny", Principal: principal, Action: denied,
+				Resource: []string{fmt.Sprintf("arn:aws:s3:::%s/*", bucket)},
+			})
+		}
+	}
+	text, err := json.Marshal(map[string]any{"Version": "2012-10-17", "Statement": statements})
+	if err != nil {
+		return "", fmt.Errorf("couldn't write the policy of bucket %s: %w", bucket, err)
+	}
+	return string(text), nil
+}
+
+// prefix is where a user's objects lie. A starter sees documents, and not what the worker withholds until its evidence is locked.
+func prefix(bucket string, user User) string {
+	if bucket == Documents && user.Role == RoleStarter {
+		return user.Tenant + "/documents/"
+	}
+	return user.Tenant + "/"
+}
+
+func actions(bucket, role string) (allowed, denied []string, err error) {
+	read := []string{"s3:GetObject", "s3:GetObjectVersion"}
+	multipart := []string{"s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"}
+	// Said explicitly, so that no later Allow can open it by mistake.
+	never := []string{"s3:DeleteObject", "s3:DeleteObjectVersion", "s3:BypassGovernanceRetention", "s3:PutObjectLegalHold"}
+	switch {
+	case bucket == Documents && role == RoleWorker:
+		return append(append(read, multipart...), "s3:PutObject", "s3:DeleteObject", "s3:DeleteObjectVersion"), nil, nil
+	case bucket == Documents && role == RoleStarter:
+		return append(append(read, multipart...), "s3:PutObject"), never, nil
+	case bucket == Evidence && role == RoleWorker:
+		return append(read, "s3:PutObject", "s3:PutObjectRetention", "s3:GetObjectRetention"), never, nil
+	case bucket == Evidence && role == RoleStarter:
+		return read, append(never, "s3:PutObject", "s3:PutObjectRetention"), nil
+	}
+	return nil, nil, fmt.Errorf("couldn't write a policy for role %q in bucket %q: both must be known", role, bucket)
+}

@@ -1,0 +1,199 @@
+package temporal
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	enumspb "go.temporal.io/api/enums/v1"
+	taskqueuepb "go.temporal.io/api/taskqueue/v1"
+	"go.temporal.io/api/workflowservice/v1"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+)
+
+const (
+	requestWorkflow = "RequestSigning"
+	requestQueue    = "signing"
+	maxWorkflowID   = 512
+)
+
+type roleRules struct {
+	platform  map[string]rules
+	requester rules
+	person    rules
+	reach     rules // whoever has any role in the tenant
+}
+
+// newRoleRules is the whole of what anybody may do. timeSkipping lets a requester
+// start a signing whose clock may be skipped, for tests.
+func newRoleRules(timeSkipping bool) roleRules {
+	read := rules{
+		"DescribeWorkflowExecution":          nil,
+		"ListWorkflowExecutions":             nil,
+		"CountWorkflowExecutions":            nil,
+		"GetWorkflowExecutionHistory":        nil,
+		"GetWorkflowExecutionHistoryReverse": nil,
+	}
+	return roleRules{
+		platform: map[string]rules{
+			RoleWorker: with(read, rules{
+				"PollWorkflowTaskQueue":        nil,
+				"RespondWorkflowTaskCompleted": nil,
+				"RespondWorkflowTaskFailed":    nil,
+				"RespondQueryTaskCompleted":    nil,
+				"ResetStickyTaskQueue":         nil,
+				"PollActivityTaskQueue":        nil,
+				"RecordActivityTaskHeartbeat":  nil,
+				"RespondActivityTaskCompleted": nil,
+				"RespondActivityTaskFailed":    nil,
+				"RespondActivityTaskCanceled":  nil,
+				// The SDK polls a Nexus queue of its own for commands to the worker.
+				"PollNexusTaskQueue":        nil,
+				"RespondNexusTaskCompleted": nil,
+				"RespondNexusTaskFailed":    nil,
+				"RecordWorkerHeartbeat":     nil,
+				"FetchWorkerConfig":         nil,
+				"ShutdownWorker":            nil,
+				"DescribeTaskQueue":         nil,
+				"QueryWorkflow":             nil,
+				"SignalWorkflowExecution":   nil,
+			}),
+			RoleStarter: with(read, rules{"QueryWorkflow": nil}),
+			RoleOperator: with(read, rules{
+				"DescribeTaskQueue":              nil,
+				"TerminateWorkflowExecution":     nil,
+				"RequestCancelWorkflowExecution": nil,
+			}),
+			RoleCompliance: with(read, rules{"DescribeTaskQueue": nil}),
+		},
+		requester: rules{
+			"StartWorkflowExecution":  startRule(timeSkipping),
+			"SignalWorkflowExecution": signalRule("withdraw"),
+		},
+		person: rules{"SignalWorkflowExecution": signalRule("decide")},
+		reach: rules{
+			"GetSystemInfo":     nil,
+			"GetClusterInfo":    nil,
+			"DescribeNamespace": describeRule,
+		},
+	}
+}
+
+func with(base, more rules) rules {
+	all := rules{}
+	for name, check := range base {
+		all[name] = check
+	}
+	for name, check := range more {
+		all[name] = check
+	}
+	return all
+}
+
+// describeRule refuses a namespace's id: the authoriser has checked its name.
+func describeRule(_ *tenant, request any) error {
+	describe, ok := request.(*workflowservice.DescribeNamespaceRequest)
+	if !ok {
+		return errUnexpected(request)
+	}
+	return onlyFields(describe, "namespace")
+}
+
+// maxSignal bounds a whole signal request: a decision has at most 32 KiB.
+const maxSignal = 48 << 10
+
+// signalRule allows one signal to the tenant's sagas.
+func signalRule(name string) rule {
+	return func(t *tenant, request any) error {
+		signal, ok := request.(*workflowservice.SignalWorkflowExecutionRequest)
+		if !ok {
+			return errUnexpected(request)
+		}
+		if signal.GetSignalName() != name {
+			return fmt.Errorf("the signal isn't %q", name)
+		}
+		if err := checkID(signal.GetWorkflowExecution().GetWorkflowId(), "saga/"+t.id+"/"); err != nil {
+			return err
+		}
+		// The history keeps whatever a signal brings, so a few large ones could end a saga by its size.
+		if size := proto.Size(signal); size > maxSignal {
+			return fmt.Errorf("the signal has %d bytes, at most %d", size, maxSignal)
+		}
+		return onlyFields(signal, "namespace", "workflow_execution", "signal_name", "input", "identity", "request_id", "control", "header")
+	}
+}
+
+// startRule allows the start of a signing and of nothing else. The fields that
+// would let a client change how the custodian lives are refused: timeouts (they end
+// it without evidence), eager execution (it hands out a workflow task), callbacks,
+// cron, delays, version overrides, and every field that a later server may add.
+func startRule(timeSkipping bool) rule {
+	fields := []protoreflect.Name{
+		"namespace", "workflow_id", "workflow_type", "task_queue", "input", "identity", "request_id",
+		"workflow_id_reuse_policy", "workflow_id_conflict_policy", "memo", "search_attributes", "header",
+		"user_metadata", "priority",
+		"workflow_execution_timeout", "workflow_run_timeout", "workflow_task_timeout",
+	}
+	if timeSkipping {
+		fields = append(fields, "time_skipping_config")
+	}
+	return func(t *tenant, request any) error {
+		start, ok := request.(*workflowservice.StartWorkflowExecutionRequest)
+		if !ok {
+			return errUnexpected(request)
+		}
+		if start.GetWorkflowType().GetName() != requestWorkflow {
+			return fmt.Errorf("the workflow type isn't %q", requestWorkflow)
+		}
+		if err := checkID(start.GetWorkflowId(), "signing/"+t.id+"/"); err != nil {
+			return err
+		}
+		if !isQueue(start.GetTaskQueue()) {
+			return fmt.Errorf("the task queue isn't %q", requestQueue)
+		}
+		if start.GetWorkflowIdReusePolicy() != enumspb.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE {
+			return errors.New("the reuse policy isn't REJECT_DUPLICATE")
+		}
+		switch start.GetWorkflowIdConflictPolicy() {
+		case enumspb.WORKFLOW_ID_CONFLICT_POLICY_UNSPECIFIED, enumspb.WORKFLOW_ID_CONFLICT_POLICY_FAIL:
+		default:
+			return errors.New("the conflict policy isn't FAIL")
+		}
+		if start.GetWorkflowExecutionTimeout().AsDuration() != 0 || start.GetWorkflowRunTimeout().AsDuration() != 0 {
+			return errors.New("a signing has no timeout of its own; its stages have deadlines")
+		}
+		return onlyFields(start, fields...)
+	}
+}
+
+func isQueue(queue *taskqueuepb.TaskQueue) bool {
+	return queue.GetName() == requestQueue && queue.GetNormalName() == "" &&
+		(queue.GetKind() == enumspb.TASK_QUEUE_KIND_UNSPECIFIED || queue.GetKind() == enumspb.TASK_QUEUE_KIND_NORMAL)
+}
+
+func checkID(id, prefix string) error {
+	if !strings.HasPrefix(id, prefix) || len(id) == len(prefix) || len(id) > maxWorkflowID {
+		return fmt.Errorf("the workflow id doesn't start with %q, or is too short or long", prefix)
+	}
+	return nil
+}
+
+// onlyFields refuses a message that sets any other field, known or unknown.
+func onlyFields(message proto.Message, allowed ...protoreflect.Name) error {
+	var refused error
+	reflected := message.ProtoReflect()
+	reflected.Range(func(field protoreflect.FieldDescriptor, _ protoreflect.Value) bool {
+		if !slices.Contains(allowed, field.Name()) {
+			refused = fmt.Errorf("the field %s may not be set", field.Name())
+		}
+		return refused == nil
+	})
+	if refused == nil && len(reflected.GetUnknown()) > 0 {
+		refused = errors.New("the request has unknown fields")
+	}
+	return refused
+}
+
+func errUnexpected(request any) error { return fmt.Errorf("unexpected request %T", request) }
