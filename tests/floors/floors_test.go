@@ -1,0 +1,103 @@
+// Package floors keeps the plan of the house: each package imports only what lies below it.
+package floors
+
+import (
+	"encoding/json"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/countersign-dev/countersign"
+
+// below says which packages of ours each floor may import.
+var below = map[string][]string{
+	"":           {},
+	"identity":   {""},
+	"policy":     {""},
+	"evidence":   {"", "identity", "policy"},
+	"activities": {"", "identity", "policy", "evidence"},
+	"workflows":  {"", "identity", "policy", "evidence", "activities"},
+	"workers":    {"", "identity", "policy", "evidence", "activities", "workflows", "workers"},
+	"starter":    {"", "identity", "policy", "evidence", "activities", "workflows", "starter"},
+	"tests":      {"", "identity", "policy", "evidence", "activities", "workflows", "workers", "starter", "tests"},
+}
+
+func TestFloorsImportOnlyDownwards(t *testing.T) {
+	cmd := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Imports", "./...")
+	cmd.Dir = "../.."
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	for dec := json.NewDecoder(strings.NewReader(string(out))); dec.More(); {
+		var p struct {
+			ImportPath string
+			Imports    []string
+		}
+		if err := dec.Decode(&p); err != nil {
+			t.Fatal(err)
+		}
+		floor := floorOf(p.ImportPath)
+		seen[floor] = true
+		allowed, known := below[floor]
+		if !known {
+			t.Errorf("%s is on no floor of the plan", p.ImportPath)
+			continue
+		}
+		for _, i := range p.Imports {
+			if i == module || strings.HasPrefix(i, module+"/") {
+				if !slices.Contains(allowed, floorOf(i)) {
+					t.Errorf("%s imports %s, which lies above it", p.ImportPath, i)
+				}
+			}
+		}
+	}
+	for floor := range below {
+		if !seen[floor] {
+			t.Errorf("the plan names the floor %q, which has no package", floor)
+		}
+	}
+}
+
+func TestTheVocabularyDoesNoIO(t *testing.T) {
+	cmd := exec.CommandContext(t.Context(), "go", "list", "-json=Imports", ".")
+	cmd.Dir = "../.."
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var p struct{ Imports []string }
+	if err := json.Unmarshal(out, &p); err != nil {
+		t.Fatal(err)
+	}
+	for _, forbidden := range []string{"os", "net/http", "database/sql", "os/exec"} {
+		if slices.Contains(p.Imports, forbidden) {
+			t.Errorf("the vocabulary imports %s", forbidden)
+		}
+	}
+}
+
+func TestTheProductDoesNotDependOnTheDevelopmentParts(t *testing.T) {
+	cmd := exec.CommandContext(t.Context(), "go", "list", "-deps", "./workers", "./starter", "./tests/...")
+	cmd.Dir = "../.."
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range strings.Fields(string(out)) {
+		for _, heavy := range []string{"go.temporal.io/server", "github.com/versity/", "modernc.org/sqlite", module + "/infra"} {
+			if strings.HasPrefix(p, heavy) {
+				t.Errorf("the product depends on %s", p)
+			}
+		}
+	}
+}
+
+func floorOf(path string) string {
+	rest := strings.TrimPrefix(strings.TrimPrefix(path, module), "/")
+	first, _, _ := strings.Cut(rest, "/")
+	return first
+}

@@ -1,0 +1,88 @@
+package tests
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pdfcpu/pdfcpu/pkg/api"
+	"github.com/pdfcpu/pdfcpu/pkg/pdfcpu/model"
+
+	"github.com/countersign-dev/countersign"
+)
+
+// TestM4_RefusedAtIntakeWithAReasonAndEvidence starts what must not become a signing, straight from a Temporal client, past every check
+// that the API makes. Each ends refused, says why, and leaves a bundle that verifies.
+func TestM4_RefusedAtIntakeWithAReasonAndEvidence(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name   string
+		change func(t *testing.T, r *countersign.Request)
+		code   string
+		says   string
+	}{
+		{"not a PDF", document([]byte("PK\x03\x04 this is a word document")), "not-a-pdf", "doesn't begin with %PDF-"},
+		{"empty", document(nil), "document-empty", "0 bytes"},
+		{"broken", document([]byte("%PDF-1.7\nnothing follows\n")), "pdf-broken", "open it and save it again"},
+		{"encrypted", func(t *testing.T, r *countersign.Request) { document(encrypted(t, "user", "owner"))(t, r) }, "pdf-encrypted", "take the password off"},
+		{"encrypted for its owner alone", func(t *testing.T, r *countersign.Request) { document(encrypted(t, "", "owner"))(t, r) }, "pdf-encrypted", "take the password off"},
+		{"over the size limit", document(make([]byte, 50<<20+1)), "document-too-large", "at most 52428800 are allowed"},
+		{"another digest", func(_ *testing.T, r *countersign.Request) { r.Document.SHA256 = strings.Repeat("0", 64) }, "digest-mismatch", "not the document that was meant"},
+		{"no such document", func(_ *testing.T, r *countersign.Request) { r.Document.Key = "acme/documents/none.pdf" }, "no-document", "no such document"},
+		{"document of another tenant", func(_ *testing.T, r *countersign.Request) { r.Document.Key = "globex/documents/x.pdf" }, "bad-request", `must start with the tenant's prefix "acme/"`},
+		{"another bucket", func(_ *testing.T, r *countersign.Request) { r.Document.Bucket = "evidence" }, "wrong-bucket", `the bucket "documents"`},
+		{"unknown purpose", func(_ *testing.T, r *countersign.Request) { r.Purpose = "world-domination" }, "unknown-purpose", "it has internal-policy, supplier-contract"},
+		{"past deadline", func(_ *testing.T, r *countersign.Request) {
+			r.Deadlines = map[string]time.Time{"legal": time.Now().Add(-time.Hour)}
+		}, "past-deadline", "give a later one"},
+		{"unknown stage", func(_ *testing.T, r *countersign.Request) {
+			r.Deadlines = map[string]time.Time{"board": time.Now().Add(time.Hour)}
+		}, "unknown-stage", `the stage "board"`},
+		{"no title", func(_ *testing.T, r *countersign.Request) { r.Title = " " }, "bad-request", "title: is empty"},
+		{"of another version", func(_ *testing.T, r *countersign.Request) { r.V = 7 }, "bad-request", "v: is 7, this build reads 1"},
+	} {
+		t.Run(strings.ReplaceAll(c.name, " ", "_"), func(t *testing.T) {
+			t.Parallel()
+			r := request(t, "acme", "supplier-contract")
+			c.change(t, &r)
+			_, report := ended(t, begin(t, r), countersign.Refused)
+			if got := report.Statement.Intake.Refusal; got.Code != c.code || !strings.Contains(got.Message, c.says) {
+				t.Errorf("refused as %q: %q\nwant %q with %q", got.Code, got.Message, c.code, c.says)
+			}
+		})
+	}
+}
+
+// document replaces the request's document.
+func document(body []byte) func(*testing.T, *countersign.Request) {
+	return func(t *testing.T, r *countersign.Request) {
+		t.Helper()
+		d, err := local.Upload(t.Context(), r.Tenant, body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Document = d
+	}
+}
+
+func encrypted(t *testing.T, user, owner string) []byte {
+	t.Helper()
+	api.DisableConfigDir()
+	var out bytes.Buffer
+	if err := api.Encrypt(bytes.NewReader(pdf(t)), &out, model.NewAESConfiguration(user, owner, 256)); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}
+
+// Ben may request. He may not request what he then approves.
+func TestR19_TheRequesterIsNotAnApprover(t *testing.T) {
+	t.Parallel()
+	r := request(t, "acme", "internal-policy")
+	g, err := local.Begin(t.Context(), "acme/ben", r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused(t, g, record(t, g, decide(t, g, "acme/ben", "finance", countersign.Approve)), "requester-is-not-approver", "whoever requested a signing can't approve")
+}

@@ -1,0 +1,93 @@
+package stack
+
+import (
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Fault is a loopback proxy before one part of the stack, for faults that the part itself can't be made to show. It passes
+// everything on unchanged until it is told otherwise.
+type Fault struct {
+	URL string
+
+	mu     sync.Mutex
+	match  func(*http.Request) bool
+	hit    chan struct{}
+	server *http.Server
+}
+
+// NewFault puts a proxy before a part.
+func NewFault(target string) (*Fault, error) {
+	to, err := url.Parse(target)
+	if err != nil {
+		return nil, err
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	f := &Fault{URL: "http://" + listener.Addr().String(), hit: make(chan struct{}, 1000)}
+	// The Host header stays the caller's: request signatures cover it.
+	proxy := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+		r.Out.URL.Scheme, r.Out.URL.Host = to.Scheme, to.Host
+		r.Out.Host = r.In.Host
+	}}
+	f.server = &http.Server{ReadHeaderTimeout: 10 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if f.broken(r) {
+			http.Error(w, "out of order", http.StatusServiceUnavailable)
+			return
+		}
+		proxy.ServeHTTP(w, r)
+	})}
+	go func() { _ = f.server.Serve(listener) }()
+	return f, nil
+}
+
+func (f *Fault) broken(r *http.Request) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.match == nil || !f.match(r) {
+		return false
+	}
+	select {
+	case f.hit <- struct{}{}:
+	default:
+	}
+	return true
+}
+
+// Break answers 503 to the requests that match, until Heal.
+func (f *Fault) Break(requests func(*http.Request) bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.match = requests
+}
+
+// Heal lets everything pass again.
+func (f *Fault) Heal() { f.Break(nil) }
+
+// Hit tells each request that was answered with the fault.
+func (f *Fault) Hit() <-chan struct{} { return f.hit }
+
+// Close ends the proxy.
+func (f *Fault) Close() { _ = f.server.Close() }
+
+// Tenant writes a copy of a tenant's file into a directory of its own, with some lines replaced, and returns the directory.
+func (s *Stack) Tenant(dir, tenant string, replace ...string) (string, error) {
+	raw, err := os.ReadFile(s.Tenants[tenant].File)
+	if err != nil {
+		return "", err
+	}
+	from := filepath.Dir(s.Tenants[tenant].File)
+	text := strings.NewReplacer(append(replace,
+		"certificate: "+tenant, "certificate: "+filepath.Join(from, tenant),
+		"../", filepath.Dir(from)+"/")...).Replace(string(raw))
+	return dir, os.WriteFile(filepath.Join(dir, tenant+".yaml"), []byte(text), 0o600)
+}
