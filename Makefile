@@ -1,0 +1,56 @@
+# A newcomer needs two of these: make demo and make test. `make help` lists the rest.
+SHELL := /bin/bash -o pipefail
+BIN := var/bin
+# The stack is large: without symbol tables it links in a third of the time.
+SLIM := -ldflags='-s -w'
+# The evidence names the source that its workers were built from.
+REVISION := $(shell git describe --always --dirty --abbrev=40 --exclude='*' 2>/dev/null)
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
+WORKFLOWCHECK := go.temporal.io/sdk/contrib/tools/workflowcheck@v0.6.0
+# Shows that a long build is alive: on one line of a terminal, seldom elsewhere. What is no name of a package is an error, and is shown whole.
+COUNT = awk -v what='$(1)' -v tty="$$([ -t 2 ] && echo 1)" '/^[a-zA-Z0-9_.\/~-]+$$/ { n++; if (tty) printf "\r  %s: %d packages compiled ", what, n; else if (n % 250 == 0) print "  " what ": " n " packages compiled"; fflush(); next } { print } END { if (tty && n) printf "\n" }'
+
+.PHONY: help
+help: ## list what can be made
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## build the commands into var/bin
+	@mkdir -p $(BIN)
+	@go build -v -ldflags='-s -w -X github.com/countersign-dev/countersign/workers/pool.revision=$(REVISION)' -o $(BIN)/workers ./workers 2>&1 | $(call COUNT,workers)
+	@go build -v $(SLIM) -o $(BIN)/countersign ./starter 2>&1 | $(call COUNT,countersign)
+	@go -C infra build -v $(SLIM) -o ../$(BIN)/devstack ./devstack 2>&1 | $(call COUNT,local stack (minutes the first time))
+
+.PHONY: demo
+demo: build ## run a signing from request to verified evidence, and stay up (ONCE=1 ends after it, PDF=path signs your own file)
+	@go -C infra build $(SLIM) -o ../$(BIN)/demo ./demo
+	@$(BIN)/demo $(if $(ONCE),--once) $(if $(PDF),--pdf '$(PDF)')
+
+.PHONY: test
+test: build ## everything that needs Go alone: unit, workflow, replay, end to end on the stack
+	go test . ./identity/... ./policy/... ./evidence/... ./activities/... ./workflows/... ./workers/... ./starter/...
+	go -C infra test ./...
+	go test -parallel 16 -timeout 20m ./tests/...
+
+.PHONY: lint
+lint: ## gofmt, go vet, staticcheck, workflowcheck, the floors
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo 'not formatted:'; gofmt -l $$(git ls-files '*.go'); exit 1; }
+	go vet ./...
+	go -C infra vet ./...
+	go run $(STATICCHECK) ./...
+	cd infra && go run $(STATICCHECK) ./...
+	go run $(WORKFLOWCHECK) -config workflows/workflowcheck.yaml ./workflows/...
+	go test ./tests/floors
+
+.PHONY: interop
+interop: build ## the evidence under strangers' tools, the key service's contract against moto, and other SDKs
+	tests/interop/run.sh
+
+.PHONY: bench
+bench: build ## history events, KMS calls, latency and throughput of a two-approval signing on the stack
+	go test -run '^$$' -bench . -benchtime 100x -timeout 30m ./tests
+	go test -run '^$$' -bench . ./policy ./evidence ./tests/golden
+
+.PHONY: clean
+clean: ## remove what was built and the demo's data
+	rm -rf var
