@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"maps"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -48,10 +49,25 @@ func newClient(url, accessKeyID, secret string) *kms.Client {
 	})
 }
 
+// unheard asks a third party's server again where the answer was lost on the
+// wire: the contract is about answers. What was answered is never asked again,
+// whatever it says.
+type unheard struct{ aws.NopRetryer }
+
+func (unheard) MaxAttempts() int { return 3 }
+
+func (unheard) IsErrorRetryable(err error) bool {
+	var network *net.OpError
+	return errors.As(err, &network)
+}
+
+func (unheard) RetryDelay(int, error) (time.Duration, error) { return 50 * time.Millisecond, nil }
+
 func newPeer(t *testing.T) peer {
 	t.Helper()
 	if *endpoint != "" {
-		return peer{newClient(*endpoint, testAdmin, testSecret)}
+		client := newClient(*endpoint, testAdmin, testSecret)
+		return peer{kms.New(client.Options(), func(o *kms.Options) { o.Retryer = unheard{} })}
 	}
 	service, err := Open(t.TempDir(), testRegion, []Credential{{AccessKeyID: testAdmin, SecretAccessKey: testSecret, Admin: true}})
 	if err != nil {
@@ -99,7 +115,11 @@ func TestContract(t *testing.T) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(clauses)) {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
+			// Ours has to bear all at once. A third party's need not: moto answers
+			// with status 500 when two calls touch its keys at the same time.
+			if *endpoint == "" {
+				t.Parallel()
+			}
 			err := clauses[name](t.Context(), p)
 			why, differs := known[name]
 			switch {
