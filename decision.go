@@ -28,11 +28,11 @@ type Decision struct {
 	Verdict    Verdict  `json:"verdict"`
 	Reason     string   `json:"reason"`
 	Actor      Actor    `json:"actor"`
-	OnBehalfOf *Actor   `json:"onBehalfOf,omitempty"`
-	Grants     []string `json:"grants"` // digests of the grants used; empty without delegation
-	Policy     string   `json:"policy"` // hash of the frozen policy set
-	IssuedAt   int64    `json:"iat"`    // seconds since 1970, UTC
-	ExpiresAt  int64    `json:"exp"`    // half-open: at this second it is too late
+	OnBehalfOf *Actor   `json:"onBehalfOf,omitempty"` // whose role it is, where the decision is made under a grant
+	Grants     []string `json:"grants"`               // digests of the grants used, from the role's holder to the actor; empty without delegation
+	Policy     string   `json:"policy"`               // hash of the frozen policy set
+	IssuedAt   int64    `json:"iat"`                  // seconds since 1970, UTC
+	ExpiresAt  int64    `json:"exp"`                  // half-open: at this second it is too late
 }
 
 // MaxDecisionLife bounds exp - iat: a decision is made now, not kept for later.
@@ -50,14 +50,23 @@ func (d Decision) Check() error {
 		return fmt.Errorf("decision: verdict %q is neither approve nor reject", clip(string(d.Verdict)))
 	case d.Actor.Issuer == "" || d.Actor.Subject == "":
 		return errors.New("decision: actor needs iss and sub")
-	case d.OnBehalfOf != nil || len(d.Grants) > 0:
-		return errors.New("decision: deciding on behalf of somebody needs a grant, and this tenant has none that allows it")
+	case (d.OnBehalfOf != nil) != (len(d.Grants) > 0):
+		return errors.New("decision: onBehalfOf and grants belong together: deciding for somebody needs a grant")
+	case d.OnBehalfOf != nil && (d.OnBehalfOf.Issuer == "" || d.OnBehalfOf.Subject == "" || *d.OnBehalfOf == d.Actor):
+		return errors.New("decision: onBehalfOf needs iss and sub of somebody else than the actor")
+	case len(d.Grants) > MaxGrantDepth+1:
+		return fmt.Errorf("decision: names %d grants; a chain has at most %d", len(d.Grants), MaxGrantDepth+1)
 	case d.IssuedAt < 0 || d.ExpiresAt > 1<<53-1:
 		return errors.New("decision: iat and exp must be seconds since 1970 that every JSON reader keeps (0 to 2^53-1)")
 	case d.ExpiresAt <= d.IssuedAt || d.ExpiresAt-d.IssuedAt > int64(MaxDecisionLife/time.Second):
 		return fmt.Errorf("decision: exp must be after iat and at most %s later", MaxDecisionLife)
 	case !digestPattern.MatchString(d.Context):
 		return errors.New("decision: context must be the 64 hex digits of the transaction context")
+	}
+	for _, grant := range d.Grants {
+		if !digestPattern.MatchString(grant) {
+			return errors.New("decision: grants are named by their digest, 64 hex digits")
+		}
 	}
 	return checkText("decision: reason", d.Reason, MaxReason)
 }
@@ -75,6 +84,8 @@ type Proof struct {
 	// IDToken was issued for this decision alone: nonce = the decision's digest, fresh login, and an audience that no
 	// service accepts as a credential. It is evidence, not a key to anything, and is archived as such.
 	IDToken string `json:"idToken" doc:"ID token (JWT) whose nonce is the decision's digest."`
+	// Key is a signature of the person's own enrolled key over the same digest: assurance 2.
+	Key *KeyProof `json:"key,omitempty" doc:"A signature of an enrolled key over the decision's digest."`
 }
 
 // MaxSignedDecision bounds the payload of a decide signal, in bytes.

@@ -11,11 +11,26 @@ const (
 	WorkflowRequestSigning = "RequestSigning" // the custodian: what a procurement system starts
 	WorkflowSigning        = "Signing"        // the saga, a child of the custodian: what approvers signal
 
-	SignalDecide   = "decide"   // to the saga, payload SignedDecision
-	SignalWithdraw = "withdraw" // to the saga, payload Withdrawal
+	WorkflowAccess    = "Access"    // keeps one grant, from its offer to its end
+	WorkflowEnrolment = "Enrolment" // keeps one key of one person, from its enrolment to its retirement
 
-	QueryStatus = "status" // of saga and custodian
+	SignalDecide   = "decide"    // to the saga, payload SignedDecision
+	SignalWithdraw = "withdraw"  // to the saga, payload Withdrawal
+	SignalAccept   = "accept"    // to a grant, payload SignedAcceptance
+	SignalRevoke   = "revoke"    // to a grant, payload GrantEnd
+	SignalGiveBack = "give-back" // to a grant, payload GrantEnd
+	SignalRetire   = "retire"    // to a key, payload Retirement
+
+	UpdateUse = "use" // of a grant or a key by the worker that checks a decision, payload Use
+
+	QueryStatus = "status" // of each of them
 )
+
+// AccessID is the workflow id of a grant, named by its digest.
+func AccessID(tenant, grant string) string { return "access/" + tenant + "/" + grant }
+
+// EnrolmentID is the workflow id of a key, named by the digest of its credential.
+func EnrolmentID(tenant, key string) string { return "enrolment/" + tenant + "/" + key }
 
 // CustodianID is the workflow id of the custodian of a request.
 func CustodianID(tenant, request string) string { return "signing/" + tenant + "/" + request }
