@@ -15,6 +15,20 @@ const (
 	Decide   = "decide"
 	Withdraw = "withdraw"
 	View     = "view"
+	Delegate = "delegate"
+	Accept   = "accept"
+	GiveBack = "give-back"
+	Revoke   = "revoke"
+	Enrol    = "enrol"
+	Retire   = "retire"
+)
+
+// The kinds of thing that a question is about.
+const (
+	kindSigning = "Signing"
+	kindStage   = "Stage"
+	kindGrant   = "Grant"
+	kindKey     = "Key"
 )
 
 // Question is everything that an answer depends on. It is recorded beside the answer, and asked again by whoever verifies.
@@ -24,6 +38,24 @@ type Question struct {
 	Resource  Resource  `json:"resource"`
 	Now       time.Time `json:"now"`
 	Assurance int       `json:"assurance"`
+	Grant     *Grant    `json:"grant,omitempty"` // that the actor acts under; nil where on a role of their own
+}
+
+// Grant is the authority that somebody lent to the actor: the last grant of a chain, which is the narrowest, with the chain's people.
+type Grant struct {
+	Tenant      string              `json:"tenant"`
+	Holder      countersign.Actor   `json:"holder"`      // whose role it is
+	HolderRoles []string            `json:"holderRoles"` // as the tenant's settings give them now
+	Delegators  []countersign.Actor `json:"delegators"`  // from the holder to whom the actor has it from
+	Grantee     countersign.Actor   `json:"grantee"`
+	Role        string              `json:"role"`
+	Actions     []string            `json:"actions"`
+	Documents   []string            `json:"documents"`
+	Request     string              `json:"request"`
+	NotBefore   int64               `json:"nbf"` // seconds since 1970, UTC
+	NotAfter    int64               `json:"exp"` // half-open
+	Depth       int                 `json:"depth"`
+	InForce     bool                `json:"inForce"` // every grant of the chain was accepted, and none was revoked or given back
 }
 
 // Principal is the actor as the tenant's settings describe it; a stranger has neither tenants nor roles.
@@ -34,7 +66,7 @@ type Principal struct {
 	Tenants []string          `json:"tenants"`
 }
 
-// Resource is the signing, or the stage of one, that is asked about.
+// Resource is the signing, the stage of one, the grant or the key that is asked about.
 type Resource struct {
 	Signing   string              `json:"signing"`
 	Stage     string              `json:"stage,omitempty"`
@@ -45,6 +77,32 @@ type Resource struct {
 	Decided   []countersign.Actor `json:"decided,omitempty"`
 	Deadline  time.Time           `json:"deadline,omitzero"`
 	Assurance int                 `json:"assurance,omitempty"` // the least that is accepted
+
+	// Of a signing that somebody reaches under a grant.
+	Request  string `json:"request,omitempty"`
+	Document string `json:"document,omitempty"` // SHA-256
+
+	Grant       string              `json:"grant,omitempty"` // digest
+	Delegators  []countersign.Actor `json:"delegators,omitempty"`
+	Grantee     *countersign.Actor  `json:"grantee,omitempty"`
+	GranteeKind string              `json:"granteeKind,omitempty"`
+
+	Key    string             `json:"key,omitempty"` // id
+	Holder *countersign.Actor `json:"holder,omitempty"`
+}
+
+// entity names the resource, by the most exact thing that it is.
+func (r Resource) entity() types.EntityUID {
+	kind, name := kindSigning, r.Signing
+	switch {
+	case r.Key != "":
+		kind, name = kindKey, r.Key
+	case r.Grant != "":
+		kind, name = kindGrant, r.Grant
+	case r.Stage != "":
+		kind, name = kindStage, r.Signing+"#"+r.Stage
+	}
+	return types.NewEntityUID(types.EntityType(kind), types.String(name))
 }
 
 // PrincipalOf describes an actor to the policy as the tenant's settings do.
@@ -58,28 +116,41 @@ func PrincipalOf(s *countersign.Settings, a countersign.Actor) Principal {
 
 func (q Question) cedar() (cedar.Request, types.EntityMap) {
 	principal := entity(q.Principal.Actor)
-	kind, name := "Signing", q.Resource.Signing
-	if q.Resource.Stage != "" {
-		kind, name = "Stage", q.Resource.Signing+"#"+q.Resource.Stage
-	}
-	resource := types.NewEntityUID(types.EntityType(kind), types.String(name))
+	resource := q.Resource.entity()
 	attributes := types.RecordMap{
 		"tenant": types.String(q.Resource.Tenant), "role": types.String(q.Resource.Role),
 		"eligible": entities(q.Resource.Eligible), "decided": entities(q.Resource.Decided),
 		"deadline": types.Long(q.Resource.Deadline.UnixMilli()), "assurance": types.Long(int64(q.Resource.Assurance)),
+		"request": types.String(q.Resource.Request), "document": types.String(q.Resource.Document),
+		"delegators": entities(q.Resource.Delegators), "granteeKind": types.String(q.Resource.GranteeKind),
 	}
-	if q.Resource.Requester != nil {
-		attributes["requester"] = entity(*q.Resource.Requester)
+	for name, a := range map[string]*countersign.Actor{"requester": q.Resource.Requester, "grantee": q.Resource.Grantee, "holder": q.Resource.Holder} {
+		if a != nil {
+			attributes[types.String(name)] = entity(*a)
+		}
+	}
+	context := types.RecordMap{"now": types.Long(q.Now.UnixMilli()), "assurance": types.Long(int64(q.Assurance))}
+	if q.Grant != nil {
+		context["grant"] = q.Grant.record()
 	}
 	return cedar.Request{
 			Principal: principal, Action: types.NewEntityUID("Action", types.String(q.Action)), Resource: resource,
-			Context: types.NewRecord(types.RecordMap{"now": types.Long(q.Now.UnixMilli()), "assurance": types.Long(int64(q.Assurance))}),
+			Context: types.NewRecord(context),
 		}, types.EntityMap{
 			principal: {UID: principal, Attributes: types.NewRecord(types.RecordMap{
 				"kind": types.String(q.Principal.Kind), "roles": strings(q.Principal.Roles), "tenants": strings(q.Principal.Tenants),
 			})},
 			resource: {UID: resource, Attributes: types.NewRecord(attributes)},
 		}
+}
+
+func (g Grant) record() types.Record {
+	return types.NewRecord(types.RecordMap{
+		"tenant": types.String(g.Tenant), "holder": entity(g.Holder), "holderRoles": strings(g.HolderRoles), "delegators": entities(g.Delegators),
+		"grantee": entity(g.Grantee), "role": types.String(g.Role), "actions": strings(g.Actions), "documents": strings(g.Documents),
+		"request": types.String(g.Request), "notBefore": types.Long(g.NotBefore * 1000), "notAfter": types.Long(g.NotAfter * 1000),
+		"depth": types.Long(int64(g.Depth)), "inForce": types.Boolean(g.InForce),
+	})
 }
 
 func entity(a countersign.Actor) types.EntityUID {
