@@ -20,6 +20,9 @@ type Stage struct {
 	Quorum   int        `json:"quorum"`
 	Deadline time.Time  `json:"deadline"`
 	Eligible []Eligible `json:"eligible"`
+	// Assurance is the least with which a decision must be proven: 1, an ID token bound to it; 2, a signature of the person's own enrolled
+	// key as well. 0 is 1.
+	Assurance int `json:"assurance,omitempty"`
 }
 
 // Eligible is a person who may decide in a stage, as the tenant listed them when the plan was frozen.
@@ -66,13 +69,15 @@ func (p Plan) Satisfied(approvals []Approval) error {
 		if !ok {
 			return fmt.Errorf("an approval names stage %q, which the plan doesn't have", clip(a.Stage))
 		}
-		if _, ok := stage.Find(a.Actor); !ok {
-			return fmt.Errorf("%s approved in stage %q without being eligible there", a.Actor, a.Stage)
+		if _, ok := stage.Find(a.holder()); !ok {
+			return fmt.Errorf("%s approved in stage %q without being eligible there", a.holder(), a.Stage)
 		}
-		if was, twice := voted[a.Actor]; twice {
-			return fmt.Errorf("%s is counted twice, in stage %q and in %q", a.Actor, was, a.Stage)
+		for _, person := range append([]Actor{a.Actor}, a.Delegators...) {
+			if was, twice := voted[person]; twice {
+				return fmt.Errorf("%s is counted twice, in stage %q and in %q", person, was, a.Stage)
+			}
+			voted[person] = a.Stage
 		}
-		voted[a.Actor] = a.Stage
 		count[a.Stage]++
 	}
 	for _, s := range p.Stages {
@@ -88,6 +93,15 @@ func (p Plan) Satisfied(approvals []Approval) error {
 
 // Approval is one counted vote, reduced to what quorum arithmetic needs.
 type Approval struct {
-	Stage string
-	Actor Actor
+	Stage      string
+	Actor      Actor
+	Delegators []Actor // who lent the authority, the role's holder first; none where the actor holds the role
+}
+
+// holder is whose role the approval stands on.
+func (a Approval) holder() Actor {
+	if len(a.Delegators) > 0 {
+		return a.Delegators[0]
+	}
+	return a.Actor
 }

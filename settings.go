@@ -34,6 +34,7 @@ type Settings struct {
 	Evidence   Evidence           `yaml:"evidence"`
 	Mail       Mail               `yaml:"mail"`
 	Webhooks   []Webhook          `yaml:"webhooks"`
+	Passkeys   Passkeys           `yaml:"passkeys"`
 
 	digest string
 }
@@ -80,10 +81,26 @@ type Machine struct {
 	Roles   []string `yaml:"roles"`
 }
 
-// Purpose is a kind of signing, with the stages of approval that it needs.
+// Purpose is a kind of signing, with the stages of approval that it needs. Its kind sets how strongly decisions must be proven: where
+// consent is captured, an ID token bound to the decision is enough; where the signing is a control point, the person's own enrolled key
+// signs as well. Assurance may raise that, never lower it.
 type Purpose struct {
-	Title  string         `yaml:"title"`
-	Stages []StageSetting `yaml:"stages"`
+	Title     string         `yaml:"title"`
+	Kind      string         `yaml:"kind"`
+	Assurance int            `yaml:"assurance"`
+	Stages    []StageSetting `yaml:"stages"`
+}
+
+// leastAssurance is what each kind of purpose demands.
+var leastAssurance = map[string]int{"consent": 1, "legal-approval": 2, "procurement": 2, "attestation": 2}
+
+// least is the assurance that decisions of this purpose need.
+func (p Purpose) least() int { return max(leastAssurance[p.Kind], p.Assurance) }
+
+// Passkeys says for which site people make their passkeys, and which pages may ask for them. Without it the tenant takes none.
+type Passkeys struct {
+	RelyingParty string   `yaml:"relyingParty"`
+	Origins      []string `yaml:"origins"`
 }
 
 // StageSetting is one stage as the tenant sets it: a quorum of people holding a role, within a period from the start.
@@ -300,6 +317,9 @@ func (s *Settings) Plan(r Request, start time.Time) (Plan, *Refusal) {
 			deadline = given
 		}
 		stage := Stage{Name: st.Name, Role: st.Role, Quorum: st.Quorum, Deadline: deadline.UTC()}
+		if least := p.least(); least > 1 {
+			stage.Assurance = least
+		}
 		for _, m := range s.Members() {
 			if m.Kind != "machine" && has(m.Roles, st.Role) {
 				stage.Eligible = append(stage.Eligible, Eligible{m.Actor, m.Name, m.Organisation, m.Kind == "partner"})

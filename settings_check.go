@@ -3,6 +3,7 @@ package countersign
 import (
 	"fmt"
 	"net"
+	"net/url"
 	"strings"
 	"time"
 
@@ -143,6 +144,11 @@ func (c *settingsCheck) purposes(s *Settings) {
 			c.fault(at("purposes", name), "purpose %q is not a name: use lower-case letters, digits and dashes", name)
 		}
 		c.needed(at("purposes", name, "title"), p.Title)
+		if leastAssurance[p.Kind] == 0 {
+			c.fault(at("purposes", name, "kind"), "purpose %q: kind %q is none of consent, legal-approval, procurement, attestation; it says how strongly decisions must be proven", name, p.Kind)
+		} else if p.Assurance != 0 && (p.Assurance < leastAssurance[p.Kind] || p.Assurance > 2) {
+			c.fault(at("purposes", name, "assurance"), "purpose %q: assurance is %d; a purpose of kind %s takes %d to 2", name, p.Assurance, p.Kind, leastAssurance[p.Kind])
+		}
 		if len(p.Stages) == 0 || len(p.Stages) > 20 {
 			c.fault(at("purposes", name, "stages"), "purpose %q has %d stages; give 1 to 20", name, len(p.Stages))
 		}
@@ -210,6 +216,16 @@ func (c *settingsCheck) parts(s *Settings) {
 	}
 	if !isMail(s.Mail.From) {
 		c.fault(at("mail", "from"), "mail.from %q is not a mail address", s.Mail.From)
+	}
+	if p := s.Passkeys; (p.RelyingParty == "") != (len(p.Origins) == 0) {
+		c.fault(at("passkeys"), "passkeys: relyingParty and origins belong together")
+	}
+	for i, origin := range s.Passkeys.Origins {
+		if u, err := url.Parse(origin); err != nil || !isURL(origin) || u.Path != "" || u.RawQuery != "" || u.Fragment != "" {
+			c.fault(at("passkeys", "origins", i), "passkeys: origin %q must be a scheme, a host and perhaps a port: https://sign.acme.example", origin)
+		} else if host := u.Hostname(); host != s.Passkeys.RelyingParty && !strings.HasSuffix(host, "."+s.Passkeys.RelyingParty) {
+			c.fault(at("passkeys", "origins", i), "passkeys: origin %q does not belong to the relying party %q", origin, s.Passkeys.RelyingParty)
+		}
 	}
 	for i, w := range s.Webhooks {
 		if !isURL(w.URL) {

@@ -63,18 +63,63 @@ func (t *Tenant) CheckDecision(ctx context.Context, in evidence.CheckInput) (evi
 		return c, fmt.Errorf("couldn't check the decision's proof: %w", err)
 	}
 	c.Facts = &facts
+	use := evidence.Use{Decision: c.Record.Digest}
+	if err := t.stand(ctx, &c, signed, &use); errors.As(err, &refusal) {
+		return refuse(refusal)
+	} else if err != nil {
+		return c, err
+	}
 	engine, err := t.frozen(in.Policy, in.PolicyText)
 	if err != nil {
 		return c, err
 	}
-	question := evidence.DecideQuestion(in, d, stage, policy.PrincipalOf(t.settings, d.Actor), facts.Assurance, c.At)
+	question := evidence.DecideQuestion(in, d, stage, policy.PrincipalOf(t.settings, d.Actor), c.Authority, facts.Assurance, c.At)
 	answer := engine.Ask(question)
 	c.Question, c.Answer = &question, &answer
 	if !answer.Allowed {
 		return refuse(&countersign.Refusal{Code: answer.Code(), Message: answer.Refusal})
 	}
+	if refusal, err := t.spend(ctx, d, c.Record.Digest, c.Key, use); err != nil {
+		return c, err
+	} else if refusal != nil {
+		return refuse(refusal)
+	}
 	log.Info("decision counts", "stage", d.Stage, "verdict", d.Verdict)
 	return c, nil
+}
+
+// stand finds what a decision stands on beside its ID token: the grants that it names, and the enrolled key that signed it. Both are
+// checked here as a stranger will check them.
+func (t *Tenant) stand(ctx context.Context, c *evidence.Check, signed countersign.SignedDecision, use *evidence.Use) error {
+	d := signed.Decision
+	if d.OnBehalfOf != nil {
+		authority, err := t.authority(ctx, d.Grants)
+		if err != nil {
+			return err
+		}
+		if refusal := authority.Chain(d.Tenant, *d.OnBehalfOf, d.Actor, d.Grants); refusal != nil {
+			return refusal
+		}
+		c.Authority = authority
+	}
+	p := signed.Proof.Key
+	if p == nil {
+		return nil
+	}
+	if err := p.Check(); err != nil {
+		return countersign.Refuse("key-malformed", "%s", err)
+	}
+	status, err := t.enrolled(ctx, p.Key)
+	if err != nil {
+		return err
+	}
+	proven, err := status.KeyRecord.Verify(d.Tenant, d.Actor, c.Record.Digest, p, t.settings.Issuers)
+	if err != nil {
+		return err
+	}
+	c.Key, c.Facts.EnrolledKey, c.Facts.Assurance = &status.KeyRecord, &proven, evidence.Assurance(&status.KeyRecord)
+	use.Counter = proven.Counter
+	return nil
 }
 
 // matches compares the decision with the signing that it was sent to.

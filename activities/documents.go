@@ -10,6 +10,8 @@ import (
 	"github.com/pdfcpu/pdfcpu/pkg/api"
 	"github.com/pdfcpu/pdfcpu/pkg/pdfcpu"
 	"github.com/pdfcpu/pdfcpu/pkg/pdfcpu/model"
+	enumspb "go.temporal.io/api/enums/v1"
+	historypb "go.temporal.io/api/history/v1"
 	"go.temporal.io/sdk/activity"
 
 	"github.com/countersign-dev/countersign"
@@ -97,19 +99,21 @@ func (t *Tenant) context(in evidence.AdmitInput, requester countersign.Actor, pl
 
 // starter is who started the custodian, as the server stamped it: nothing that the starter could write itself.
 func (t *Tenant) starter(ctx context.Context, custodian evidence.Execution) (countersign.Actor, error) {
-	events := t.temporal.GetWorkflowHistory(ctx, custodian.Workflow, custodian.Run, false, 0)
+	actor, _, err := t.started(ctx, custodian)
+	return actor, err
+}
+
+// first is the event with which a workflow began.
+func (t *Tenant) first(ctx context.Context, e evidence.Execution) (*historypb.HistoryEvent, error) {
+	events := t.temporal.GetWorkflowHistory(ctx, e.Workflow, e.Run, false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
 	if !events.HasNext() {
-		return countersign.Actor{}, errors.New("couldn't read the start of the custodian: its history is empty")
+		return nil, fmt.Errorf("couldn't read the start of %s: its history is empty", e.Workflow)
 	}
 	first, err := events.Next()
 	if err != nil {
-		return countersign.Actor{}, fmt.Errorf("couldn't read the start of the custodian: %w", err)
+		return nil, fmt.Errorf("couldn't read the start of %s: %w", e.Workflow, err)
 	}
-	actor, ok := evidence.ActorOf(first.GetPrincipal())
-	if !ok {
-		return countersign.Actor{}, errNoPrincipal
-	}
-	return actor, nil
+	return first, nil
 }
 
 var errNoPrincipal = errors.New("the Temporal server doesn't stamp who sent what: set frontend.enablePrincipalPropagation to true and use an authoriser that names people")

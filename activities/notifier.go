@@ -231,6 +231,16 @@ func subject(e evidence.Event) string {
 		return "Void, not signed: " + e.Title
 	case evidence.EventSigned:
 		return "Signed, evidence pending: " + e.Title
+	case evidence.EventGrantOffered:
+		return "Authority is offered: " + e.Title
+	case evidence.EventGrantAccepted:
+		return "Authority was accepted: " + e.Title
+	case evidence.EventGrantEnded:
+		return "Authority has ended: " + e.Title
+	case evidence.EventKeyEnrolled:
+		return "A key of yours was enrolled: " + e.Title
+	case evidence.EventKeyRetired:
+		return "A key of yours was retired: " + e.Title
 	}
 	return "Ended (" + string(e.Outcome) + "): " + e.Title
 }
@@ -246,6 +256,17 @@ func text(s *countersign.Settings, e evidence.Event) string {
 		}
 	case evidence.EventSigned:
 		fmt.Fprintf(&b, "Everybody who had to has approved, and the key has signed. The signature is released as soon as its evidence is locked.\n")
+	case evidence.EventGrantOffered:
+		fmt.Fprintf(&b, "One person offers another a part of their authority. It can be used once its grantee has accepted it: countersign grant accept %s\n", e.Context)
+		fmt.Fprintf(&b, "It ends at %s.\n", e.Deadline.UTC().Format("2 January 2006, 15:04 UTC"))
+	case evidence.EventGrantAccepted:
+		fmt.Fprintf(&b, "The grant is accepted and can be used until %s.\n", e.Deadline.UTC().Format("2 January 2006, 15:04 UTC"))
+	case evidence.EventGrantEnded:
+		fmt.Fprintf(&b, "The grant counts no longer. What was decided under it and not yet signed will not be signed.\n")
+	case evidence.EventKeyEnrolled:
+		fmt.Fprintf(&b, "It signs your decisions from now on. If this was not you, retire it at once: countersign key retire %s\n", e.Context)
+	case evidence.EventKeyRetired:
+		fmt.Fprintf(&b, "It signs nothing any more.\n")
 	default:
 		fmt.Fprintf(&b, "%s\n", e.Outcome.Meaning())
 	}
@@ -255,6 +276,20 @@ func text(s *countersign.Settings, e evidence.Event) string {
 	if e.Evidence != nil {
 		fmt.Fprintf(&b, "\nEvidence: %s\nSHA-256: %s\n", e.Evidence.Key, e.Evidence.SHA256)
 	}
-	fmt.Fprintf(&b, "\nRequest: %s\nTransaction: %s\n\n%s\n", e.Request, e.Context, s.Brand.Name)
+	if e.Request != "" {
+		fmt.Fprintf(&b, "\nRequest: %s", e.Request)
+	}
+	fmt.Fprintf(&b, "\n%s: %s\n\n%s\n", contextName(e.Type), e.Context, s.Brand.Name)
 	return b.String()
+}
+
+// contextName says what the digest is of that a message carries.
+func contextName(kind string) string {
+	switch kind {
+	case evidence.EventGrantOffered, evidence.EventGrantAccepted, evidence.EventGrantEnded:
+		return "Grant"
+	case evidence.EventKeyEnrolled, evidence.EventKeyRetired:
+		return "Key"
+	}
+	return "Transaction"
 }

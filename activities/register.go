@@ -12,6 +12,8 @@ func (t *Tenant) Register(r worker.ActivityRegistry) {
 	for name, f := range map[string]any{
 		evidence.ActivityAdmit: t.Admit, evidence.ActivityCheckDecision: t.CheckDecision, evidence.ActivityCheckWithdrawal: t.CheckWithdrawal,
 		evidence.ActivityIntend: t.Intend, evidence.ActivityWithhold: t.Withhold, evidence.ActivityNotify: t.Notify, evidence.ActivityLock: t.Lock,
+		evidence.ActivityAdmitGrant: t.AdmitGrant, evidence.ActivityCheckGrantSignal: t.CheckGrantSignal,
+		evidence.ActivityAdmitKey: t.AdmitKey, evidence.ActivityCheckRetirement: t.CheckRetirement,
 	} {
 		r.RegisterActivityWithOptions(f, activity.RegisterOptions{Name: name})
 	}

@@ -69,7 +69,11 @@ func (t *Tenant) Sign(ctx context.Context, in evidence.SignInput) (evidence.Sign
 	if err != nil {
 		return result, err
 	}
-	if refusal := entitled(in, current); refusal != nil {
+	refusal, err := t.entitled(ctx, in, current)
+	if err != nil {
+		return result, err
+	}
+	if refusal != nil {
 		result.Refusal = refusal
 		return result, nil
 	}
@@ -128,29 +132,29 @@ func (t *Tenant) adopt(ctx context.Context, result evidence.Signature, stored co
 	return result, nil
 }
 
-// entitled checks the decisions again in the moment of signing.
-func entitled(in evidence.SignInput, current *countersign.Settings) *countersign.Refusal {
+// entitled checks the decisions again in the moment of signing, and all that they stand on.
+func (t *Tenant) entitled(ctx context.Context, in evidence.SignInput, current *countersign.Settings) (*countersign.Refusal, error) {
 	if digest, err := in.Context.Digest(); err != nil || digest != in.Digest {
-		return countersign.Refuse("context-changed", "the transaction's context doesn't have the digest that people approved")
+		return countersign.Refuse("context-changed", "the transaction's context doesn't have the digest that people approved"), nil
 	}
 	if digest, err := in.Plan.Digest(); err != nil || digest != in.Context.Plan {
-		return countersign.Refuse("plan-changed", "the approval plan is not the one that was frozen at intake")
+		return countersign.Refuse("plan-changed", "the approval plan is not the one that was frozen at intake"), nil
 	}
 	for _, counted := range in.Decisions {
 		d := counted.Signed.Decision
 		stage, _ := in.Plan.Stage(d.Stage)
-		if m, ok := current.Member(d.Actor); !ok || !holds(m, stage.Role) {
-			return countersign.Refuse("authority-lost", "%s no longer holds the role %q", d.Actor, stage.Role)
+		if refusal, err := t.lost(ctx, counted, stage.Role, current); refusal != nil || err != nil {
+			return refusal, err
 		}
 	}
 	approvals, refusal := evidence.VerifyDecisions(in, current.Issuers)
 	if refusal != nil {
-		return refusal
+		return refusal, nil
 	}
 	if err := in.Plan.Satisfied(approvals); err != nil {
-		return countersign.Refuse("quorum-not-met", "%s", err)
+		return countersign.Refuse("quorum-not-met", "%s", err), nil
 	}
-	return nil
+	return nil, nil
 }
 
 func holds(m countersign.Member, role string) bool {

@@ -10,19 +10,24 @@ import (
 )
 
 // DecideQuestion is the question to the policy about one decision: one function for the worker that asks it first and for
-// the verifier that asks it again.
-func DecideQuestion(in CheckInput, d countersign.Decision, stage countersign.Stage, who policy.Principal, assurance int, now time.Time) policy.Question {
+// the verifier that asks it again. The authority is nil where the decision is made on a role of the actor's own.
+func DecideQuestion(in CheckInput, d countersign.Decision, stage countersign.Stage, who policy.Principal, authority *Authority, assurance int, now time.Time) policy.Question {
 	eligible := make([]countersign.Actor, 0, len(stage.Eligible))
 	for _, e := range stage.Eligible {
 		eligible = append(eligible, e.Actor)
 	}
-	return policy.Question{
-		Action: policy.Decide, Principal: who, Now: now, Assurance: assurance,
+	q := policy.Question{
+		Action: policy.Decide, Principal: who, Now: now, Assurance: assurance, Grant: authority.Scope(),
 		Resource: policy.Resource{
 			Signing: in.Saga.Workflow, Stage: d.Stage, Tenant: in.Tenant, Role: stage.Role, Requester: &in.Requester,
-			Eligible: eligible, Decided: in.Decided, Deadline: stage.Deadline, Assurance: 1,
+			Eligible: eligible, Decided: in.Decided, Deadline: stage.Deadline, Assurance: max(1, stage.Assurance),
 		},
 	}
+	if q.Grant != nil {
+		_, q.Resource.Request, _ = countersign.ParseSagaID(in.Saga.Workflow)
+		q.Resource.Document = in.Document.SHA256
+	}
+	return q
 }
 
 // VerifyDecisions checks the proofs of all counted decisions again, with the keys that were archived with them and as of the instants
@@ -47,17 +52,56 @@ func VerifyDecisions(in SignInput, issuers []countersign.Issuer) ([]countersign.
 			}
 			return nil, countersign.Refuse("proof-unreadable", "the proof of %s can't be read: %v", d.Actor, err)
 		}
-		approvals = append(approvals, countersign.Approval{Stage: d.Stage, Actor: d.Actor})
+		stage, ok := in.Plan.Stage(d.Stage)
+		if ok && Assurance(counted.Enrolled) < stage.Assurance {
+			return nil, countersign.Refuse("proof-strong-enough", "the decision of %s is not proven strongly enough for stage %q", d.Actor, d.Stage)
+		}
+		approvals = append(approvals, countersign.Approval{Stage: d.Stage, Actor: d.Actor, Delegators: counted.Authority.Delegators()})
 	}
 	return approvals, nil
 }
 
 func verifyCounted(counted CountedDecision, issuers []countersign.Issuer) (identity.Facts, error) {
 	d := counted.Signed.Decision
+	if err := verifyAuthority(counted, issuers); err != nil {
+		return identity.Facts{}, err
+	}
 	for _, i := range issuers {
 		if i.URL == d.Actor.Issuer {
 			return identity.VerifyArchivedProof(d, counted.Signed.Proof, i, counted.Key, counted.At)
 		}
 	}
 	return identity.Facts{}, countersign.Refuse("token-issuer", "the issuer of %s is not among those that the tenant trusted", d.Actor)
+}
+
+// verifyAuthority checks the grants that a decision stands on, and the enrolled key that signed it: both there where the decision names
+// them, and only there.
+func verifyAuthority(counted CountedDecision, issuers []countersign.Issuer) error {
+	d, authority := counted.Signed.Decision, counted.Authority
+	if (authority != nil) != (d.OnBehalfOf != nil) {
+		return countersign.Refuse("grant-chain", "the decision of %s and its grants don't belong together", d.Actor)
+	}
+	if authority != nil {
+		if refusal := authority.Chain(d.Tenant, *d.OnBehalfOf, d.Actor, d.Grants); refusal != nil {
+			return refusal
+		}
+		if refusal := authority.Grants[len(authority.Grants)-1].Grant.Grant.Live(counted.At); refusal != nil {
+			return refusal
+		}
+		if err := authority.Verify(issuers); err != nil {
+			return err
+		}
+	}
+	if (counted.Enrolled != nil) != (counted.Signed.Proof.Key != nil) {
+		return countersign.Refuse("key-missing", "the decision of %s and its enrolled key don't belong together", d.Actor)
+	}
+	if counted.Enrolled == nil {
+		return nil
+	}
+	digest, err := d.Digest()
+	if err != nil {
+		return err
+	}
+	_, err = counted.Enrolled.Verify(d.Tenant, d.Actor, digest, counted.Signed.Proof.Key, issuers)
+	return err
 }

@@ -66,12 +66,15 @@ type CheckInput struct {
 // Check is what became of one decide signal, with all that the answer depended on. At is when the server took the signal: deadline,
 // proof and policy are judged as of then, however long the check itself took.
 type Check struct {
-	Record   countersign.DecisionRecord `json:"record"`
-	Sender   string                     `json:"sender"` // principal that the Temporal server stamped on the signal
-	Facts    *identity.Facts            `json:"facts,omitempty"`
-	Question *policy.Question           `json:"question,omitempty"`
-	Answer   *policy.Answer             `json:"answer,omitempty"`
-	At       time.Time                  `json:"at"`
+	Record countersign.DecisionRecord `json:"record"`
+	Sender string                     `json:"sender"` // principal that the Temporal server stamped on the signal
+	Facts  *identity.Facts            `json:"facts,omitempty"`
+	// Authority is set where the decision was made under a grant, and Key where an enrolled key signed it.
+	Authority *Authority       `json:"authority,omitempty"`
+	Key       *KeyRecord       `json:"key,omitempty"`
+	Question  *policy.Question `json:"question,omitempty"`
+	Answer    *policy.Answer   `json:"answer,omitempty"`
+	At        time.Time        `json:"at"`
 }
 
 // WithdrawInput asks whether one withdraw signal counts.
@@ -106,9 +109,21 @@ type SignInput struct {
 
 // CountedDecision is a decision that counted, with what is needed to check it again.
 type CountedDecision struct {
-	Signed countersign.SignedDecision `json:"signed"`
-	Key    json.RawMessage            `json:"key"` // the issuer's public key
-	At     time.Time                  `json:"at"`  // when it was first checked
+	Signed    countersign.SignedDecision `json:"signed"`
+	Key       json.RawMessage            `json:"key"` // the issuer's public key
+	At        time.Time                  `json:"at"`  // when it was first checked
+	Authority *Authority                 `json:"authority,omitempty"`
+	Enrolled  *KeyRecord                 `json:"enrolled,omitempty"`
+}
+
+// Counted is what the signing step needs of a decision that counted.
+func (c Check) Counted(signed countersign.SignedDecision) CountedDecision {
+	return CountedDecision{Signed: signed, Key: c.Facts.Key, At: c.At, Authority: c.Authority, Enrolled: c.Key}
+}
+
+// People are those whose one vote a decision that counted has used up: its actor, and whoever lent them the authority.
+func (c Check) People() []countersign.Actor {
+	return append([]countersign.Actor{c.Record.Actor}, c.Authority.Delegators()...)
 }
 
 // Intent is written and locked before the key is asked: a signature without an intent can't be ours.
@@ -230,4 +245,9 @@ const (
 	EventReleased          = "signing.released" // evidence locked
 	EventVoided            = "signing.voided"
 	EventEnded             = "signing.ended" // without a signature
+	EventGrantOffered      = "grant.offered"
+	EventGrantAccepted     = "grant.accepted"
+	EventGrantEnded        = "grant.ended" // revoked or given back, before its time
+	EventKeyEnrolled       = "key.enrolled"
+	EventKeyRetired        = "key.retired"
 )

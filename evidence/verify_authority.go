@@ -64,7 +64,7 @@ func (v *verifier) decisions() error {
 			continue
 		}
 		if d.Check.Record.Counted() {
-			decided = append(decided, d.Check.Record.Actor)
+			decided = append(decided, d.Check.People()...)
 		}
 		if d.Check.Sender != d.Sender || !d.Check.At.Equal(d.At) {
 			return fmt.Errorf("%s: the check names another sender or another time than the server stamped", decisionFile(i))
@@ -103,12 +103,15 @@ func (v *verifier) counted(d DecisionCase) error {
 	case d.Check.Record.Actor != decision.Actor || d.Check.Record.Stage != decision.Stage || d.Check.Record.Verdict != decision.Verdict:
 		return errors.New("the record says something else than the decision")
 	}
-	facts, err := verifyCounted(CountedDecision{Signed: signed, Key: d.Check.Facts.Key, At: d.Check.At}, a.Issuers)
+	facts, err := verifyCounted(d.Check.Counted(signed), a.Issuers)
 	if err != nil {
 		return fmt.Errorf("its proof doesn't hold: %w", err)
 	}
 	if facts.Actor != decision.Actor {
 		return errors.New("its proof is of another person")
+	}
+	if d.Check.Facts.Assurance != Assurance(d.Check.Key) {
+		return errors.New("the record gives it another assurance than its proofs do")
 	}
 	return nil
 }
@@ -159,7 +162,7 @@ func (v *verifier) question(engine *policy.Engine, d DecisionCase) error {
 	if !ok {
 		return errors.New("the plan has no such stage")
 	}
-	q := DecideQuestion(d.Input, signed.Decision, stage, d.Check.Question.Principal, d.Check.Facts.Assurance, d.Check.At)
+	q := DecideQuestion(d.Input, signed.Decision, stage, d.Check.Question.Principal, d.Check.Authority, d.Check.Facts.Assurance, d.Check.At)
 	want, err := countersign.Canonical(q)
 	if err != nil {
 		return err

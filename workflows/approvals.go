@@ -67,13 +67,13 @@ func (s *signing) decision(ctx workflow.Context, body json.RawMessage, ordinal i
 		return
 	}
 	s.seen[voice(signed)] = true
-	s.decided = append(s.decided, check.Record.Actor)
+	s.decided = append(s.decided, check.People()...)
 	if check.Record.Verdict == countersign.Reject {
 		s.rejected[check.Record.Stage] = &signed.Decision
 		return
 	}
 	s.approvals[check.Record.Stage]++
-	s.counted = append(s.counted, evidence.CountedDecision{Signed: signed, Key: check.Facts.Key, At: check.At})
+	s.counted = append(s.counted, check.Counted(signed))
 }
 
 // voice is whose decision it is under which id: two people may choose the same one.

@@ -20,6 +20,8 @@ var sources embed.FS
 func Register(r worker.WorkflowRegistry) {
 	r.RegisterWorkflowWithOptions(RequestSigning, workflow.RegisterOptions{Name: countersign.WorkflowRequestSigning})
 	r.RegisterWorkflowWithOptions(Signing, workflow.RegisterOptions{Name: countersign.WorkflowSigning})
+	r.RegisterWorkflowWithOptions(Access, workflow.RegisterOptions{Name: countersign.WorkflowAccess})
+	r.RegisterWorkflowWithOptions(Enrolment, workflow.RegisterOptions{Name: countersign.WorkflowEnrolment})
 }
 
 // CodeDigest is the SHA-256 over the workflow sources that were compiled in, without tests: it names the code that a history has to be replayed with.

@@ -79,7 +79,7 @@ func (d *demo) stop() {
 
 // start brings up the stack, the workers and the API.
 func (d *demo) start(ctx context.Context) error {
-	d.say("Starting", "the local stack: Temporal, S3 with Object Lock, KMS, three identity providers, time-stamps, mailbox.")
+	d.say("Starting", "the local stack: Temporal, S3 with Object Lock, KMS, four identity providers, time-stamps, mailbox.")
 	read, write := io.Pipe()
 	p, err := d.serve("devstack", write, "--data", filepath.Join(d.dir, "stack"), "--json")
 	if err != nil {

@@ -30,10 +30,17 @@ var organisations = []organisation{
 		{Login: "carol", Subject: "h-3001", Name: "Carol Hart", Email: "carol@hart.example"},
 		{Login: "chris", Subject: "h-3002", Name: "Chris Lowe", Email: "chris@hart.example"},
 	}},
+	{id: "nord", name: "Nordwind Resale", machine: "orders", people: []idp.Person{
+		{Login: "rhea", Subject: "n-4001", Name: "Rhea Rask", Email: "rhea@nord.example"},
+		{Login: "remy", Subject: "n-4002", Name: "Remy Roth", Email: "remy@nord.example"},
+		{Login: "rona", Subject: "n-4003", Name: "Rona Ruud", Email: "rona@nord.example"},
+	}},
 }
 
 // tenantCast says who has which role in a tenant. Chris of Hart & Lowe works for
 // both tenants and Carol for Acme alone; Hart's machine casework works for nobody.
+// Rhea of Nordwind sells for both; her colleagues Remy and Rona are known to the tenants
+// and may do nothing there, until somebody grants them a part of their authority.
 type tenantCast struct {
 	id, name, brand, color, owner string
 	partners                      []string
@@ -46,18 +53,23 @@ type castRole struct {
 }
 
 var tenants = []tenantCast{
-	{id: "acme", name: "Acme Corporation", brand: "Acme", color: "#0b6e4f", owner: "olivia", partners: []string{"hart"}, roles: []castRole{
+	{id: "acme", name: "Acme Corporation", brand: "Acme", color: "#0b6e4f", owner: "olivia", partners: []string{"hart", "nord"}, roles: []castRole{
 		{"acme", "alice", []string{"legal"}},
 		{"acme", "ben", []string{"finance", "requester"}},
 		{"acme", "olivia", []string{"owner", "compliance"}},
 		{"acme", "dave", []string{"legal"}},
 		{"hart", "carol", []string{"counsel"}},
 		{"hart", "chris", []string{"counsel"}},
+		{"nord", "rhea", []string{"reseller"}},
+		{"nord", "remy", nil},
+		{"nord", "rona", nil},
 	}},
-	{id: "globex", name: "Globex GmbH", brand: "Globex", color: "#1f4e8c", owner: "gina", partners: []string{"hart"}, roles: []castRole{
+	{id: "globex", name: "Globex GmbH", brand: "Globex", color: "#1f4e8c", owner: "gina", partners: []string{"hart", "nord"}, roles: []castRole{
 		{"globex", "gina", []string{"legal"}},
 		{"globex", "paul", []string{"finance", "requester"}},
 		{"hart", "chris", []string{"counsel"}},
+		{"nord", "rhea", []string{"reseller"}},
+		{"nord", "remy", nil},
 	}},
 }
 

@@ -1,5 +1,5 @@
 // Command devstack runs everything that Countersign needs around it in one process:
-// Temporal with its Web UI, S3, KMS, three identity providers, a time-stamping
+// Temporal with its Web UI, S3, KMS, four identity providers, a time-stamping
 // authority and a mailbox. All of it listens on the loopback alone and keeps its state
 // in one directory.
 //

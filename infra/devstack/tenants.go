@@ -26,6 +26,7 @@ type tenantFile struct {
 	Evidence   evidenceEntry      `yaml:"evidence"`
 	Mail       mailEntry          `yaml:"mail"`
 	Webhooks   []webhookEntry     `yaml:"webhooks"`
+	Passkeys   passkeysEntry      `yaml:"passkeys"`
 }
 
 type (
@@ -60,7 +61,12 @@ type (
 	}
 	purpose struct {
 		Title  string  `yaml:"title"`
+		Kind   string  `yaml:"kind"`
 		Stages []stage `yaml:"stages"`
+	}
+	passkeysEntry struct {
+		RelyingParty string   `yaml:"relyingParty"`
+		Origins      []string `yaml:"origins,flow"`
 	}
 	stage struct {
 		Name   string `yaml:"name"`
@@ -126,11 +132,15 @@ func writeTenant(dir string, p ports, t tenantCast, keyARN string) error {
 		Namespace:  t.id,
 		Machines:   []machineEntry{{Issuer: t.id, Subject: "procurement", Name: t.brand + " procurement", Roles: []string{"requester"}}},
 		Purposes: map[string]purpose{
-			"supplier-contract": {Title: "Supplier contract", Stages: []stage{
+			"supplier-contract": {Title: "Supplier contract", Kind: "consent", Stages: []stage{
 				{Name: "legal", Role: "legal", Quorum: 1, Within: "72h"},
 				{Name: "counsel", Role: "counsel", Quorum: 1, Within: "72h"},
 			}},
-			"internal-policy": {Title: "Internal policy", Stages: []stage{
+			"resale-agreement": {Title: "Resale agreement", Kind: "procurement", Stages: []stage{
+				{Name: "legal", Role: "legal", Quorum: 1, Within: "72h"},
+				{Name: "reseller", Role: "reseller", Quorum: 1, Within: "72h"},
+			}},
+			"internal-policy": {Title: "Internal policy", Kind: "consent", Stages: []stage{
 				{Name: "finance", Role: "finance", Quorum: 1, Within: "72h"},
 			}},
 		},
@@ -141,6 +151,8 @@ func writeTenant(dir string, p ports, t tenantCast, keyARN string) error {
 		Evidence:  evidenceEntry{Bucket: "evidence", Retention: "24h", ReleaseWithin: "1h"},
 		Mail:      mailEntry{SMTP: p.address("smtp"), From: "signing@" + t.id + ".example"},
 		Webhooks:  []webhookEntry{{URL: p.url("mail") + "/hooks/" + t.id, SecretFile: "../webhooks/" + t.id + ".secret"}},
+		// Browsers take localhost as a site of its own (Web Authentication Level 3, section 5.1.3).
+		Passkeys: passkeysEntry{RelyingParty: "localhost", Origins: []string{"http://localhost:8080"}},
 	}
 	for i, id := range append([]string{t.id}, t.partners...) {
 		kind := "home"

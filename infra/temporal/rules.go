@@ -15,6 +15,8 @@ import (
 
 const (
 	requestWorkflow = "RequestSigning"
+	grantWorkflow   = "Access"
+	keyWorkflow     = "Enrolment"
 	requestQueue    = "signing"
 	maxWorkflowID   = 512
 )
@@ -59,6 +61,9 @@ func newRoleRules(timeSkipping bool) roleRules {
 				"DescribeTaskQueue":         nil,
 				"QueryWorkflow":             nil,
 				"SignalWorkflowExecution":   nil,
+				// A grant, or a key, notes that a decision used it.
+				"UpdateWorkflowExecution":     nil,
+				"PollWorkflowExecutionUpdate": nil,
 			}),
 			RoleStarter: with(read, rules{"QueryWorkflow": nil}),
 			RoleOperator: with(read, rules{
@@ -69,10 +74,16 @@ func newRoleRules(timeSkipping bool) roleRules {
 			RoleCompliance: with(read, rules{"DescribeTaskQueue": nil}),
 		},
 		requester: rules{
-			"StartWorkflowExecution":  startRule(timeSkipping),
-			"SignalWorkflowExecution": signalRule("withdraw"),
+			"StartWorkflowExecution":  startRule(requestWorkflow, "signing", timeSkipping),
+			"SignalWorkflowExecution": signalRule("saga", "withdraw"),
 		},
-		person: rules{"SignalWorkflowExecution": signalRule("decide")},
+		person: rules{
+			// A grant and a key are refused by their own workflows where they are not the sender's to give: here it is enough that a person
+			// of the tenant's file sends it.
+			"StartWorkflowExecution": anyOf(startRule(grantWorkflow, "access", false), startRule(keyWorkflow, "enrolment", false)),
+			"SignalWorkflowExecution": anyOf(
+				signalRule("saga", "decide"), signalRule("access", "accept", "revoke", "give-back"), signalRule("enrolment", "retire")),
+		},
 		reach: rules{
 			"GetSystemInfo":     nil,
 			"GetClusterInfo":    nil,
@@ -104,17 +115,32 @@ func describeRule(_ *tenant, request any) error {
 // maxSignal bounds a whole signal request: a decision has at most 32 KiB.
 const maxSignal = 48 << 10
 
-// signalRule allows one signal to the tenant's sagas.
-func signalRule(name string) rule {
+// anyOf allows what one of the rules allows.
+func anyOf(all ...rule) rule {
+	return func(t *tenant, request any) error {
+		var refused []error
+		for _, check := range all {
+			err := check(t, request)
+			if err == nil {
+				return nil
+			}
+			refused = append(refused, err)
+		}
+		return errors.Join(refused...)
+	}
+}
+
+// signalRule allows signals of those names to the tenant's workflows of one kind.
+func signalRule(kind string, names ...string) rule {
 	return func(t *tenant, request any) error {
 		signal, ok := request.(*workflowservice.SignalWorkflowExecutionRequest)
 		if !ok {
 			return errUnexpected(request)
 		}
-		if signal.GetSignalName() != name {
-			return fmt.Errorf("the signal isn't %q", name)
+		if !slices.Contains(names, signal.GetSignalName()) {
+			return fmt.Errorf("the signal isn't %q", strings.Join(names, "\", \""))
 		}
-		if err := checkID(signal.GetWorkflowExecution().GetWorkflowId(), "saga/"+t.id+"/"); err != nil {
+		if err := checkID(signal.GetWorkflowExecution().GetWorkflowId(), kind+"/"+t.id+"/"); err != nil {
 			return err
 		}
 		// The history keeps whatever a signal brings, so a few large ones could end a saga by its size.
@@ -125,11 +151,11 @@ func signalRule(name string) rule {
 	}
 }
 
-// startRule allows the start of a signing and of nothing else. The fields that
+// startRule allows the start of one kind of workflow and of nothing else. The fields that
 // would let a client change how the custodian lives are refused: timeouts (they end
 // it without evidence), eager execution (it hands out a workflow task), callbacks,
 // cron, delays, version overrides, and every field that a later server may add.
-func startRule(timeSkipping bool) rule {
+func startRule(workflow, kind string, timeSkipping bool) rule {
 	fields := []protoreflect.Name{
 		"namespace", "workflow_id", "workflow_type", "task_queue", "input", "identity", "request_id",
 		"workflow_id_reuse_policy", "workflow_id_conflict_policy", "memo", "search_attributes", "header",
@@ -139,22 +165,27 @@ func startRule(timeSkipping bool) rule {
 	if timeSkipping {
 		fields = append(fields, "time_skipping_config")
 	}
+	// A request's name is taken once. A grant or a key that was refused leaves its name free, or somebody could take it from its owner.
+	reuse := enumspb.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE
+	if workflow != requestWorkflow {
+		reuse = enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE_FAILED_ONLY
+	}
 	return func(t *tenant, request any) error {
 		start, ok := request.(*workflowservice.StartWorkflowExecutionRequest)
 		if !ok {
 			return errUnexpected(request)
 		}
-		if start.GetWorkflowType().GetName() != requestWorkflow {
-			return fmt.Errorf("the workflow type isn't %q", requestWorkflow)
+		if start.GetWorkflowType().GetName() != workflow {
+			return fmt.Errorf("the workflow type isn't %q", workflow)
 		}
-		if err := checkID(start.GetWorkflowId(), "signing/"+t.id+"/"); err != nil {
+		if err := checkID(start.GetWorkflowId(), kind+"/"+t.id+"/"); err != nil {
 			return err
 		}
 		if !isQueue(start.GetTaskQueue()) {
 			return fmt.Errorf("the task queue isn't %q", requestQueue)
 		}
-		if start.GetWorkflowIdReusePolicy() != enumspb.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE {
-			return errors.New("the reuse policy isn't REJECT_DUPLICATE")
+		if start.GetWorkflowIdReusePolicy() != reuse {
+			return fmt.Errorf("the reuse policy isn't %s", reuse)
 		}
 		switch start.GetWorkflowIdConflictPolicy() {
 		case enumspb.WORKFLOW_ID_CONFLICT_POLICY_UNSPECIFIED, enumspb.WORKFLOW_ID_CONFLICT_POLICY_FAIL:
@@ -162,7 +193,7 @@ func startRule(timeSkipping bool) rule {
 			return errors.New("the conflict policy isn't FAIL")
 		}
 		if start.GetWorkflowExecutionTimeout().AsDuration() != 0 || start.GetWorkflowRunTimeout().AsDuration() != 0 {
-			return errors.New("a signing has no timeout of its own; its stages have deadlines")
+			return errors.New("a workflow has no timeout of its own; stages and grants have deadlines")
 		}
 		return onlyFields(start, fields...)
 	}

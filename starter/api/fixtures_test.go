@@ -95,7 +95,7 @@ people:
 machines:
   - {issuer: acme, subject: procurement, name: Procurement, roles: [requester]}
 purposes:
-  contract: {title: Contract, stages: [{name: legal, role: legal, quorum: 1, within: 72h}, {name: counsel, role: counsel, quorum: 1, within: 72h}]}
+  contract: {title: Contract, kind: consent, stages: [{name: legal, role: legal, quorum: 1, within: 72h}, {name: counsel, role: counsel, quorum: 1, within: 72h}]}
 aws: {region: eu-central-1, workerProfile: w, starterProfile: s}
 kms: {key: "arn:aws:kms:eu-central-1:000000000000:key/one", certificate: a.pem, roots: b.pem}
 timestamp: {url: "http://127.0.0.1:1/", roots: c.pem}

@@ -123,7 +123,7 @@ func (s *stack) credentials(made map[string][]byte) error {
 }
 
 func (s *stack) providers(made map[string][]byte) error {
-	organisations := map[string]string{"acme": "Acme Corporation", "globex": "Globex GmbH", "hart": "Hart & Lowe LLP"}
+	organisations := map[string]string{"acme": "Acme Corporation", "globex": "Globex GmbH", "hart": "Hart & Lowe LLP", "nord": "Nordwind Resale"}
 	for id, issuer := range s.about.Issuers {
 		p := Provider{ID: id, URL: issuer.URL, Organisation: organisations[id]}
 		for _, person := range s.about.People {

@@ -21,7 +21,7 @@ var Files = []string{
 	"secrets/s3-root", "secrets/s3-users.json",
 	"secrets/aws-buckets", "secrets/aws-kms", "secrets/aws-workers", "secrets/aws-starter",
 	"secrets/kms-keys.json",
-	"secrets/idp-acme.yaml", "secrets/idp-globex.yaml", "secrets/idp-hart.yaml",
+	"secrets/idp-acme.yaml", "secrets/idp-globex.yaml", "secrets/idp-hart.yaml", "secrets/idp-nord.yaml",
 	"secrets/worker-acme.pem", "secrets/worker-globex.pem", "secrets/starter-acme.pem", "secrets/starter-globex.pem",
 	"secrets/tsa-ca.key", "secrets/tsa-ca.pem", "secrets/tsa-tsa.key", "secrets/tsa-tsa.pem",
 	"config/tenants/acme.yaml", "config/tenants/acme-seal.pem", "config/tenants/globex.yaml", "config/tenants/globex-seal.pem",

@@ -1,0 +1,195 @@
+package evidence
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/countersign-dev/countersign"
+	"github.com/countersign-dev/countersign/identity"
+	"github.com/countersign-dev/countersign/policy"
+)
+
+// Authority is what a decision under a grant stands on: every grant of the chain, from the one that the role's holder gave to the one that
+// the actor used, with the proofs of those who gave and took them.
+type Authority struct {
+	Grants      []GrantRecord `json:"grants"`
+	HolderRoles []string      `json:"holderRoles"` // of the first delegator, as the tenant's file gave them when this was asked
+}
+
+// GrantRecord is one grant as its workflow keeps it.
+type GrantRecord struct {
+	Grant    countersign.SignedGrant       `json:"grant"`
+	Given    *Proven                       `json:"given,omitempty"` // that the delegator gave it
+	Accepted *countersign.SignedAcceptance `json:"accepted,omitempty"`
+	Taken    *Proven                       `json:"taken,omitempty"` // that the grantee took it
+	State    string                        `json:"state"`
+	Used     int                           `json:"used"` // decisions, so far
+}
+
+// Proven is a proof with what is needed to check it again without a network: the issuer's key, and the instant as of which it was checked.
+type Proven struct {
+	Key json.RawMessage `json:"key"`
+	At  time.Time       `json:"at"`
+}
+
+// KeyRecord is one enrolled key as its workflow keeps it.
+type KeyRecord struct {
+	Enrolment countersign.SignedEnrolment `json:"enrolment"`
+	Proven    *Proven                     `json:"proven,omitempty"`
+	State     string                      `json:"state"` // active, refused or retired
+	Counter   uint32                      `json:"counter"`
+}
+
+// The states of an enrolled key.
+const (
+	KeyActive  = "active"
+	KeyRefused = "refused"
+	KeyRetired = "retired"
+)
+
+// Delegators are the people of the chain but the actor, the role's holder first.
+func (a *Authority) Delegators() []countersign.Actor {
+	if a == nil {
+		return nil
+	}
+	var list []countersign.Actor
+	for _, g := range a.Grants {
+		list = append(list, g.Grant.Grant.Delegator)
+	}
+	return list
+}
+
+// inForce says that each grant of the chain was taken and none was ended before its time. A window that closed is another matter: it is
+// compared with the instant of the decision, to the second.
+func (a *Authority) inForce() bool {
+	for _, g := range a.Grants {
+		if g.Accepted == nil || g.State != countersign.GrantActive && g.State != countersign.GrantExpired {
+			return false
+		}
+	}
+	return len(a.Grants) > 0
+}
+
+// Scope is the authority as the policy is asked about it: the last grant, which is the narrowest.
+func (a *Authority) Scope() *policy.Grant {
+	if a == nil || len(a.Grants) == 0 {
+		return nil
+	}
+	last := a.Grants[len(a.Grants)-1].Grant.Grant
+	return &policy.Grant{
+		Tenant: last.Tenant, Holder: a.Grants[0].Grant.Grant.Delegator, HolderRoles: a.HolderRoles, Delegators: a.Delegators(),
+		Grantee: last.Grantee, Role: last.Role, Actions: last.Actions, Documents: last.Documents, Request: last.Request,
+		NotBefore: last.NotBefore, NotAfter: last.NotAfter, Depth: last.Depth, InForce: a.inForce(),
+	}
+}
+
+// Chain checks that the grants are a chain, of this tenant, from the holder to the grantee, under the digests that are named.
+func (a *Authority) Chain(tenant string, holder, grantee countersign.Actor, digests []string) *countersign.Refusal {
+	if a == nil || len(a.Grants) != len(digests) {
+		return countersign.Refuse("grant-chain", "the grants are not those that the decision names")
+	}
+	var chain []countersign.Grant
+	for i, g := range a.Grants {
+		digest, err := g.Grant.Grant.Digest()
+		if err != nil || digest != digests[i] {
+			return countersign.Refuse("grant-chain", "a grant is not the one that the decision names")
+		}
+		chain = append(chain, g.Grant.Grant)
+	}
+	if err := countersign.CheckChain(chain); err != nil {
+		return countersign.Refuse("grant-chain", "the grants are no chain: %s", err)
+	}
+	last := chain[len(chain)-1]
+	if last.Tenant != tenant || chain[0].Delegator != holder || last.Grantee != grantee {
+		return countersign.Refuse("grant-chain", "the grants lead from somebody else, or to somebody else, than the decision names")
+	}
+	return nil
+}
+
+// Verify checks the proofs of everybody who gave and took a grant of the chain, without a network.
+func (a *Authority) Verify(issuers []countersign.Issuer) error {
+	for _, g := range a.Grants {
+		grant := g.Grant.Grant
+		digest, err := grant.Digest()
+		if err != nil {
+			return err
+		}
+		if err := g.Given.verify(GrantBound(grant, digest), g.Grant.Proof, issuers); err != nil {
+			return fmt.Errorf("the grant of %s: %w", grant.Delegator, err)
+		}
+		if g.Accepted == nil {
+			return fmt.Errorf("the grant of %s was never accepted", grant.Delegator)
+		}
+		taken := g.Accepted.Acceptance
+		if taken.Tenant != grant.Tenant || taken.Grant != digest || taken.Actor != grant.Grantee {
+			return fmt.Errorf("the acceptance of %s is of another grant", grant.Grantee)
+		}
+		acceptance, err := taken.Digest()
+		if err != nil {
+			return err
+		}
+		if err := g.Taken.verify(AcceptanceBound(taken, acceptance), g.Accepted.Proof, issuers); err != nil {
+			return fmt.Errorf("the acceptance of %s: %w", grant.Grantee, err)
+		}
+	}
+	return nil
+}
+
+func (p *Proven) verify(what identity.Bound, proof countersign.Proof, issuers []countersign.Issuer) error {
+	if p == nil {
+		return errors.New("there is no proof of it")
+	}
+	for _, i := range issuers {
+		if i.URL == what.Actor.Issuer {
+			_, err := identity.VerifyArchivedBound(what, proof.IDToken, i, p.Key, p.At)
+			return err
+		}
+	}
+	return fmt.Errorf("the issuer of %s is not among those that the tenant trusted", what.Actor)
+}
+
+// GrantBound is what the delegator's ID token proves.
+func GrantBound(g countersign.Grant, digest string) identity.Bound {
+	return identity.Bound{Digest: digest, Actor: g.Delegator, IssuedAt: g.IssuedAt, What: "grant"}
+}
+
+// AcceptanceBound is what the grantee's ID token proves.
+func AcceptanceBound(a countersign.Acceptance, digest string) identity.Bound {
+	return identity.Bound{Digest: digest, Actor: a.Actor, IssuedAt: a.IssuedAt, What: "acceptance"}
+}
+
+// Verify checks that the key is the actor's own, by the proofs of its enrolment, and that it signed the digest. Without a network.
+func (k *KeyRecord) Verify(tenant string, actor countersign.Actor, digest string, p *countersign.KeyProof, issuers []countersign.Issuer) (identity.KeyUse, error) {
+	e := k.Enrolment.Enrolment
+	switch {
+	case p == nil:
+		return identity.KeyUse{}, countersign.Refuse("key-missing", "the decision has no signature of the enrolled key")
+	case e.Tenant != tenant || e.Actor != actor:
+		return identity.KeyUse{}, countersign.Refuse("key-other-person", "the key was enrolled by somebody else, or for another tenant")
+	case k.Proven == nil:
+		return identity.KeyUse{}, countersign.Refuse("key-not-enrolled", "the key's enrolment was not proven")
+	}
+	at := slices.IndexFunc(issuers, func(i countersign.Issuer) bool { return i.URL == actor.Issuer })
+	if at < 0 {
+		return identity.KeyUse{}, countersign.Refuse("token-issuer", "the issuer of %s is not among those that the tenant trusted", actor)
+	}
+	if _, _, err := identity.VerifyArchivedEnrolment(k.Enrolment, issuers[at], k.Proven.Key, k.Proven.At); err != nil {
+		return identity.KeyUse{}, fmt.Errorf("the enrolment of the key: %w", err)
+	}
+	use, refusal := identity.VerifyKeyProof(digest, *p, e)
+	if refusal != nil {
+		return identity.KeyUse{}, refusal
+	}
+	return use, nil
+}
+
+// Assurance is how strongly a decision is proven: by an ID token bound to it, and, for 2, by the person's own enrolled key as well.
+func Assurance(key *KeyRecord) int {
+	if key == nil {
+		return 1
+	}
+	return 2
+}
