@@ -2,8 +2,10 @@ package identity
 
 import (
 	"context"
+	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,10 +22,10 @@ var b64 = base64.RawURLEncoding.Strict()
 // Leeway is how far an identity provider's clock may be from ours.
 const Leeway = 60 * time.Second
 
-// Facts are what a checked proof of a decision says, with everything that is needed to check it again without a network.
+// Facts are what a checked proof says, of a decision or of what else was bound to a person, with everything that is needed to check it again without a network.
 type Facts struct {
 	Actor     countersign.Actor `json:"actor"`
-	Assurance int               `json:"assurance"` // 1: an ID token bound to this decision
+	Assurance int               `json:"assurance"` // 1: an ID token bound to this alone
 	AuthTime  time.Time         `json:"authTime"`
 	ACR       string            `json:"acr,omitempty"`
 	AMR       []string          `json:"amr,omitempty"`
@@ -31,11 +33,44 @@ type Facts struct {
 	Key       json.RawMessage   `json:"key"` // the issuer's public key that the token verifies with, as a JWK
 }
 
+// Bound is what an ID token was fetched for, and nothing else: it is bound by its digest, which is the token's nonce.
+type Bound struct {
+	Digest   string            // 64 lower-case hex digits
+	Actor    countersign.Actor // whose ID token it must be
+	IssuedAt int64             // seconds since 1970, UTC: the person must have logged in after it was put to them
+	What     string            // the word for it in messages: decision, enrolment, grant, acceptance
+}
+
 // VerifyProof checks that a decision was made by its actor: an ID token of the actor's own, trusted issuer, fetched for
 // this decision alone. What is wrong with the proof comes back as a *countersign.Refusal; any other error is an issuer that could not be
-// asked and may be tried again.
+// asked and may be tried again. It doesn't look at p.Key: whoever has the key's enrolment asks VerifyKeyProof.
 func (r *Registry) VerifyProof(ctx context.Context, d countersign.Decision, p countersign.Proof, now time.Time) (Facts, error) {
-	h, iss, refusal := peek(p.IDToken)
+	what, err := decided(d)
+	if err != nil {
+		return Facts{}, err
+	}
+	return r.VerifyBound(ctx, what, p.IDToken, now)
+}
+
+// VerifyArchivedProof is the same check without a network: with the issuer as the tenant had registered it, the key that was archived,
+// and as of the instant when the decision was first checked.
+func VerifyArchivedProof(d countersign.Decision, p countersign.Proof, issuer countersign.Issuer, jwk json.RawMessage, at time.Time) (Facts, error) {
+	what, err := decided(d)
+	if err != nil {
+		return Facts{}, err
+	}
+	return VerifyArchivedBound(what, p.IDToken, issuer, jwk, at)
+}
+
+func decided(d countersign.Decision) (Bound, error) {
+	digest, err := d.Digest()
+	return Bound{Digest: digest, Actor: d.Actor, IssuedAt: d.IssuedAt, What: "decision"}, err
+}
+
+// VerifyBound checks that an ID token was fetched by its actor for this alone, and from an issuer that the tenant trusts. Its errors are those of
+// VerifyProof, with the same codes whatever is bound.
+func (r *Registry) VerifyBound(ctx context.Context, what Bound, idToken string, now time.Time) (Facts, error) {
+	h, iss, refusal := peek(idToken)
 	if refusal != nil {
 		return Facts{}, refusal
 	}
@@ -47,13 +82,12 @@ func (r *Registry) VerifyProof(ctx context.Context, d countersign.Decision, p co
 	if err != nil {
 		return Facts{}, err
 	}
-	return verifyProof(ctx, d, p, issuer, key, now)
+	return verifyBound(ctx, what, idToken, issuer, key, now)
 }
 
-// VerifyArchivedProof is the same check without a network: with the issuer as the tenant had registered it, the key that was archived,
-// and as of the instant when the decision was first checked.
-func VerifyArchivedProof(d countersign.Decision, p countersign.Proof, issuer countersign.Issuer, jwk json.RawMessage, at time.Time) (Facts, error) {
-	_, iss, refusal := peek(p.IDToken)
+// VerifyArchivedBound is VerifyBound without a network, as VerifyArchivedProof is VerifyProof without one.
+func VerifyArchivedBound(what Bound, idToken string, issuer countersign.Issuer, jwk json.RawMessage, at time.Time) (Facts, error) {
+	_, iss, refusal := peek(idToken)
 	if refusal != nil {
 		return Facts{}, refusal
 	}
@@ -64,15 +98,15 @@ func VerifyArchivedProof(d countersign.Decision, p countersign.Proof, issuer cou
 	if err := key.UnmarshalJSON(jwk); err != nil {
 		return Facts{}, fmt.Errorf("couldn't read the archived key: %w", err)
 	}
-	return verifyProof(context.Background(), d, p, issuer, key, at)
+	return verifyBound(context.Background(), what, idToken, issuer, key, at)
 }
 
-func verifyProof(ctx context.Context, d countersign.Decision, p countersign.Proof, issuer countersign.Issuer, key jose.JSONWebKey, now time.Time) (Facts, error) {
-	digest, err := d.Digest()
-	if err != nil {
-		return Facts{}, err
+func verifyBound(ctx context.Context, what Bound, idToken string, issuer countersign.Issuer, key jose.JSONWebKey, now time.Time) (Facts, error) {
+	// A token can have an empty nonce and no subject. They must not fit what a caller left empty.
+	if _, ok := digestBytes(what.Digest); !ok || what.Actor.Issuer == "" || what.Actor.Subject == "" || what.What == "" {
+		return Facts{}, errors.New("couldn't check the token: what it is to prove has no digest, no actor or no name")
 	}
-	token, refusal := verify(ctx, p.IDToken, issuer, issuer.EvidenceAudience, key, now)
+	token, refusal := verify(ctx, idToken, issuer, issuer.EvidenceAudience, key, now)
 	if refusal != nil {
 		return Facts{}, refusal
 	}
@@ -87,24 +121,24 @@ func verifyProof(ctx context.Context, d countersign.Decision, p countersign.Proo
 		return Facts{}, countersign.Refuse("token-malformed", "the token's claims can't be read")
 	}
 	issued, auth := token.IssuedAt, time.Unix(claims.AuthTime, 0)
-	decided := time.Unix(d.IssuedAt, 0)
+	put := time.Unix(what.IssuedAt, 0)
 	switch {
-	case subtle.ConstantTimeCompare([]byte(claims.Nonce), []byte(digest)) != 1:
-		return Facts{}, countersign.Refuse("token-other-decision", "the token was not issued for this decision: its nonce is not the decision's digest")
+	case subtle.ConstantTimeCompare([]byte(claims.Nonce), []byte(what.Digest)) != 1:
+		return Facts{}, countersign.Refuse("token-other-decision", "the token was not issued for this %s: its nonce is not the %[1]s's digest", what.What)
 	case len(token.Audience) != 1:
 		return Facts{}, countersign.Refuse("token-audience", "the token has more audiences than evidence")
 	case claims.AZP != "" && claims.AZP != issuer.EvidenceAudience:
 		return Facts{}, countersign.Refuse("token-audience", "the token was issued to another client")
-	case token.Issuer != d.Actor.Issuer || token.Subject != d.Actor.Subject:
-		return Facts{}, countersign.Refuse("token-other-person", "the token is of another person than the decision names")
+	case token.Issuer != what.Actor.Issuer || token.Subject != what.Actor.Subject:
+		return Facts{}, countersign.Refuse("token-other-person", "the token is of another person than the %s names", what.What)
 	case issued.After(now.Add(Leeway)):
 		return Facts{}, countersign.Refuse("token-not-yet", "the token is from the future (%s)", issued.UTC().Format(time.RFC3339))
 	case claims.AuthTime == 0:
 		return Facts{}, countersign.Refuse("token-not-fresh", "the token doesn't say when the person logged in (auth_time)")
 	case auth.After(now.Add(Leeway)):
 		return Facts{}, countersign.Refuse("token-not-fresh", "the login is from the future (%s)", auth.UTC().Format(time.RFC3339))
-	case auth.Before(decided.Add(-Leeway)):
-		return Facts{}, countersign.Refuse("token-not-fresh", "the person logged in at %s, before the decision was put to them; a fresh login is needed", auth.UTC().Format(time.RFC3339))
+	case auth.Before(put.Add(-Leeway)):
+		return Facts{}, countersign.Refuse("token-not-fresh", "the person logged in at %s, before the %s was put to them; a fresh login is needed", auth.UTC().Format(time.RFC3339), what.What)
 	}
 	public, err := json.Marshal(key)
 	if err != nil {
@@ -114,6 +148,12 @@ func verifyProof(ctx context.Context, d countersign.Decision, p countersign.Proo
 		Actor: countersign.Actor{Issuer: token.Issuer, Subject: token.Subject}, Assurance: 1,
 		AuthTime: auth.UTC(), ACR: claims.ACR, AMR: claims.AMR, IssuedAt: issued.UTC(), Key: public,
 	}, nil
+}
+
+// digestBytes are the 32 bytes of a digest that is written as this product writes one: 64 lower-case hex digits.
+func digestBytes(digest string) ([]byte, bool) {
+	raw, err := hex.DecodeString(digest)
+	return raw, err == nil && len(raw) == sha256.Size && hex.EncodeToString(raw) == digest
 }
 
 // VerifyBearer checks the access token by which somebody reaches the service, and names them. A token made to prove a
