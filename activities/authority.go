@@ -30,8 +30,17 @@ func (t *Tenant) authority(ctx context.Context, digests []string) (*evidence.Aut
 	if err != nil {
 		return nil, err
 	}
-	if m, ok := current.Member(a.Grants[0].Grant.Grant.Delegator); ok {
-		a.HolderRoles = m.Roles
+	a.People = []evidence.Named{}
+	for i, g := range a.Grants {
+		if m, ok := current.Member(g.Grant.Grant.Delegator); ok {
+			a.People = append(a.People, evidence.Named{Actor: m.Actor, Name: m.Name, Organisation: m.Organisation})
+			if i == 0 {
+				a.HolderRoles = append(a.HolderRoles, m.Roles...)
+			}
+		}
+	}
+	if m, ok := current.Member(a.Grants[len(a.Grants)-1].Grant.Grant.Grantee); ok {
+		a.People = append(a.People, evidence.Named{Actor: m.Actor, Name: m.Name, Organisation: m.Organisation})
 	}
 	return a, nil
 }

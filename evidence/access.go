@@ -59,10 +59,11 @@ type GrantSignal struct {
 // GrantStatus is where a grant stands: the answer to its status query, and its workflow's result.
 type GrantStatus struct {
 	GrantRecord
-	Digest  string        `json:"digest"`
-	Access  Execution     `json:"access"`
-	Signals []GrantSignal `json:"signals"` // each that came, counted or refused
-	Uses    []string      `json:"uses"`    // digests of the decisions that used it
+	Digest  string              `json:"digest"`
+	Access  Execution           `json:"access"`
+	Above   []countersign.Actor `json:"above,omitempty"` // the delegators above its own, the role's holder first
+	Signals []GrantSignal       `json:"signals"`         // each that came, counted or refused
+	Uses    []string            `json:"uses"`            // digests of the decisions that used it
 }
 
 // AdmitKeyInput asks whether a key may be enrolled.

@@ -17,6 +17,24 @@ import (
 type Authority struct {
 	Grants      []GrantRecord `json:"grants"`
 	HolderRoles []string      `json:"holderRoles"` // of the first delegator, as the tenant's file gave them when this was asked
+	People      []Named       `json:"people"`      // of the chain, the holder first, as the tenant's file named them
+}
+
+// Named is a person as the tenant's file names them.
+type Named struct {
+	Actor        countersign.Actor `json:"actor"`
+	Name         string            `json:"name,omitempty"`
+	Organisation string            `json:"organisation,omitempty"`
+}
+
+// named is what the tenant's file called a person of the chain; no more than the actor where it did not.
+func (a *Authority) named(who countersign.Actor) Named {
+	for _, p := range a.People {
+		if p.Actor == who {
+			return p
+		}
+	}
+	return Named{Actor: who}
 }
 
 // GrantRecord is one grant as its workflow keeps it.

@@ -58,22 +58,26 @@ type Predicate struct {
 
 // DecisionStatement is one decision as a reader wants it: who, what, under which authority, and what became of it.
 type DecisionStatement struct {
-	File         string               `json:"file,omitempty"` // of the bundle, with the decision itself and its proof
-	Event        int64                `json:"event"`
-	At           time.Time            `json:"at"`
-	Sender       string               `json:"sender"`
-	Actor        countersign.Actor    `json:"actor"`
-	Name         string               `json:"name,omitempty"`
-	Organisation string               `json:"organisation,omitempty"`
-	Partner      bool                 `json:"partner,omitempty"`
-	Stage        string               `json:"stage"`
-	Verdict      countersign.Verdict  `json:"verdict"`
-	Reason       string               `json:"reason,omitempty"`
-	Digest       string               `json:"digest"`
-	Assurance    int                  `json:"assurance,omitempty"`
-	Policies     []string             `json:"policies,omitempty"` // ids of the determining policies
-	Counted      bool                 `json:"counted"`
-	Refusal      *countersign.Refusal `json:"refusal,omitempty"`
+	File         string            `json:"file,omitempty"` // of the bundle, with the decision itself and its proof
+	Event        int64             `json:"event"`
+	At           time.Time         `json:"at"`
+	Sender       string            `json:"sender"`
+	Actor        countersign.Actor `json:"actor"`
+	Name         string            `json:"name,omitempty"`
+	Organisation string            `json:"organisation,omitempty"`
+	Partner      bool              `json:"partner,omitempty"`
+	// OnBehalfOf is whose role it is, and Grants are the digests of those that lead from there to the actor.
+	OnBehalfOf *Named               `json:"onBehalfOf,omitempty"`
+	Grants     []string             `json:"grants,omitempty"`
+	Key        string               `json:"key,omitempty"` // id of the enrolled key that signed it
+	Stage      string               `json:"stage"`
+	Verdict    countersign.Verdict  `json:"verdict"`
+	Reason     string               `json:"reason,omitempty"`
+	Digest     string               `json:"digest"`
+	Assurance  int                  `json:"assurance,omitempty"`
+	Policies   []string             `json:"policies,omitempty"` // ids of the determining policies
+	Counted    bool                 `json:"counted"`
+	Refusal    *countersign.Refusal `json:"refusal,omitempty"`
 }
 
 // IntakeStatement is what was decided at intake.
@@ -147,11 +151,23 @@ func decisionStatement(i int, d DecisionCase, plan *countersign.Plan) DecisionSt
 	if d.Check.Answer != nil {
 		s.Policies = d.Check.Answer.Policies
 	}
-	if plan != nil {
-		if stage, ok := plan.Stage(r.Stage); ok {
-			if e, ok := stage.Find(r.Actor); ok {
-				s.Name, s.Organisation, s.Partner = e.Name, e.Organisation, e.Partner
-			}
+	if d.Check.Authority != nil {
+		holder, actor := d.Check.Authority.named(d.Check.Authority.Delegators()[0]), d.Check.Authority.named(r.Actor)
+		s.OnBehalfOf, s.Name, s.Organisation = &holder, actor.Name, actor.Organisation
+		for _, g := range d.Check.Authority.Grants {
+			digest, _ := g.Grant.Grant.Digest() // it was computed when the grant was given
+			s.Grants = append(s.Grants, digest)
+		}
+	}
+	if d.Check.Facts != nil && d.Check.Facts.EnrolledKey != nil {
+		s.Key = d.Check.Facts.EnrolledKey.Key
+	}
+	if plan == nil {
+		return s
+	}
+	if stage, ok := plan.Stage(r.Stage); ok {
+		if e, ok := stage.Find(r.Actor); ok {
+			s.Name, s.Organisation, s.Partner = e.Name, e.Organisation, e.Partner
 		}
 	}
 	return s
@@ -171,11 +187,23 @@ func controls(c *Case) []Control {
 			Control{"own-identity-provider", "PR.AA-03", fmt.Sprintf("%d registered issuers", len(a.Issuers))},
 		)
 	}
-	proven := 0
+	proven, keyed, lent := 0, 0, 0
 	for _, d := range c.Decisions {
 		if d.Check != nil && d.Check.Facts != nil {
 			proven++
 		}
+		if d.Check != nil && d.Check.Key != nil {
+			keyed++
+		}
+		if d.Check != nil && d.Check.Authority != nil {
+			lent++
+		}
+	}
+	if keyed > 0 {
+		list = append(list, Control{"decision-signed-by-own-key", "PR.AA-03", fmt.Sprintf("%d decisions signed by an enrolled key of the person", keyed)})
+	}
+	if lent > 0 {
+		list = append(list, Control{"authority-by-grant", "NHI5", fmt.Sprintf("%d decisions under grants, each proven by who gave and who took it", lent)})
 	}
 	list = append(list, Control{"decision-bound-to-person", "RS.AN-07", fmt.Sprintf("%d decisions proven by an ID token whose nonce is the decision", proven)})
 	if c.Intent != nil {

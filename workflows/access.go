@@ -30,7 +30,6 @@ func Access(ctx workflow.Context, in countersign.SignedGrant) (evidence.GrantSta
 // access is the state of a grant.
 type access struct {
 	status evidence.GrantStatus
-	chain  []countersign.Actor // the delegators above, the role's holder first
 	heard  map[string]int
 	over   bool // nobody needs to ask any more
 
@@ -112,7 +111,7 @@ func (a *access) offer(ctx workflow.Context) error {
 		return temporal.NewNonRetryableApplicationError(r.Code+": "+r.Message, ErrorRefused, nil)
 	}
 	a.status.Given = admitted.Given
-	a.chain = admitted.Authority.Delegators()
+	a.status.Above = admitted.Authority.Delegators()
 	return nil
 }
 
@@ -131,7 +130,7 @@ func (a *access) hear(ctx workflow.Context, c workflow.ReceiveChannel, name stri
 	if evidence.Unreadable(body) {
 		body = json.RawMessage(evidence.NoDecision)
 	}
-	in := evidence.GrantSignalInput{Signal: name, Ordinal: a.heard[name], Payload: body, Grant: a.status.Grant, Chain: a.chain, Access: a.status.Access}
+	in := evidence.GrantSignalInput{Signal: name, Ordinal: a.heard[name], Payload: body, Grant: a.status.Grant, Chain: a.status.Above, Access: a.status.Access}
 	var signal evidence.GrantSignal
 	if err := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, prompt), evidence.ActivityCheckGrantSignal, in).Get(ctx, &signal); err != nil {
 		signal = evidence.GrantSignal{Signal: name, At: workflow.Now(ctx).UTC(), Refusal: countersign.Refuse("not-checked", "the signal could not be checked in time; send it again")}

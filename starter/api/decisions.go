@@ -25,6 +25,7 @@ type draftInput struct {
 	Request string `path:"request"`
 	Verdict string `query:"verdict" required:"true" enum:"approve,reject"`
 	Reason  string `query:"reason" maxLength:"2000"`
+	Grant   string `query:"grant" pattern:"^[0-9a-f]{64}$" doc:"The grant to decide under, where you have no role of your own."`
 }
 
 type draftOutput struct{ Body client.Draft }
@@ -32,9 +33,17 @@ type draftOutput struct{ Body client.Draft }
 // draftDecision is a decision of the caller as it would be made in the open stage, or in a later one where only that is the caller's.
 func (s *Server) draftDecision(ctx context.Context, in *draftInput) (*draftOutput, error) {
 	c := callerOf(ctx)
-	status, err := s.view(ctx, in.Request)
+	status, err := s.view(ctx, in.Request, in.Grant)
 	if err != nil {
 		return nil, err
+	}
+	authority, chain, err := s.lent(ctx, in.Grant)
+	if err != nil {
+		return nil, err
+	}
+	holder := c.actor
+	if authority != nil {
+		holder = authority.Delegators()[0]
 	}
 	saga, err := c.tenant.pipeline.Saga(ctx, in.Request)
 	if err != nil {
@@ -43,7 +52,7 @@ func (s *Server) draftDecision(ctx context.Context, in *draftInput) (*draftOutpu
 	if status.State != client.StateApproval || saga.State != client.StateApproval {
 		return nil, newProblem(http.StatusConflict, "not-open", "nothing is to be decided now: the signing is at "+status.State)
 	}
-	stage, open, ok := decidable(saga, c.actor)
+	stage, open, ok := decidable(saga, holder)
 	if !ok && slices.Contains(saga.Decided, c.actor) {
 		return nil, newProblem(http.StatusForbidden, "one-person-one-vote", "you have already decided in this signing; one person has one vote")
 	}
@@ -51,13 +60,16 @@ func (s *Server) draftDecision(ctx context.Context, in *draftInput) (*draftOutpu
 		return nil, newProblem(http.StatusForbidden, "not-eligible", "no stage that is open or still to come is yours to decide")
 	}
 	now := s.now()
-	if refusal := c.tenant.refusedNow(saga, stage, c.actor, now); refusal != nil {
+	if refusal := c.tenant.refusedNow(saga, stage, c.actor, authority, now); refusal != nil {
 		return nil, refused(http.StatusForbidden, refusal)
 	}
 	d := countersign.Decision{
 		V: countersign.Version, Tenant: c.tenant.settings.Tenant, Signing: saga.Saga.Workflow, Run: saga.Saga.Run, Stage: stage.Name, Context: saga.Context,
 		Document: saga.Document, Verdict: countersign.Verdict(in.Verdict), Reason: in.Reason, Actor: c.actor, Grants: []string{}, Policy: saga.Policy,
 		IssuedAt: now.Unix(), ExpiresAt: now.Unix() + decisionLife,
+	}
+	if authority != nil {
+		d.OnBehalfOf, d.Grants = &holder, chain
 	}
 	if err := d.Check(); err != nil {
 		return nil, newProblem(http.StatusUnprocessableEntity, "bad-decision", err.Error())
@@ -97,10 +109,14 @@ func (s *Server) sendDecision(ctx context.Context, in *decisionInput) (*accepted
 	if err != nil {
 		return nil, newProblem(http.StatusUnprocessableEntity, "malformed", err.Error())
 	}
-	if _, err := s.view(ctx, in.Request); err != nil {
+	d := signed.Decision
+	grant := ""
+	if len(d.Grants) > 0 {
+		grant = d.Grants[len(d.Grants)-1]
+	}
+	if _, err := s.view(ctx, in.Request, grant); err != nil {
 		return nil, err
 	}
-	d := signed.Decision
 	switch {
 	case d.Actor != c.actor:
 		return nil, newProblem(http.StatusForbidden, "other-sender", "the decision names somebody else than who sends it")
@@ -125,7 +141,7 @@ type withdrawInput struct {
 // withdraw passes a withdrawal on as the caller.
 func (s *Server) withdraw(ctx context.Context, in *withdrawInput) (*acceptedOutput, error) {
 	c := callerOf(ctx)
-	status, err := s.view(ctx, in.Request)
+	status, err := s.view(ctx, in.Request, "")
 	if err != nil {
 		return nil, err
 	}

@@ -96,7 +96,7 @@ func file(kind, name string, o countersign.Object, body []byte) *fileOutput {
 
 // getDocument is the version of the document that is decided about, to those who may see the signing.
 func (s *Server) getDocument(ctx context.Context, in *signingInput) (*fileOutput, error) {
-	status, err := s.view(ctx, in.Request)
+	status, err := s.view(ctx, in.Request, in.Grant)
 	if err != nil {
 		return nil, err
 	}
@@ -113,7 +113,7 @@ func (s *Server) getDocument(ctx context.Context, in *signingInput) (*fileOutput
 
 // getEvidence is the locked bundle, to those who may see the signing, and only once it is locked.
 func (s *Server) getEvidence(ctx context.Context, in *signingInput) (*fileOutput, error) {
-	status, err := s.view(ctx, in.Request)
+	status, err := s.view(ctx, in.Request, in.Grant)
 	if err != nil {
 		return nil, err
 	}

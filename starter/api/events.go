@@ -28,7 +28,7 @@ const (
 // watchSigning streams the status at each change. What may change it is told by the histories of saga and custodian, for whose next
 // event the server is waited at: nothing asks again and again.
 func (s *Server) watchSigning(ctx context.Context, in *signingInput) (*huma.StreamResponse, error) {
-	status, err := s.view(ctx, in.Request)
+	status, err := s.view(ctx, in.Request, in.Grant)
 	if err != nil {
 		return nil, err
 	}

@@ -213,6 +213,7 @@ type memoryPipeline struct {
 	by      map[string]countersign.Actor
 	custody map[string]workflows.CustodyStatus
 	sagas   map[string]workflows.Status
+	kept    map[string]kept
 	signals []signal
 	broken  error
 	steps   chan func() // each lets the followed workflows do one step
@@ -224,7 +225,7 @@ type signal struct {
 }
 
 func newMemoryPipeline() *memoryPipeline {
-	return &memoryPipeline{started: map[string]countersign.Request{}, by: map[string]countersign.Actor{}, custody: map[string]workflows.CustodyStatus{}, sagas: map[string]workflows.Status{}, steps: make(chan func())}
+	return &memoryPipeline{started: map[string]countersign.Request{}, by: map[string]countersign.Actor{}, custody: map[string]workflows.CustodyStatus{}, sagas: map[string]workflows.Status{}, kept: map[string]kept{}, steps: make(chan func())}
 }
 
 func (m *memoryPipeline) Close()                      {}

@@ -119,6 +119,19 @@ func (s *Server) routes(api huma.API) {
 	huma.Register(api, document, s.getDocument)
 	huma.Register(api, transfer("get-evidence", http.MethodGet, signing+"/evidence", "The locked evidence bundle (ASiC-E)", http.StatusOK), s.getEvidence)
 
+	grant, key := "/v1/{tenant}/grants", "/v1/{tenant}/keys"
+	huma.Register(api, small("give-grant", http.MethodPost, grant, "Offer somebody a part of your authority", http.StatusAccepted), s.giveGrant)
+	huma.Register(api, small("list-grants", http.MethodGet, grant, "The live grants that concern you", http.StatusOK), s.listGrants)
+	huma.Register(api, small("get-grant", http.MethodGet, grant+"/{grant}", "Where a grant stands", http.StatusOK), s.getGrant)
+	huma.Register(api, small("accept-grant", http.MethodPost, grant+"/{grant}/accept", "Take a grant that was offered to you", http.StatusAccepted), s.acceptGrant)
+	huma.Register(api, small("revoke-grant", http.MethodPost, grant+"/{grant}/revoke", "Take a grant back; what was decided under it and is not signed yet will not be", http.StatusAccepted), s.revokeGrant)
+	huma.Register(api, small("give-back-grant", http.MethodPost, grant+"/{grant}/give-back", "Give a grant up", http.StatusAccepted), s.giveBackGrant)
+	huma.Register(api, small("enrol-key", http.MethodPost, key, "Enrol a key of yours", http.StatusAccepted), s.enrolKey)
+	huma.Register(api, small("list-keys", http.MethodGet, key, "Your live keys", http.StatusOK), s.listKeys)
+	huma.Register(api, small("get-key", http.MethodGet, key+"/{key}", "Where a key stands", http.StatusOK), s.getKey)
+	huma.Register(api, small("retire-key", http.MethodPost, key+"/{key}/retire", "Take a key out of use", http.StatusAccepted), s.retireKey)
+	huma.Register(api, small("offboard", http.MethodPost, "/v1/{tenant}/offboard", "End what a person, or a whole partner, may do", http.StatusOK), s.offboard)
+
 	open := func(id, path, summary string) huma.Operation {
 		return huma.Operation{OperationID: id, Method: http.MethodGet, Path: path, Summary: summary, Metadata: map[string]any{anonymous: true}, Security: []map[string][]string{}}
 	}

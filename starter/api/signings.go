@@ -124,13 +124,14 @@ func (t *tenant) mayRequest(a countersign.Actor, saga string, now time.Time) *co
 type signingInput struct {
 	Tenant  string `path:"tenant"`
 	Request string `path:"request"`
+	Grant   string `query:"grant" pattern:"^[0-9a-f]{64}$" doc:"The grant under which you may see it, where you have no role of your own."`
 }
 
 type statusOutput struct{ Body client.Status }
 
 // getSigning shows a signing to its parties.
 func (s *Server) getSigning(ctx context.Context, in *signingInput) (*statusOutput, error) {
-	status, err := s.view(ctx, in.Request)
+	status, err := s.view(ctx, in.Request, in.Grant)
 	if err != nil {
 		return nil, err
 	}
@@ -176,7 +177,7 @@ func (s *Server) inbox(ctx context.Context, _ *inboxInput) (*inboxOutput, error)
 				return
 			}
 			stage, open := saga.Plan.Stage(saga.Stage)
-			if !open || saga.State != client.StateApproval || c.tenant.refusedNow(saga, stage, c.actor, s.now()) != nil {
+			if !open || saga.State != client.StateApproval || c.tenant.refusedNow(saga, stage, c.actor, nil, s.now()) != nil {
 				return
 			}
 			out.Body.Waiting = append(out.Body.Waiting, client.Waiting{Request: request, Title: saga.Request.Title, Purpose: saga.Request.Purpose, Stage: stage.Name, Deadline: stage.Deadline})

@@ -31,6 +31,15 @@ type pipeline interface {
 	Signal(ctx context.Context, request, name string, payload any) error
 	Custody(ctx context.Context, request string) (workflows.CustodyStatus, error)
 	Saga(ctx context.Context, request string) (workflows.Status, error)
+	// Keep starts the keeper of a grant or a key as the actor, under its name. One that was refused may be started again; another one that
+	// is there is errExists.
+	Keep(ctx context.Context, id, workflow string, input any) error
+	// Tell sends a signal to a keeper as the actor.
+	Tell(ctx context.Context, id, name string, payload any) error
+	// Ask is the status of a keeper.
+	Ask(ctx context.Context, id string, into any) error
+	// Live lists the running workflows of a kind, at most limit, and says whether there are more.
+	Live(ctx context.Context, kind string, limit int) (ids []string, more bool, err error)
 	// Running lists the requests of running sagas, at most limit, and says whether there are more.
 	Running(ctx context.Context, limit int) (requests []string, more bool, err error)
 	// Follow calls changed after each step of a workflow, until it has ended.
@@ -90,7 +99,7 @@ func (p *temporalPipeline) Close() {
 }
 
 func (p *temporalPipeline) Check(ctx context.Context) error {
-	if _, err := p.reads.CountWorkflow(ctx, &workflowservice.CountWorkflowExecutionsRequest{Namespace: p.namespace, Query: runningSagas}); err != nil {
+	if _, err := p.reads.CountWorkflow(ctx, &workflowservice.CountWorkflowExecutionsRequest{Namespace: p.namespace, Query: running(countersign.WorkflowSigning)}); err != nil {
 		return fmt.Errorf("couldn't count the running signings of namespace %q: %w", p.namespace, err)
 	}
 	return nil
@@ -158,34 +167,63 @@ func (p *temporalPipeline) query(ctx context.Context, workflow string, into any)
 	return nil
 }
 
-const (
-	runningSagas = "WorkflowType = '" + countersign.WorkflowSigning + "' AND ExecutionStatus = 'Running'"
-	pageOfSagas  = 200
-)
+// pageOfSagas is how many workflows the server lists at once.
+const pageOfSagas = 200
+
+func running(kind string) string {
+	return "WorkflowType = '" + kind + "' AND ExecutionStatus = 'Running'"
+}
 
 func (p *temporalPipeline) Running(ctx context.Context, limit int) (requests []string, more bool, err error) {
+	ids, more, err := p.Live(ctx, countersign.WorkflowSigning, limit)
+	for _, id := range ids {
+		if tenant, request, ok := countersign.ParseSagaID(id); ok && tenant == p.tenant {
+			requests = append(requests, request)
+		}
+	}
+	return requests, more, err
+}
+
+func (p *temporalPipeline) Live(ctx context.Context, kind string, limit int) (ids []string, more bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
 	var page []byte
 	for {
-		answer, err := p.reads.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{Namespace: p.namespace, PageSize: pageOfSagas, NextPageToken: page, Query: runningSagas})
+		answer, err := p.reads.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{Namespace: p.namespace, PageSize: pageOfSagas, NextPageToken: page, Query: running(kind)})
 		if err != nil {
 			return nil, false, err
 		}
 		for _, e := range answer.GetExecutions() {
-			tenant, request, ok := countersign.ParseSagaID(e.GetExecution().GetWorkflowId())
-			if !ok || tenant != p.tenant {
-				continue
+			if len(ids) == limit {
+				return ids, true, nil
 			}
-			if len(requests) == limit {
-				return requests, true, nil
-			}
-			requests = append(requests, request)
+			ids = append(ids, e.GetExecution().GetWorkflowId())
 		}
 		if page = answer.GetNextPageToken(); len(page) == 0 {
-			return requests, false, nil
+			return ids, false, nil
 		}
 	}
+}
+
+func (p *temporalPipeline) Keep(ctx context.Context, id, workflow string, input any) error {
+	_, err := p.acts.ExecuteWorkflow(ctx, temporal.StartWorkflowOptions{
+		ID: id, TaskQueue: countersign.TaskQueueSigning,
+		WorkflowIDReusePolicy:                    enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE_FAILED_ONLY,
+		WorkflowExecutionErrorWhenAlreadyStarted: true,
+	}, workflow, input)
+	var exists *serviceerror.WorkflowExecutionAlreadyStarted
+	if errors.As(err, &exists) {
+		return errExists
+	}
+	return err
+}
+
+func (p *temporalPipeline) Tell(ctx context.Context, id, name string, payload any) error {
+	return known(p.acts.SignalWorkflow(ctx, id, "", name, payload))
+}
+
+func (p *temporalPipeline) Ask(ctx context.Context, id string, into any) error {
+	return p.query(ctx, id, into)
 }
 
 // Follow waits at the server for the next event: nothing is asked again and again.

@@ -12,14 +12,18 @@ import (
 	"github.com/countersign-dev/countersign/workflows"
 )
 
-// view is the status of a signing, if the caller may see it. For everybody else it does not exist.
-func (s *Server) view(ctx context.Context, request string) (client.Status, error) {
+// view is the status of a signing, if the caller may see it, under a grant or without one. For everybody else it does not exist.
+func (s *Server) view(ctx context.Context, request, grant string) (client.Status, error) {
 	c := callerOf(ctx)
+	authority, _, err := s.lent(ctx, grant)
+	if err != nil {
+		return client.Status{}, err
+	}
 	status, err := c.tenant.status(ctx, request)
 	if err != nil {
 		return client.Status{}, fault(ctx, "read the signing's status", err)
 	}
-	if !c.tenant.maySee(status, c.actor, s.now()) {
+	if !c.tenant.maySee(status, c.actor, authority, s.now()) {
 		return client.Status{}, notThere()
 	}
 	return status, nil
@@ -100,8 +104,8 @@ func merge(tenant, request string, custody workflows.CustodyStatus, saga workflo
 	return s
 }
 
-// maySee asks the policy: the requester, whoever is eligible in a stage, and the tenant's compliance.
-func (t *tenant) maySee(s client.Status, a countersign.Actor, now time.Time) bool {
+// maySee asks the policy: the requester, whoever is eligible in a stage or lent the authority of one who is, and the tenant's compliance.
+func (t *tenant) maySee(s client.Status, a countersign.Actor, authority *evidence.Authority, now time.Time) bool {
 	var eligible []countersign.Actor
 	if s.Plan != nil {
 		for _, stage := range s.Plan.Stages {
@@ -110,17 +114,22 @@ func (t *tenant) maySee(s client.Status, a countersign.Actor, now time.Time) boo
 			}
 		}
 	}
-	return t.engine.Ask(policy.Question{
-		Action: policy.View, Principal: policy.PrincipalOf(t.settings, a), Now: now,
-		Resource: policy.Resource{Signing: s.Saga.Workflow, Tenant: t.settings.Tenant, Requester: s.Requester, Eligible: eligible},
-	}).Allowed
+	q := policy.Question{
+		Action: policy.View, Principal: policy.PrincipalOf(t.settings, a), Now: now, Grant: authority.Scope(),
+		Resource: policy.Resource{Signing: s.Saga.Workflow, Tenant: t.settings.Tenant, Requester: s.Requester, Eligible: eligible, Request: s.Request},
+	}
+	if s.Document != nil {
+		q.Resource.Document = s.Document.SHA256
+	}
+	return t.engine.Ask(q).Allowed
 }
 
 // refusedNow is why a decision of the actor would not count in a stage, as far as that can be known before it is proven; nil if it would.
-func (t *tenant) refusedNow(saga workflows.Status, stage countersign.Stage, a countersign.Actor, now time.Time) *countersign.Refusal {
+func (t *tenant) refusedNow(saga workflows.Status, stage countersign.Stage, a countersign.Actor, authority *evidence.Authority, now time.Time) *countersign.Refusal {
+	// How strongly it will be proven is not known yet.
 	question := evidence.DecideQuestion(
-		evidence.CheckInput{Saga: saga.Saga, Tenant: t.settings.Tenant, Requester: saga.Requester, Decided: saga.Decided},
-		countersign.Decision{Stage: stage.Name}, stage, policy.PrincipalOf(t.settings, a), 1, now)
+		evidence.CheckInput{Saga: saga.Saga, Tenant: t.settings.Tenant, Requester: saga.Requester, Decided: saga.Decided, Document: saga.Document},
+		countersign.Decision{Stage: stage.Name}, stage, policy.PrincipalOf(t.settings, a), authority, max(1, stage.Assurance), now)
 	if answer := t.engine.Ask(question); !answer.Allowed {
 		return &countersign.Refusal{Code: answer.Code(), Message: answer.Refusal}
 	}

@@ -22,6 +22,7 @@ import (
 // Client speaks to the API of one tenant. It is safe for concurrent use.
 type Client struct {
 	base   string // of the tenant, without a slash at the end
+	grant  string // that the caller acts under, or empty
 	token  func(context.Context) (string, error)
 	http   *http.Client
 	stream *http.Client
@@ -90,10 +91,28 @@ func (c *Client) Request(ctx context.Context, r SigningRequest) (Started, error)
 	return s, c.post(ctx, "/signings", r, &s)
 }
 
+// Under is a client that sees signings, and decides in them, under a grant.
+func (c *Client) Under(grant string) *Client {
+	under := *c
+	under.grant = grant
+	return &under
+}
+
+// with adds the grant that the client acts under to a query.
+func (c *Client) with(query url.Values) string {
+	if c.grant != "" {
+		query.Set("grant", c.grant)
+	}
+	if len(query) == 0 {
+		return ""
+	}
+	return "?" + query.Encode()
+}
+
 // Status is where a signing stands.
 func (c *Client) Status(ctx context.Context, request string) (Status, error) {
 	var s Status
-	return s, c.do(ctx, http.MethodGet, signing(request, ""), nil, nil, &s)
+	return s, c.do(ctx, http.MethodGet, signing(request, c.with(url.Values{})), nil, nil, &s)
 }
 
 // Inbox is what waits for the caller.
@@ -106,7 +125,7 @@ func (c *Client) Inbox(ctx context.Context) (Inbox, error) {
 func (c *Client) Draft(ctx context.Context, request string, verdict countersign.Verdict, reason string) (Draft, error) {
 	var d Draft
 	query := url.Values{"verdict": {string(verdict)}, "reason": {reason}}
-	return d, c.do(ctx, http.MethodGet, signing(request, "/decision?"+query.Encode()), nil, nil, &d)
+	return d, c.do(ctx, http.MethodGet, signing(request, "/decision"+c.with(query)), nil, nil, &d)
 }
 
 // Decide sends a proven decision. Whether it counts is in the status.
@@ -123,12 +142,12 @@ func (c *Client) Withdraw(ctx context.Context, request string, w WithdrawalBody)
 
 // Document reads the document of a signing and checks it against the digest that the caller knows.
 func (c *Client) Document(ctx context.Context, request, digest string) ([]byte, error) {
-	return c.file(ctx, signing(request, "/document"), maxDocument, digest)
+	return c.file(ctx, signing(request, "/document"+c.with(url.Values{})), maxDocument, digest)
 }
 
 // Evidence reads the locked bundle of a signing and checks it against the digest that the status names.
 func (c *Client) Evidence(ctx context.Context, request, digest string) ([]byte, error) {
-	return c.file(ctx, signing(request, "/evidence"), evidence.MaxBundleSize, digest)
+	return c.file(ctx, signing(request, "/evidence"+c.with(url.Values{})), evidence.MaxBundleSize, digest)
 }
 
 func (c *Client) file(ctx context.Context, path string, limit int64, digest string) ([]byte, error) {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 )
@@ -50,7 +51,7 @@ func (c *Client) Watch(ctx context.Context, request string, changed func(Status)
 }
 
 func (c *Client) watch(ctx context.Context, request string, changed func(Status) bool) error {
-	response, err := c.send(ctx, c.stream, http.MethodGet, signing(request, "/events"), nil, http.Header{"Accept": {"text/event-stream"}})
+	response, err := c.send(ctx, c.stream, http.MethodGet, signing(request, "/events"+c.with(url.Values{})), nil, http.Header{"Accept": {"text/event-stream"}})
 	if err != nil {
 		return err
 	}

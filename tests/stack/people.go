@@ -89,6 +89,11 @@ func (s *Stack) Prove(ctx context.Context, who string, d countersign.Decision) (
 	if err != nil {
 		return "", err
 	}
+	return s.ProveDigest(ctx, who, digest)
+}
+
+// ProveDigest lets a person log in for whatever has that digest.
+func (s *Stack) ProveDigest(ctx context.Context, who, digest string) (string, error) {
 	issuer, _, _ := strings.Cut(who, "/")
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
