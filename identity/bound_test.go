@@ -28,7 +28,7 @@ func TestWhateverIsBoundIsCheckedAsADecisionIsAndNamedByItsWord(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if online.Actor != what.Actor || online.Assurance != 1 {
+			if online.Actor != what.Actor || online.Assurance != 1 || online.EnrolledKey != nil {
 				t.Errorf("facts are %+v", online)
 			}
 			for _, f := range []struct {

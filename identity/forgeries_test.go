@@ -99,6 +99,11 @@ func forgeries() []forgery {
 			parts, other := strings.Split(i.token(c), "."), strings.Split(i.token(c.with(claims{"acr": "none"})), ".")
 			return parts[0] + "." + other[1] + "." + parts[2]
 		}},
+		{"typ that is no text", "token-malformed", "header is not JSON", headed(protected{"typ": []string{"JWT"}})},
+		{"nested in another JWT", "token-malformed", "claims are not JSON", func(i *testIssuer, c claims) string {
+			parts := strings.Split(i.token(c), ".")
+			return segment([]byte(`{"alg":"ES256","kid":"`+i.kid+`","typ":"JWT","cty":"JWT"}`)) + "." + segment([]byte(i.token(c))) + "." + parts[2]
+		}},
 		{"oversized", "token-too-large", "at most 16384", changed(claims{"fat": strings.Repeat("x", MaxToken)})},
 
 		{"issuer that nobody trusts", "token-issuer", "which this tenant doesn't trust", changed(claims{"iss": "https://evil.example"})},
@@ -122,6 +127,13 @@ func forgeries() []forgery {
 			d.Verdict = countersign.Reject
 			return i.token(c.with(claims{"nonce": nonceOf(i.t, d)}))
 		}},
+		{"nonce of nothing", "token-other-decision", "nonce is not the decision's digest", changed(claims{"nonce": strings.Repeat("0", 64)})},
+		{"nonce in capitals", "token-other-decision", "nonce is not the decision's digest", func(i *testIssuer, c claims) string {
+			return i.token(c.with(claims{"nonce": strings.ToUpper(c["nonce"].(string))}))
+		}},
+		{"nonce among others", "token-malformed", "can't be read as a JWT", func(i *testIssuer, c claims) string {
+			return i.token(c.with(claims{"nonce": []any{c["nonce"], "else"}}))
+		}},
 		{"no nonce", "token-other-decision", "nonce", changed(claims{"nonce": nil})},
 		{"empty nonce", "token-other-decision", "nonce", changed(claims{"nonce": ""})},
 		{"of another person", "token-other-person", "another person", changed(claims{"sub": "liam"})},
@@ -131,6 +143,31 @@ func forgeries() []forgery {
 		{"login just before the leeway", "token-not-fresh", "a fresh login is needed", changed(claims{"auth_time": seconds(-Leeway - time.Second)})},
 		{"login of yesterday", "token-not-fresh", "a fresh login is needed", changed(claims{"auth_time": seconds(-24 * time.Hour)})},
 		{"login in the future", "token-not-fresh", "", changed(claims{"auth_time": seconds(time.Hour)})},
+	}
+}
+
+// A way to forge that is known to the world stays in the list.
+func TestTheListOfForgeriesHasTheKnownOnes(t *testing.T) {
+	t.Parallel()
+	names := map[string]bool{}
+	for _, f := range forgeries() {
+		if names[f.name] {
+			t.Errorf("%q is in the list twice", f.name)
+		}
+		names[f.name] = true
+	}
+	for _, known := range []string{
+		"unknown kid", "alg none", "HS256 with the public key as secret", "jku", "jwk", "x5u", "x5c", "crit", "typ that is no text", "nested in another JWT",
+		"another audience", "evidence audience and another", "issued to another client", "issuer that nobody trusts", "nonce of nothing", "no nonce",
+		"expired a second ago", "valid in an hour", "no auth_time", "login of yesterday", "issued just beyond the leeway", "of another decision",
+		"foreign key under the same kid",
+	} {
+		if !names[known] {
+			t.Errorf("%q is not in the list", known)
+		}
+	}
+	if len(names) < 20 {
+		t.Errorf("the list has %d forgeries", len(names))
 	}
 }
 

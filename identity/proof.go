@@ -31,6 +31,9 @@ type Facts struct {
 	AMR       []string          `json:"amr,omitempty"`
 	IssuedAt  time.Time         `json:"issuedAt"`
 	Key       json.RawMessage   `json:"key"` // the issuer's public key that the token verifies with, as a JWK
+
+	// EnrolledKey is the enrolled key that signed the same digest, where there was one. Who checked it also says which assurance that makes.
+	EnrolledKey *KeyUse `json:"enrolledKey,omitempty"`
 }
 
 // Bound is what an ID token was fetched for, and nothing else: it is bound by its digest, which is the token's nonce.

@@ -1,5 +1,6 @@
 // Package identity answers who reached us and how that is proven: the registry of trusted issuers, the tokens by which
-// people and machines reach the service, and the ID tokens that bind one decision to one person.
+// people and machines reach the service, the ID tokens that bind one decision, grant or enrolment to one person, and the person's own enrolled
+// keys.
 //
 // The same check runs when a decision arrives, in the moment of signing and years later without a network: only where
 // the keys come from and which instant counts as now differ.
