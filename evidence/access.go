@@ -59,11 +59,12 @@ type GrantSignal struct {
 // GrantStatus is where a grant stands: the answer to its status query, and its workflow's result.
 type GrantStatus struct {
 	GrantRecord
-	Digest  string              `json:"digest"`
-	Access  Execution           `json:"access"`
-	Above   []countersign.Actor `json:"above,omitempty"` // the delegators above its own, the role's holder first
-	Signals []GrantSignal       `json:"signals"`         // each that came, counted or refused
-	Uses    []string            `json:"uses"`            // digests of the decisions that used it
+	Digest  string               `json:"digest"`
+	Access  Execution            `json:"access"`
+	Above   []countersign.Actor  `json:"above,omitempty"`   // the delegators above its own, the role's holder first
+	Refusal *countersign.Refusal `json:"refusal,omitempty"` // why it could not be given
+	Signals []GrantSignal        `json:"signals"`           // each that came, counted or refused
+	Uses    []string             `json:"uses"`              // digests of the decisions that used it
 }
 
 // AdmitKeyInput asks whether a key may be enrolled.
@@ -103,9 +104,10 @@ type Retired struct {
 // KeyStatus is where a key stands: the answer to its status query, and its workflow's result.
 type KeyStatus struct {
 	KeyRecord
-	Key         string    `json:"key"`
-	Keeper      Execution `json:"keeper"`
-	Retirements []Retired `json:"retirements"` // each retire signal that came, counted or refused
+	Key         string               `json:"key"`
+	Keeper      Execution            `json:"keeper"`
+	Refusal     *countersign.Refusal `json:"refusal,omitempty"` // why it could not be enrolled
+	Retirements []Retired            `json:"retirements"`       // each retire signal that came, counted or refused
 }
 
 // Use asks a grant, or a key, to note that a decision used it. The same decision asks once, however often it is checked.

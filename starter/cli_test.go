@@ -224,7 +224,7 @@ func TestADraftThatSaysSomethingElseIsNotProven(t *testing.T) {
 	now := time.Now()
 	c := &cli{tenant: "acme", issuer: "http://127.0.0.1:1"}
 	good, status := draft(t, c.issuer, now)
-	if err := c.checkDraft(good, status, "PO-1", countersign.Approve, "", now); err != nil {
+	if err := c.checkDraft(good, status, "PO-1", countersign.Approve, deciding{}, now); err != nil {
 		t.Fatalf("a good draft is refused: %v", err)
 	}
 	for name, change := range map[string]func(*client.Draft){
@@ -251,13 +251,13 @@ func TestADraftThatSaysSomethingElseIsNotProven(t *testing.T) {
 		if bad.Digest, err = bad.Decision.Digest(); err != nil {
 			t.Fatal(err)
 		}
-		if c.checkDraft(bad, status, "PO-1", countersign.Approve, "", now) == nil {
+		if c.checkDraft(bad, status, "PO-1", countersign.Approve, deciding{}, now) == nil {
 			t.Errorf("%s: passes", name)
 		}
 	}
 	bad := good
 	bad.Digest = countersign.SHA256([]byte("another decision"))
-	if c.checkDraft(bad, status, "PO-1", countersign.Approve, "", now) == nil {
+	if c.checkDraft(bad, status, "PO-1", countersign.Approve, deciding{}, now) == nil {
 		t.Error("another digest passes")
 	}
 }

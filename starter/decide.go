@@ -15,11 +15,12 @@ import (
 
 	"github.com/countersign-dev/countersign"
 	"github.com/countersign-dev/countersign/starter/client"
+	"github.com/countersign-dev/countersign/starter/session"
 )
 
 func (c *cli) decideCommand() *cobra.Command {
-	var approve, reject, yes bool
-	var reason, save string
+	var approve, reject bool
+	var how deciding
 	cmd := &cobra.Command{
 		Use:   "decide REQUEST --approve|--reject",
 		Short: "Approve or reject, with a proof of your own identity provider",
@@ -28,9 +29,14 @@ func (c *cli) decideCommand() *cobra.Command {
 The command believes the API nothing that it can compute itself: it downloads the document and compares its SHA-256 with the
 decision's, compares the decision with what you asked for, and computes its digest and that of the whole transaction from title,
 document, plan and requester as it shows them. You then log in afresh at your identity
-provider, which binds the digest to you. The command waits until your decision was checked, and says whether it counts.`,
+provider, which binds the digest to you. Where --key names your enrolled key, that signs the digest too. The command waits until your
+decision was checked, and says whether it counts.
+
+With --show nothing is decided: the command shows the decision and its digest as this computer computes them from the document itself,
+to compare with what a page asks you to confirm.`,
 		Example: `  countersign decide PO-4711 --approve
-  countersign decide PO-4711 --reject --reason "clause 7 is missing"`,
+  countersign decide PO-4711 --reject --reason "clause 7 is missing"
+  countersign decide PO-4711 --approve --key key.pem --grant 3f1c…`,
 		Args: cobra.ExactArgs(1),
 		RunE: c.run(func(ctx context.Context, args []string) error {
 			if approve == reject {
@@ -40,22 +46,39 @@ provider, which binds the digest to you. The command waits until your decision w
 			if reject {
 				verdict = countersign.Reject
 			}
-			return c.decide(ctx, args[0], verdict, reason, save, yes)
+			return c.decide(ctx, args[0], verdict, how)
 		}),
 	}
 	f := cmd.Flags()
 	f.BoolVar(&approve, "approve", false, "approve")
 	f.BoolVar(&reject, "reject", false, "reject; one rejection ends the signing")
-	f.StringVar(&reason, "reason", "", "why; it becomes part of the evidence")
-	f.StringVar(&save, "save", "", "write the document here before you are asked")
-	f.BoolVar(&yes, "yes", false, "don't ask whether you are sure")
+	f.StringVar(&how.reason, "reason", "", "why; it becomes part of the evidence")
+	f.StringVar(&how.save, "save", "", "write the document here before you are asked")
+	f.BoolVar(&how.yes, "yes", false, "don't ask whether you are sure")
+	f.StringVar(&how.key, "key", env("COUNTERSIGN_KEY", ""), "file of your enrolled key, which signs the decision as well (COUNTERSIGN_KEY)")
+	f.Lookup("key").DefValue = ""
+	f.StringVar(&how.grant, "grant", "", "digest of the grant under which you decide, in another person's place")
+	f.BoolVar(&how.show, "show", false, "show the decision and its digest, computed here, and decide nothing")
 	return cmd
 }
 
-func (c *cli) decide(ctx context.Context, request string, verdict countersign.Verdict, reason, save string, yes bool) error {
+// deciding is how somebody decides.
+type deciding struct {
+	reason, save, key, grant string
+	yes, show                bool
+}
+
+func (c *cli) decide(ctx context.Context, request string, verdict countersign.Verdict, how deciding) error {
 	api, err := c.connect()
 	if err != nil {
 		return err
+	}
+	api = api.Under(how.grant)
+	var key *session.DeviceKey
+	if how.key != "" {
+		if key, err = session.OpenDeviceKey(how.key); err != nil {
+			return err
+		}
 	}
 	if c.issuer == "" {
 		return usage("--issuer (COUNTERSIGN_ISSUER) is needed: a decision is proven by your identity provider")
@@ -67,20 +90,20 @@ func (c *cli) decide(ctx context.Context, request string, verdict countersign.Ve
 	if err != nil {
 		return err
 	}
-	draft, err := api.Draft(ctx, request, verdict, reason)
+	draft, err := api.Draft(ctx, request, verdict, how.reason)
 	if err != nil {
 		return err
 	}
 	d := draft.Decision
-	if err := c.checkDraft(draft, status, request, verdict, reason, time.Now()); err != nil {
+	if err := c.checkDraft(draft, status, request, verdict, how, time.Now()); err != nil {
 		return fmt.Errorf("couldn't trust what the API drafted: %w", err)
 	}
 	body, err := api.Document(ctx, request, d.Document.SHA256)
 	if err != nil {
 		return err
 	}
-	if save != "" {
-		if err := writeFile(save, body); err != nil {
+	if how.save != "" {
+		if err := writeFile(how.save, body); err != nil {
 			return err
 		}
 	}
@@ -89,7 +112,10 @@ func (c *cli) decide(ctx context.Context, request string, verdict countersign.Ve
 		return err
 	}
 	show(c.err, status, draft, len(body))
-	if !yes {
+	if how.show {
+		return c.answer(draft, func(w io.Writer) { fmt.Fprintf(w, "digest\t%s\n", digest) })
+	}
+	if !how.yes {
 		if err := confirm(c.in, c.err, verdict); err != nil {
 			return err
 		}
@@ -97,6 +123,13 @@ func (c *cli) decide(ctx context.Context, request string, verdict countersign.Ve
 	proof, err := c.browser().Prove(ctx, c.issuer, c.client+"-evidence", digest, d.Actor)
 	if err != nil {
 		return err
+	}
+	if key != nil {
+		signature, err := key.Prove(digest)
+		if err != nil {
+			return err
+		}
+		proof.Key = &signature
 	}
 	signed := countersign.SignedDecision{ID: uuid.NewString(), Decision: d, Proof: proof}
 	if _, err := api.Decide(ctx, request, signed); err != nil {
@@ -106,17 +139,19 @@ func (c *cli) decide(ctx context.Context, request string, verdict countersign.Ve
 }
 
 // checkDraft compares a draft with what was asked for: its digest will be bound to the person, so it must say what the person means.
-func (c *cli) checkDraft(draft client.Draft, status client.Status, request string, verdict countersign.Verdict, reason string, now time.Time) error {
+func (c *cli) checkDraft(draft client.Draft, status client.Status, request string, verdict countersign.Verdict, how deciding, now time.Time) error {
 	d := draft.Decision
 	switch {
 	case d.Tenant != c.tenant || d.Signing != countersign.SagaID(c.tenant, request):
 		return errors.New("it is about another signing")
-	case d.Verdict != verdict || d.Reason != reason:
+	case d.Verdict != verdict || d.Reason != how.reason:
 		return errors.New("it says something else than you do")
 	case d.Actor.Issuer != c.issuer:
 		return fmt.Errorf("it is of somebody at %s, not at your identity provider", line(d.Actor.Issuer))
-	case d.OnBehalfOf != nil || len(d.Grants) > 0:
+	case how.grant == "" && (d.OnBehalfOf != nil || len(d.Grants) > 0):
 		return errors.New("it is on behalf of somebody else")
+	case how.grant != "" && (len(d.Grants) == 0 || d.Grants[len(d.Grants)-1] != how.grant):
+		return errors.New("it is under another grant than you named")
 	case status.Document == nil || d.Document != *status.Document || d.Run != status.Saga.Run || d.Context != status.Context || d.Policy != status.Policy:
 		return errors.New("it differs from the signing's status")
 	case time.Unix(d.IssuedAt, 0).After(now.Add(time.Minute)) || !time.Unix(d.ExpiresAt, 0).After(now):
@@ -197,6 +232,9 @@ func show(w io.Writer, s client.Status, draft client.Draft, bytes int) {
 	}
 	if decided == 0 {
 		fmt.Fprintf(w, "  decided   nobody yet\n")
+	}
+	if d.OnBehalfOf != nil {
+		fmt.Fprintf(w, "  in place  of %s\n", nameOf(s, *d.OnBehalfOf))
 	}
 	fmt.Fprintf(w, "  you       %s\n  decision  %s", nameOf(s, d.Actor), d.Verdict)
 	if d.Reason != "" {

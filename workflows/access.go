@@ -103,11 +103,10 @@ func (a *access) offer(ctx workflow.Context) error {
 	in := evidence.AdmitGrantInput{Grant: a.status.Grant, Access: a.status.Access}
 	err := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, prompt), evidence.ActivityAdmitGrant, in).Get(ctx, &admitted)
 	if err != nil {
-		a.status.State = countersign.GrantRefused
-		return temporal.NewNonRetryableApplicationError("the grant could not be checked in time; give it again", ErrorRefused, nil)
+		admitted.Refusal = countersign.Refuse("not-checked", "the grant could not be checked in time; give it again")
 	}
 	if r := admitted.Refusal; r != nil {
-		a.status.State = countersign.GrantRefused
+		a.status.State, a.status.Refusal = countersign.GrantRefused, r
 		return temporal.NewNonRetryableApplicationError(r.Code+": "+r.Message, ErrorRefused, nil)
 	}
 	a.status.Given = admitted.Given

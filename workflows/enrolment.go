@@ -100,11 +100,10 @@ func (k *enrolment) enrol(ctx workflow.Context) error {
 	in := evidence.AdmitKeyInput{Enrolment: k.in.SignedEnrolment, Keeper: k.status.Keeper}
 	err := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, prompt), evidence.ActivityAdmitKey, in).Get(ctx, &admitted)
 	if err != nil {
-		k.status.State = evidence.KeyRefused
-		return temporal.NewNonRetryableApplicationError("the key could not be checked in time; enrol it again", ErrorRefused, nil)
+		admitted.Refusal = countersign.Refuse("not-checked", "the key could not be checked in time; enrol it again")
 	}
 	if r := admitted.Refusal; r != nil {
-		k.status.State = evidence.KeyRefused
+		k.status.State, k.status.Refusal = evidence.KeyRefused, r
 		return temporal.NewNonRetryableApplicationError(r.Code+": "+r.Message, ErrorRefused, nil)
 	}
 	k.status.Proven, k.status.Counter = admitted.Proven, admitted.Counter

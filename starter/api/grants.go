@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -47,19 +48,38 @@ func (s *Server) giveGrant(ctx context.Context, in *giveInput) (*keptOutput, err
 	case g.Delegator != c.actor:
 		return nil, newProblem(http.StatusForbidden, "other-sender", "the grant is of somebody else's authority")
 	}
-	if err := s.keep(ctx, countersign.AccessID(g.Tenant, digest), countersign.WorkflowAccess, in.Body); err != nil {
+	// A grant that is there already is the same one, because its name is its content's.
+	id := countersign.AccessID(g.Tenant, digest)
+	if err := c.tenant.pipeline.Keep(ctx, id, countersign.WorkflowAccess, in.Body); err != nil && !errors.Is(err, errExists) {
 		return nil, fault(ctx, "give the grant", err)
 	}
-	return &keptOutput{client.Kept{ID: digest, Status: grantPath(g.Tenant, digest)}}, nil
+	var status evidence.GrantStatus
+	s.settle(ctx, id, &status, func() bool { return status.State != "" })
+	if status.Refusal != nil {
+		return nil, refused(http.StatusForbidden, status.Refusal)
+	}
+	return &keptOutput{client.Kept{ID: digest, State: status.State, Status: grantPath(g.Tenant, digest)}}, nil
 }
 
-// keep starts a keeper. One that is there already is the same thing, because its name is its content's.
-func (s *Server) keep(ctx context.Context, id, workflow string, input any) error {
-	err := callerOf(ctx).tenant.pipeline.Keep(ctx, id, workflow, input)
-	if errors.Is(err, errExists) {
-		return nil
+// settleTimeout is how long a call waits for what becomes of what it sent. After it the answer says that it isn't known yet.
+const settleTimeout = 20 * time.Second
+
+// settle waits until a keeper's status is as wanted. It waits at the server for the keeper's next step, and asks after each.
+func (s *Server) settle(ctx context.Context, id string, into any, wanted func() bool) bool {
+	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
+	defer cancel()
+	pipeline := callerOf(ctx).tenant.pipeline
+	settled := false
+	ask := func() {
+		if err := pipeline.Ask(ctx, id, into); err == nil && wanted() {
+			settled = true
+			cancel()
+		}
 	}
-	return err
+	if err := pipeline.Follow(ctx, id, ask); !settled && err == nil {
+		ask()
+	}
+	return settled
 }
 
 type grantInput struct {
@@ -189,17 +209,33 @@ func (s *Server) giveBackGrant(ctx context.Context, in *endGrantInput) (*keptOut
 
 // signalGrant passes a signal on as the caller, whose own token the server stamps it with. The grant's workflow decides whether it counts.
 func (s *Server) signalGrant(ctx context.Context, tenant, grant, name string, payload any) (*keptOutput, error) {
-	if _, err := s.grantOf(ctx, grant); err != nil {
+	before, err := s.grantOf(ctx, grant)
+	if err != nil {
 		return nil, err
 	}
-	err := callerOf(ctx).tenant.pipeline.Tell(ctx, countersign.AccessID(tenant, grant), name, payload)
+	c := callerOf(ctx)
+	err = c.tenant.pipeline.Tell(ctx, countersign.AccessID(tenant, grant), name, payload)
 	if errors.Is(err, errClosed) {
 		return nil, newProblem(http.StatusConflict, "ended", "the grant has ended")
 	}
 	if err != nil {
 		return nil, fault(ctx, name+" the grant", err)
 	}
-	return &keptOutput{client.Kept{ID: grant, Status: grantPath(tenant, grant)}}, nil
+	var status evidence.GrantStatus
+	var became evidence.GrantSignal
+	s.settle(ctx, countersign.AccessID(tenant, grant), &status, func() bool {
+		for _, signal := range status.Signals[min(len(before.Signals), len(status.Signals)):] {
+			if signal.Signal == name && signal.Sender == c.actor.String() {
+				became = signal
+				return true
+			}
+		}
+		return false
+	})
+	if became.Refusal != nil {
+		return nil, refused(http.StatusForbidden, became.Refusal)
+	}
+	return &keptOutput{client.Kept{ID: grant, State: status.State, Status: grantPath(tenant, grant)}}, nil
 }
 
 func grantPath(tenant, grant string) string { return "/v1/" + tenant + "/grants/" + grant }

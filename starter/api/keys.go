@@ -37,12 +37,18 @@ func (s *Server) enrolKey(ctx context.Context, in *enrolInput) (*keptOutput, err
 		return nil, newProblem(http.StatusForbidden, "other-sender", "the enrolment is of somebody else's key")
 	}
 	// A key that is there is its holder's, whoever enrols it again.
-	if err := c.tenant.pipeline.Keep(ctx, countersign.EnrolmentID(e.Tenant, id), countersign.WorkflowEnrolment, in.Body); errors.Is(err, errExists) {
+	keeper := countersign.EnrolmentID(e.Tenant, id)
+	if err := c.tenant.pipeline.Keep(ctx, keeper, countersign.WorkflowEnrolment, in.Body); errors.Is(err, errExists) {
 		return nil, newProblem(http.StatusConflict, "key-exists", "this key is enrolled already, or was; a key has one holder and is enrolled once")
 	} else if err != nil {
 		return nil, fault(ctx, "enrol the key", err)
 	}
-	return &keptOutput{client.Kept{ID: id, Status: keyPath(e.Tenant, id)}}, nil
+	var status evidence.KeyStatus
+	s.settle(ctx, keeper, &status, func() bool { return status.State != "" })
+	if status.Refusal != nil {
+		return nil, refused(http.StatusForbidden, status.Refusal)
+	}
+	return &keptOutput{client.Kept{ID: id, State: status.State, Status: keyPath(e.Tenant, id)}}, nil
 }
 
 type keyInput struct {
@@ -101,18 +107,33 @@ type retireInput struct {
 
 // retireKey passes a retirement on as the caller.
 func (s *Server) retireKey(ctx context.Context, in *retireInput) (*keptOutput, error) {
-	if _, err := s.getKey(ctx, &keyInput{Tenant: in.Tenant, Key: in.Key}); err != nil {
+	before, err := s.getKey(ctx, &keyInput{Tenant: in.Tenant, Key: in.Key})
+	if err != nil {
 		return nil, err
 	}
 	c := callerOf(ctx)
-	err := c.tenant.pipeline.Tell(ctx, countersign.EnrolmentID(in.Tenant, in.Key), countersign.SignalRetire, countersign.Retirement{ID: uuid.NewString(), Reason: in.Body.Reason})
+	err = c.tenant.pipeline.Tell(ctx, countersign.EnrolmentID(in.Tenant, in.Key), countersign.SignalRetire, countersign.Retirement{ID: uuid.NewString(), Reason: in.Body.Reason})
 	if errors.Is(err, errClosed) {
 		return nil, newProblem(http.StatusConflict, "ended", "the key is retired already")
 	}
 	if err != nil {
 		return nil, fault(ctx, "retire the key", err)
 	}
-	return &keptOutput{client.Kept{ID: in.Key, Status: keyPath(in.Tenant, in.Key)}}, nil
+	var status evidence.KeyStatus
+	var became evidence.Retired
+	s.settle(ctx, countersign.EnrolmentID(in.Tenant, in.Key), &status, func() bool {
+		for _, retired := range status.Retirements[min(len(before.Body.Retirements), len(status.Retirements)):] {
+			if retired.Sender == c.actor.String() {
+				became = retired
+				return true
+			}
+		}
+		return false
+	})
+	if became.Refusal != nil {
+		return nil, refused(http.StatusForbidden, became.Refusal)
+	}
+	return &keptOutput{client.Kept{ID: in.Key, State: status.State, Status: keyPath(in.Tenant, in.Key)}}, nil
 }
 
 func keyPath(tenant, key string) string { return "/v1/" + tenant + "/keys/" + key }

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -21,20 +22,25 @@ func TestEveryRouteIsDescribedAndNeedsAToken(t *testing.T) {
 		t.Fatalf("the description is not OpenAPI 3.1: %d %v %q", response.StatusCode, err, spec.OpenAPI)
 	}
 	want := map[string]string{
+		"/v1/{tenant}/grants": "get post", "/v1/{tenant}/grants/{grant}": "get", "/v1/{tenant}/grants/{grant}/accept": "post",
+		"/v1/{tenant}/grants/{grant}/revoke": "post", "/v1/{tenant}/grants/{grant}/give-back": "post",
+		"/v1/{tenant}/keys": "get post", "/v1/{tenant}/keys/{key}": "get", "/v1/{tenant}/keys/{key}/retire": "post", "/v1/{tenant}/offboard": "post",
 		"/v1/{tenant}/documents": "put", "/v1/{tenant}/signings": "post", "/v1/{tenant}/inbox": "get", "/v1/{tenant}/signings/{request}": "get",
 		"/v1/{tenant}/signings/{request}/decision": "get", "/v1/{tenant}/signings/{request}/decisions": "post", "/v1/{tenant}/signings/{request}/withdraw": "post",
 		"/v1/{tenant}/signings/{request}/events": "get", "/v1/{tenant}/signings/{request}/document": "get", "/v1/{tenant}/signings/{request}/evidence": "get",
 		"/healthz": "get", "/readyz": "get",
 	}
-	for path, method := range want {
-		if _, ok := spec.Paths[path][method]; !ok {
-			t.Errorf("%s %s is not described", method, path)
+	for path, methods := range want {
+		for method := range strings.FieldsSeq(methods) {
+			if _, ok := spec.Paths[path][method]; !ok {
+				t.Errorf("%s %s is not described", method, path)
+			}
 		}
 	}
 	// What is described and not named above would be a route that nobody thought about.
 	for path, methods := range spec.Paths {
 		for method := range methods {
-			if want[path] != method {
+			if !slices.Contains(strings.Fields(want[path]), method) {
 				t.Errorf("%s %s is on no list", method, path)
 			}
 			if strings.HasPrefix(path, "/v1/") {

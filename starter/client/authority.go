@@ -14,9 +14,10 @@ type Reasoned struct {
 	Reason string `json:"reason" maxLength:"2000" doc:"Why; it is kept."`
 }
 
-// Kept names a grant or a key that was given to its keeper. Whether it was admitted is in its status.
+// Kept names a grant or a key, and where it stands.
 type Kept struct {
 	ID     string `json:"id" doc:"Digest of the grant, or id of the key."`
+	State  string `json:"state,omitempty" doc:"What became of it; empty where that is not known yet."`
 	Status string `json:"status" doc:"Path of the status."`
 }
 
