@@ -77,6 +77,10 @@ func (s *session) testCalls(t *testing.T) {
 			_, err := s.api.UpdateWorkflowExecution(ctx, &workflowservice.UpdateWorkflowExecutionRequest{Namespace: "acme", WorkflowExecution: execution, Request: &updatepb.Request{Input: &updatepb.Input{Name: "decide"}}})
 			return err
 		},
+		"use a grant": func(ctx context.Context) error {
+			_, err := s.api.UpdateWorkflowExecution(ctx, &workflowservice.UpdateWorkflowExecutionRequest{Namespace: "acme", WorkflowExecution: &commonpb.WorkflowExecution{WorkflowId: "access/acme/absent"}, Request: &updatepb.Request{Input: &updatepb.Input{Name: "use"}}})
+			return err
+		},
 		"query": func(ctx context.Context) error {
 			_, err := s.api.QueryWorkflow(ctx, &workflowservice.QueryWorkflowRequest{Namespace: "acme", Execution: execution, Query: &querypb.WorkflowQuery{QueryType: "__stack_trace"}})
 			return err
@@ -108,7 +112,7 @@ func (s *session) testCalls(t *testing.T) {
 		"acme/stranger":            {},
 		"hart/stranger":            {},
 		"":                         {},
-		"platform:worker/acme":     {"decide", "other signal", "decide on the parent", "decide with other id", "poll", "query", "describe", "system"},
+		"platform:worker/acme":     {"decide", "other signal", "decide on the parent", "decide with other id", "poll", "use a grant", "query", "describe", "system"},
 		"platform:worker/globex":   {"decide at the other", "poll globex", "describe globex", "system"},
 		"platform:starter/acme":    {"query", "describe", "system"},
 		"platform:operator/acme":   {"terminate", "cancel", "describe", "system"},

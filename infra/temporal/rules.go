@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	commonpb "go.temporal.io/api/common/v1"
 	enumspb "go.temporal.io/api/enums/v1"
 	taskqueuepb "go.temporal.io/api/taskqueue/v1"
 	"go.temporal.io/api/workflowservice/v1"
@@ -17,6 +18,7 @@ const (
 	requestWorkflow = "RequestSigning"
 	grantWorkflow   = "Access"
 	keyWorkflow     = "Enrolment"
+	useUpdate       = "use"
 	requestQueue    = "signing"
 	maxWorkflowID   = 512
 )
@@ -62,8 +64,8 @@ func newRoleRules(timeSkipping bool) roleRules {
 				"QueryWorkflow":             nil,
 				"SignalWorkflowExecution":   nil,
 				// A grant, or a key, notes that a decision used it.
-				"UpdateWorkflowExecution":     nil,
-				"PollWorkflowExecutionUpdate": nil,
+				"UpdateWorkflowExecution":     updateRule,
+				"PollWorkflowExecutionUpdate": updateRule,
 			}),
 			RoleStarter: with(read, rules{"QueryWorkflow": nil}),
 			RoleOperator: with(read, rules{
@@ -149,6 +151,27 @@ func signalRule(kind string, names ...string) rule {
 		}
 		return onlyFields(signal, "namespace", "workflow_execution", "signal_name", "input", "identity", "request_id", "control", "header")
 	}
+}
+
+// updateRule allows the one update that there is: a grant, or a key, notes its use. What decides something is a signal, because the server
+// stamps a signal with its sender, and an update with the worker.
+func updateRule(t *tenant, request any) error {
+	var execution *commonpb.WorkflowExecution
+	switch r := request.(type) {
+	case *workflowservice.UpdateWorkflowExecutionRequest:
+		if r.GetRequest().GetInput().GetName() != useUpdate {
+			return fmt.Errorf("the update isn't %q", useUpdate)
+		}
+		execution = r.GetWorkflowExecution()
+	case *workflowservice.PollWorkflowExecutionUpdateRequest:
+		execution = r.GetUpdateRef().GetWorkflowExecution()
+	default:
+		return errUnexpected(request)
+	}
+	if checkID(execution.GetWorkflowId(), "access/"+t.id+"/") != nil && checkID(execution.GetWorkflowId(), "enrolment/"+t.id+"/") != nil {
+		return errors.New("neither a grant nor a key has this workflow id")
+	}
+	return nil
 }
 
 // startRule allows the start of one kind of workflow and of nothing else. The fields that

@@ -206,3 +206,51 @@ func TestADescribeByIDIsRefused(t *testing.T) {
 		t.Error("alice describes a namespace by its id")
 	}
 }
+
+// TestAPersonGivesGrantsAndEnrolsKeys starts and signals what keeps a person's own authority; its workflow refuses what is not the sender's.
+func TestAPersonGivesGrantsAndEnrolsKeys(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	start := func(workflow, id string, reuse enumspb.WorkflowIdReusePolicy) *workflowservice.StartWorkflowExecutionRequest {
+		r := goodStart()
+		r.WorkflowType.Name, r.WorkflowId, r.WorkflowIdReusePolicy = workflow, id, reuse
+		return r
+	}
+	const failed, reject = enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE_FAILED_ONLY, enumspb.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE
+	signal := func(id, name string) *workflowservice.SignalWorkflowExecutionRequest {
+		return &workflowservice.SignalWorkflowExecutionRequest{Namespace: "acme", WorkflowExecution: &commonpb.WorkflowExecution{WorkflowId: id}, SignalName: name}
+	}
+	for name, c := range map[string]struct {
+		request any
+		want    bool
+	}{
+		"a grant":                     {start("Access", "access/acme/1", failed), true},
+		"a key":                       {start("Enrolment", "enrolment/acme/1", failed), true},
+		"a grant of another tenant":   {start("Access", "access/globex/1", failed), false},
+		"a grant under a key's name":  {start("Access", "enrolment/acme/1", failed), false},
+		"a key under a grant's name":  {start("Enrolment", "access/acme/1", failed), false},
+		"a grant that takes its name": {start("Access", "access/acme/1", reject), false},
+		"a saga":                      {start("Signing", "saga/acme/1", failed), false},
+		"accept":                      {signal("access/acme/1", "accept"), true},
+		"revoke":                      {signal("access/acme/1", "revoke"), true},
+		"give back":                   {signal("access/acme/1", "give-back"), true},
+		"retire":                      {signal("enrolment/acme/1", "retire"), true},
+		"retire a grant":              {signal("access/acme/1", "retire"), false},
+		"revoke a key":                {signal("enrolment/acme/1", "revoke"), false},
+		"decide in a grant":           {signal("access/acme/1", "decide"), false},
+		"accept of another tenant":    {signal("access/globex/1", "accept"), false},
+	} {
+		method := "StartWorkflowExecution"
+		if _, ok := c.request.(*workflowservice.SignalWorkflowExecutionRequest); ok {
+			method = "SignalWorkflowExecution"
+		}
+		for who, allowed := range map[string]bool{
+			"acme/alice": c.want, "hart/carol": c.want, "acme/procurement": false, "acme/stranger": false, "globex/gina": false,
+			"platform:starter/acme": false, "platform:operator/acme": false, "": false,
+		} {
+			if got := w.allows(t, who, method, "acme", c.request); got != allowed {
+				t.Errorf("%s: %q is allowed: %v, want %v", name, who, got, allowed)
+			}
+		}
+	}
+}
