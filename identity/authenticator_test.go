@@ -11,6 +11,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"maps"
+	"sync"
 	"testing"
 
 	"github.com/descope/virtualwebauthn"
@@ -59,7 +60,10 @@ func newPasskey(t testing.TB, kind virtualwebauthn.KeyType) *passkey {
 }
 
 func passkeyOf(t testing.TB, c virtualwebauthn.Credential) *passkey {
+	var mu sync.Mutex // the library's key parses itself anew, in place, at each use
 	return &passkey{t, enrolmentOf(countersign.KeyPasskey, c.ID, c.Key.AttestationData()), func(hashed, _ []byte) []byte {
+		mu.Lock()
+		defer mu.Unlock()
 		signature, err := c.Key.Sign(hashed)
 		if err != nil {
 			t.Fatal(err)

@@ -20,7 +20,8 @@ const enrolmentLife = 5 * time.Minute
 // Authenticator is the passkey of one person, in software: ES256, and its owner is verified until somebody switches that off. It is safe for
 // concurrent use.
 type Authenticator struct {
-	party virtualwebauthn.RelyingParty
+	party     virtualwebauthn.RelyingParty
+	publicKey []byte // COSE_Key
 
 	mu         sync.Mutex
 	device     virtualwebauthn.Authenticator
@@ -36,7 +37,9 @@ func NewAuthenticator(relyingID, origin string) *Authenticator {
 		credential = virtualwebauthn.NewCredential(virtualwebauthn.KeyTypeEC2)
 	}
 	return &Authenticator{
-		party: virtualwebauthn.RelyingParty{ID: relyingID, Name: relyingID, Origin: origin}, device: virtualwebauthn.NewAuthenticator(), credential: credential,
+		party:     virtualwebauthn.RelyingParty{ID: relyingID, Name: relyingID, Origin: origin},
+		publicKey: credential.Key.AttestationData(), // once: the library's key parses itself anew, in place, at each use
+		device:    virtualwebauthn.NewAuthenticator(), credential: credential,
 	}
 }
 
@@ -48,7 +51,7 @@ func (a *Authenticator) Enrolment(tenant string, actor countersign.Actor, now ti
 	return countersign.Enrolment{
 		V: countersign.Version, Tenant: tenant, Actor: actor, Kind: countersign.KeyPasskey,
 		Credential: base64.RawURLEncoding.EncodeToString(a.credential.ID),
-		PublicKey:  base64.RawURLEncoding.EncodeToString(a.credential.Key.AttestationData()),
+		PublicKey:  base64.RawURLEncoding.EncodeToString(a.publicKey),
 		RelyingID:  a.party.ID, Origins: []string{a.party.Origin},
 		IssuedAt: now.Unix(), ExpiresAt: now.Add(enrolmentLife).Unix(),
 	}

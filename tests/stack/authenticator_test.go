@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"sync"
 	"testing"
 	"time"
 
@@ -23,7 +24,7 @@ func TestTheAuthenticatorProvesWhatIdentityAccepts(t *testing.T) {
 	prove := func() (identity.KeyUse, *countersign.Refusal) {
 		p, err := a.Prove(digest)
 		if err != nil {
-			t.Fatal(err)
+			t.Error(err)
 		}
 		return identity.VerifyKeyProof(digest, p, e)
 	}
@@ -39,6 +40,18 @@ func TestTheAuthenticatorProvesWhatIdentityAccepts(t *testing.T) {
 	if use, refusal := prove(); refusal != nil || use.Key != countersign.SHA256(a.credential.ID) {
 		t.Errorf("%+v, %v", use, refusal)
 	}
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			if again := a.Enrolment("acme", lena, time.Unix(1772366400, 0)); again.PublicKey != e.PublicKey {
+				t.Error("another key")
+			}
+			if _, refusal := prove(); refusal != nil {
+				t.Error(refusal)
+			}
+		})
+	}
+	all.Wait()
 	if _, err := a.Prove("approve"); err == nil {
 		t.Error("proved what is no digest")
 	}
