@@ -69,7 +69,10 @@ type row struct {
 	ids      string
 }
 
-func table() []row {
+// table is every row, by subject: what people and machines do on their own, and what they do with grants and keys.
+func table() []row { return slices.Concat(ownRows(), grantRows(), lendingRows(), keyRows()) }
+
+func ownRows() []row {
 	return []row{
 		{"a requester requests", may(policy.Request), true, "requester-requests"},
 		{"a person with that role requests", but(policy.Request, by("home", lena, "legal", "requester")), true, "requester-requests"},
