@@ -99,6 +99,7 @@ func ownRows() []row {
 		{"after the deadline", but(policy.Decide, func(q *policy.Question) { q.Now = deadline.Add(time.Hour) }), false, "before-the-deadline"},
 		{"without a deadline", but(policy.Decide, func(q *policy.Question) { q.Resource.Deadline = time.Time{} }), false, "before-the-deadline"},
 		{"not proven", but(policy.Decide, func(q *policy.Question) { q.Assurance = 0 }), false, "proof-strong-enough"},
+		{"not proven, where nobody said how strongly", but(policy.Decide, func(q *policy.Question) { q.Assurance, q.Resource.Assurance = 0, 0 }), false, "proof-strong-enough"},
 		{"proven less than asked", but(policy.Decide, func(q *policy.Question) { q.Resource.Assurance = 2 }), false, "proof-strong-enough"},
 		{"proven more than asked", but(policy.Decide, func(q *policy.Question) { q.Assurance = 2 }), true, "stage-role-decides"},
 		{"in a tenant of others", but(policy.Decide, func(q *policy.Question) { q.Resource.Tenant = "globex" }), false, "tenant-wall"},
