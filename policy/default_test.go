@@ -69,7 +69,10 @@ type row struct {
 	ids      string
 }
 
-func table() []row {
+// table is every row, by subject: what people and machines do on their own, and what they do with grants and keys.
+func table() []row { return slices.Concat(ownRows(), grantRows(), lendingRows(), keyRows()) }
+
+func ownRows() []row {
 	return []row{
 		{"a requester requests", may(policy.Request), true, "requester-requests"},
 		{"a person with that role requests", but(policy.Request, by("home", lena, "legal", "requester")), true, "requester-requests"},
@@ -96,6 +99,7 @@ func table() []row {
 		{"after the deadline", but(policy.Decide, func(q *policy.Question) { q.Now = deadline.Add(time.Hour) }), false, "before-the-deadline"},
 		{"without a deadline", but(policy.Decide, func(q *policy.Question) { q.Resource.Deadline = time.Time{} }), false, "before-the-deadline"},
 		{"not proven", but(policy.Decide, func(q *policy.Question) { q.Assurance = 0 }), false, "proof-strong-enough"},
+		{"not proven, where nobody said how strongly", but(policy.Decide, func(q *policy.Question) { q.Assurance, q.Resource.Assurance = 0, 0 }), false, "proof-strong-enough"},
 		{"proven less than asked", but(policy.Decide, func(q *policy.Question) { q.Resource.Assurance = 2 }), false, "proof-strong-enough"},
 		{"proven more than asked", but(policy.Decide, func(q *policy.Question) { q.Assurance = 2 }), true, "stage-role-decides"},
 		{"in a tenant of others", but(policy.Decide, func(q *policy.Question) { q.Resource.Tenant = "globex" }), false, "tenant-wall"},
