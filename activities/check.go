@@ -2,8 +2,8 @@ package activities
 
 import (
 	"context"
+	"crypto"
 	"crypto/sha256"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"time"
@@ -13,9 +13,11 @@ import (
 	kmstypes "github.com/aws/aws-sdk-go-v2/service/kms/types"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	s3types "github.com/aws/aws-sdk-go-v2/service/s3/types"
+
+	"github.com/countersign-dev/countersign/evidence"
 )
 
-// Check asks every part that a signing needs, before the first signing does: issuers, key and certificate, buckets and their
+// Check asks every part that a signing needs, before the first signing does: issuers, key and certificate, the permission to sign, buckets and their
 // lock, time-stamp authority. It tells all that is wrong at once, and changes nothing. A process that fails it must not start.
 func (t *Tenant) Check(ctx context.Context) error {
 	var faults []error
@@ -54,14 +56,29 @@ func (t *Tenant) checkKey(ctx context.Context) error {
 	if sha256.Sum256(public.PublicKey) != sha256.Sum256(leaf.RawSubjectPublicKeyInfo) {
 		return fmt.Errorf("the certificate %s is not of the key %s", t.settings.KMS.Certificate, t.settings.KMS.ARN)
 	}
-	intermediates := x509.NewCertPool()
-	for _, c := range t.chain[1:] {
-		intermediates.AddCert(c)
+	hash, err := evidence.CheckSigner(t.chain, t.roots.Signers, time.Now())
+	if err != nil {
+		return fmt.Errorf("couldn't sign with the certificate %s under the roots %s: %w", t.settings.KMS.Certificate, t.settings.KMS.Roots, err)
 	}
-	if _, err := leaf.Verify(x509.VerifyOptions{Roots: t.roots.Signers, Intermediates: intermediates, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}}); err != nil {
-		return fmt.Errorf("the certificate %s doesn't lead to %s: %w", t.settings.KMS.Certificate, t.settings.KMS.Roots, err)
+	return t.checkPermission(ctx, hash)
+}
+
+// checkPermission asks the key for a signature without making one: that the key may be described says nothing about who may use it.
+func (t *Tenant) checkPermission(ctx context.Context, hash crypto.Hash) error {
+	digest := hash.New()
+	digest.Write([]byte("countersign boot check"))
+	_, err := t.kms.Sign(ctx, &kms.SignInput{
+		KeyId: aws.String(t.settings.KMS.ARN), Message: digest.Sum(nil), MessageType: kmstypes.MessageTypeDigest,
+		SigningAlgorithm: t.signer().algorithm, DryRun: aws.Bool(true),
+	})
+	// This error is how KMS says that the call would have succeeded.
+	if success := (*kmstypes.DryRunOperationException)(nil); errors.As(err, &success) {
+		return nil
 	}
-	return nil
+	if err == nil {
+		return fmt.Errorf("the key %s was asked for a dry run and made a signature: this key service can't be used", t.settings.KMS.ARN)
+	}
+	return fmt.Errorf("couldn't sign with the key %s; does the profile %q have the permission kms:Sign? %w", t.settings.KMS.ARN, t.settings.AWS.WorkerProfile, err)
 }
 
 func (t *Tenant) checkDocuments(ctx context.Context) error {

@@ -1,6 +1,8 @@
 package tests
 
 import (
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"net/http"
 	"path/filepath"
 	"strings"
@@ -8,6 +10,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
+	kmstypes "github.com/aws/aws-sdk-go-v2/service/kms/types"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"github.com/countersign-dev/countersign"
@@ -29,6 +32,9 @@ func TestR16_WrongSettingsAreFoundAtBoot(t *testing.T) {
 	if _, err := admin.PutBucketPolicy(t.Context(), &s3.PutBucketPolicyInput{Bucket: aws.String("unlocked"), Policy: aws.String(policy)}); err != nil {
 		t.Fatal(err)
 	}
+	seals := newSeals(t)
+	signing := x509.KeyUsageDigitalSignature
+	stranger := seals.issue(t, x509.Certificate{Subject: pkix.Name{CommonName: "stranger"}, IsCA: true}, &ecKey(t).PublicKey, seals.ca)
 	for _, c := range []struct {
 		name    string
 		replace []string
@@ -40,6 +46,13 @@ func TestR16_WrongSettingsAreFoundAtBoot(t *testing.T) {
 		{"an issuer that is down", []string{local.Issuers["hart"].URL, "http://127.0.0.1:9/hart"}, "issuer hart"},
 		{"a certificate of another key", []string{"certificate: globex-seal.pem", "certificate: " + filepath.Join(local.Data, "tenants", "acme-seal.pem")}, "is not of the key"},
 		{"a key of another tenant", []string{local.Tenants["globex"].KeyARN, local.Tenants["acme"].KeyARN}, "couldn't describe the key"},
+		{"a key that is disabled", seals.disabled(t), "is Disabled, for SIGN_VERIFY; it must be Enabled"},
+		{"a key that may not be used", withoutPermission(t), `does the profile \"globex-worker\" have the permission kms:Sign?`},
+		{"an RSA key", seals.settings(t, kmstypes.KeySpecRsa2048, x509.Certificate{KeyUsage: signing}), "is not accepted for a seal: want ECDSA on P-256 or P-384"},
+		{"a certificate for no signatures", seals.settings(t, kmstypes.KeySpecEccNistP256, x509.Certificate{KeyUsage: x509.KeyUsageKeyAgreement}), "has no key usage for signatures"},
+		{"a certificate of an authority", seals.settings(t, kmstypes.KeySpecEccNistP256, x509.Certificate{KeyUsage: signing | x509.KeyUsageCertSign, IsCA: true}), "is a certification authority's"},
+		{"a certificate chain out of order", seals.settings(t, kmstypes.KeySpecEccNistP256, x509.Certificate{KeyUsage: signing}, stranger, seals.ca), "signer's chain is broken"},
+		{"a certificate too many", seals.settings(t, kmstypes.KeySpecEccNistP384, x509.Certificate{KeyUsage: signing}, seals.ca, seals.again(t)), "carried that the chain does not need"},
 		{"a quorum larger than its people", []string{"quorum: 1", "quorum: 9"}, "quorum is 9, but only"},
 		{"a misspelt setting", []string{"retention:", "retenton:"}, "there is no setting \"retenton\" here"},
 	} {
