@@ -36,6 +36,8 @@ type Settings struct {
 	Webhooks   []Webhook          `yaml:"webhooks"`
 
 	digest string
+	file   string
+	root   *yaml.Node
 }
 
 // Brand is what pages and mails of the tenant look like.
@@ -195,7 +197,7 @@ func ParseSettings(file string, raw []byte) (*Settings, error) {
 	if len(c.faults) > 0 {
 		return nil, errors.Join(c.faults...)
 	}
-	s.digest = SHA256(raw)
+	s.digest, s.file, s.root = SHA256(raw), file, &root
 	return s, nil
 }
 
@@ -222,6 +224,21 @@ func decodeFaults(file string, err error) error {
 
 // Digest is the SHA-256 of the file that the settings came from.
 func (s *Settings) Digest() string { return s.digest }
+
+// Place is where in the tenant's file a setting stands, as file:line. A missing one is placed at its parent. Keys are strings, places in a list
+// are ints: Place("people", 0, "email").
+func (s *Settings) Place(path ...any) string {
+	if s.root == nil {
+		return "the settings of " + s.Tenant
+	}
+	c := &settingsCheck{file: s.file, root: s.root}
+	return fmt.Sprintf("%s:%d", c.file, c.line(path))
+}
+
+// Fault says of an error which setting to look at, and where it stands.
+func (s *Settings) Fault(err error, path ...any) error {
+	return fmt.Errorf("%s: %s: %w", s.Place(path...), dotted(path), err)
+}
 
 // Issuer finds a trusted issuer by its URL.
 func (s *Settings) Issuer(url string) (Issuer, bool) {

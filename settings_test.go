@@ -1,6 +1,7 @@
 package countersign_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -237,6 +238,34 @@ func TestParseSettingsRefusesWhatIsNoTenantsFile(t *testing.T) {
 				t.Errorf("%q doesn't name the file", err)
 			}
 		})
+	}
+}
+
+func TestR16_PlaceIsTheFileAndTheLineOfASetting(t *testing.T) {
+	t.Parallel()
+	s := parsedSettings(t)
+	lines := strings.Split(goodSettings(t), "\n")
+	for _, c := range []struct {
+		path []any
+		line string
+	}{
+		{[]any{"namespace"}, "namespace: acme"},
+		{[]any{"issuers", 1}, "  - id: counsel"},
+		{[]any{"kms", "certificate"}, "  certificate: acme-seal.pem"},
+		{[]any{"webhooks", 0, "secretFile"}, "    secretFile: hook.secret"},
+		{[]any{"aws", "nothing"}, "aws:"},
+	} {
+		var n int
+		if _, err := fmt.Sscanf(s.Place(c.path...), "acme.yaml:%d", &n); err != nil || n < 1 || lines[n-1] != c.line {
+			t.Errorf("%v is placed at %s, want the line %q", c.path, s.Place(c.path...), c.line)
+		}
+	}
+	fault := s.Fault(errors.New("doesn't answer"), "issuers", 1)
+	if want := s.Place("issuers", 1) + ": issuers[1]: doesn't answer"; fault.Error() != want {
+		t.Errorf("the fault is told as %q, want %q", fault, want)
+	}
+	if got := (&countersign.Settings{Tenant: "acme"}).Place("kms"); !strings.Contains(got, "acme") {
+		t.Errorf("settings without a file are placed at %q", got)
 	}
 }
 
