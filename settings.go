@@ -298,8 +298,9 @@ func (s *Settings) Members() []Member {
 // maxDeadline is how long a stage may stay open.
 const maxDeadline = 366 * 24 * time.Hour
 
-// Plan freezes the approval plan of a purpose for a request that starts at the given instant.
-func (s *Settings) Plan(r Request, start time.Time) (Plan, *Refusal) {
+// Plan freezes the approval plan of a purpose for a request that starts at the given instant. It refuses one that can't be met without the
+// requester, or only by people who count twice.
+func (s *Settings) Plan(r Request, requester Actor, start time.Time) (Plan, *Refusal) {
 	p, ok := s.Purposes[r.Purpose]
 	if !ok {
 		return Plan{}, Refuse("unknown-purpose", "%s has no purpose %q; it has %s", s.Name, r.Purpose, strings.Join(s.purposeNames(), ", "))
@@ -322,15 +323,15 @@ func (s *Settings) Plan(r Request, start time.Time) (Plan, *Refusal) {
 				stage.Eligible = append(stage.Eligible, Eligible{m.Actor, m.Name, m.Organisation, m.Kind == "partner"})
 			}
 		}
-		if stage.Quorum > len(stage.Eligible) {
-			return Plan{}, Refuse("quorum-too-large", "stage %q needs %d approvals, but only %d people hold the role %q", st.Name, st.Quorum, len(stage.Eligible), st.Role)
-		}
 		plan.Stages = append(plan.Stages, stage)
 	}
 	for name := range r.Deadlines {
 		if _, ok := plan.Stage(name); !ok {
 			return Plan{}, Refuse("unknown-stage", "deadlines name the stage %q, which purpose %q doesn't have", clip(name), r.Purpose)
 		}
+	}
+	if short := shortOf(plan.Stages, requester); short != nil {
+		return Plan{}, short.refusal(plan.Stages)
 	}
 	return plan, nil
 }

@@ -124,6 +124,7 @@ func settingsFaults() []change {
 		{"stage that is no name", "- name: counsel\n", "- name: Counsel!\n", "", "must be a name"},
 		{"stage used twice", "- name: counsel\n", "- name: legal\n", "      - name: legal\n        role: counsel", "used once in its purpose"},
 		{"quorum larger than its people", "quorum: 2", "quorum: 3", "", `quorum is 3, but only 2 people hold the role "legal"`},
+		{"one person for two stages", "roles: [legal, compliance]\n  - issuer: counsel\n    subject: carla\n    name: Carla Counsel\n    email: carla@counsel.example\n    roles: [counsel]", "roles: [legal, counsel]", "        quorum: 1", `stages "legal" and "counsel" need 3 approvals together, but only 2 people hold their roles; nobody counts twice`},
 		{"quorum of none", "quorum: 2", "quorum: 0", "", "quorum is 0; the least is 1"},
 		{"quorum below none", "quorum: 2", "quorum: -1", "", "quorum is -1; the least is 1"},
 		{"role of machines alone", "role: counsel", "role: requester", "        quorum: 1", `only 0 people hold the role "requester"`},
@@ -307,7 +308,7 @@ func FuzzParseSettings(f *testing.F) {
 		}
 		for name, p := range s.Purposes {
 			r := countersign.Request{Tenant: s.Tenant, Purpose: name}
-			plan, refusal := s.Plan(r, time.Unix(1_700_000_000, 0))
+			plan, refusal := s.Plan(r, countersign.Actor{}, time.Unix(1_700_000_000, 0))
 			if refusal != nil {
 				t.Errorf("accepted settings have a purpose without a plan: %v", refusal)
 			} else if len(plan.Stages) != len(p.Stages) {

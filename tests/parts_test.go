@@ -62,6 +62,7 @@ func TestR16_WrongSettingsAreFoundAtBoot(t *testing.T) {
 		{"a certificate chain out of order", seals.settings(t, kmstypes.KeySpecEccNistP256, x509.Certificate{KeyUsage: signing}, stranger, seals.ca), "certificate: ", "signer's chain is broken"},
 		{"a certificate too many", seals.settings(t, kmstypes.KeySpecEccNistP384, x509.Certificate{KeyUsage: signing}, seals.ca, seals.again(t)), "certificate: ", "carried that the chain does not need"},
 		{"a quorum larger than its people", []string{"quorum: 1", "quorum: 9"}, "quorum: 9", "quorum is 9, but only"},
+		{"one person for two stages", []string{"roles: [legal]", "roles: [legal, counsel]", "roles: [counsel]", "roles: []"}, "quorum: 1", "need 2 approvals together, but only 1 people hold their roles; nobody counts twice"},
 		{"a misspelt setting", []string{"retention:", "retenton:"}, "retenton: ", "there is no setting \"retenton\" here"},
 		{"a certificate that is none", []string{"certificate: globex-seal.pem", "certificate: " + broken}, "certificate: ", "has no certificate (PEM)"},
 		{"roots that are not there", []string{"roots: ../ca/tenant-ca.pem", "roots: nowhere.pem"}, "roots: nowhere", "nowhere.pem: no such file"},
