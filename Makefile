@@ -12,7 +12,7 @@ COUNT = awk -v what='$(1)' -v tty="$$([ -t 2 ] && echo 1)" '/^[a-zA-Z0-9_.\/~-]+
 
 .PHONY: help
 help: ## list what can be made
-	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## build the commands into var/bin
@@ -45,6 +45,10 @@ lint: ## gofmt, go vet, staticcheck, workflowcheck, the floors
 .PHONY: interop
 interop: build ## the evidence under strangers' tools, the key service's contract against moto, and other SDKs
 	tests/interop/run.sh
+
+.PHONY: demo-check
+demo-check: ## run the demo twice, check its evidence with strangers' tools and its time
+	tests/interop/demo.sh
 
 .PHONY: bench
 bench: build ## history events, KMS calls, latency and throughput of a two-approval signing on the stack

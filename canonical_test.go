@@ -220,9 +220,9 @@ func TestPlanDigestIsOfTheInstantNotOfItsZone(t *testing.T) {
 	t.Parallel()
 	s := parsedSettings(t)
 	request := countersign.Request{Purpose: "supplier-contract", Deadlines: map[string]time.Time{"legal": start.Add(time.Hour)}}
-	one, _ := s.Plan(request, start)
+	one, _ := s.Plan(request, countersign.Actor{}, start)
 	request.Deadlines["legal"] = start.Add(time.Hour).In(time.FixedZone("x", -7200))
-	two, _ := s.Plan(request, start.In(time.FixedZone("y", 3600)))
+	two, _ := s.Plan(request, countersign.Actor{}, start.In(time.FixedZone("y", 3600)))
 	a, _ := one.Digest()
 	if b, _ := two.Digest(); a != b {
 		t.Errorf("%s and %s", a, b)

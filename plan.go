@@ -2,6 +2,8 @@ package countersign
 
 import (
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -54,6 +56,101 @@ func (s Stage) Find(a Actor) (Eligible, bool) {
 		}
 	}
 	return Eligible{}, false
+}
+
+// shortage is one stage or several whose quorums can't all be met: there are fewer people for them than approvals that they need.
+type shortage struct {
+	stages []int // places in the plan, in order
+	needed int
+	people int
+	spared bool // the requester would be one of the people, and may not approve
+}
+
+// shortOf finds stages that can't all be met. A person counts once in a signing, and the requester never: so it gives each stage as many people
+// as its quorum, moving those who are wanted elsewhere (augmenting paths), until somebody is missing. Whoever it then looked at in vain is
+// the shortage (Hall's theorem). Without a requester, pass nobody.
+func shortOf(stages []Stage, requester Actor) *shortage {
+	for i, s := range stages {
+		if people := s.others(requester); s.Quorum > len(people) {
+			return lacking(stages, map[int]bool{i: true}, len(people), requester)
+		}
+	}
+	kept := map[Actor]int{} // the stage that a person is kept for
+	for i, s := range stages {
+		for range s.Quorum {
+			tried, asked := map[int]bool{}, map[Actor]bool{}
+			var fill func(int) bool
+			fill = func(stage int) bool {
+				if tried[stage] {
+					return false
+				}
+				tried[stage] = true
+				for _, who := range stages[stage].others(requester) {
+					if asked[who] {
+						continue
+					}
+					asked[who] = true
+					if elsewhere, taken := kept[who]; !taken || fill(elsewhere) {
+						kept[who] = stage
+						return true
+					}
+				}
+				return false
+			}
+			if !fill(i) {
+				return lacking(stages, tried, len(asked), requester)
+			}
+		}
+	}
+	return nil
+}
+
+// others are the different people who may decide in the stage, without the requester.
+func (s Stage) others(requester Actor) []Actor {
+	var out []Actor
+	seen := map[Actor]bool{requester: true}
+	for _, e := range s.Eligible {
+		if !seen[e.Actor] {
+			seen[e.Actor] = true
+			out = append(out, e.Actor)
+		}
+	}
+	return out
+}
+
+func lacking(stages []Stage, among map[int]bool, people int, requester Actor) *shortage {
+	short := &shortage{people: people}
+	for i, s := range stages {
+		if among[i] {
+			short.stages = append(short.stages, i)
+			short.needed += s.Quorum
+			_, holds := s.Find(requester)
+			short.spared = short.spared || holds
+		}
+	}
+	return short
+}
+
+// refusal says which stages are short of people, and why.
+func (s *shortage) refusal(stages []Stage) *Refusal {
+	beside := ""
+	if s.spared {
+		beside = " beside the requester, who can't approve"
+	}
+	if len(s.stages) == 1 {
+		st := stages[s.stages[0]]
+		return Refuse("quorum-too-large", "stage %q needs %d approvals, but only %d people hold the role %q%s", st.Name, st.Quorum, s.people, st.Role, beside)
+	}
+	return Refuse("quorum-too-large", "stages %s need %d approvals together, but only %d people hold their roles%s; nobody counts twice in a signing",
+		s.names(stages), s.needed, s.people, beside)
+}
+
+func (s *shortage) names(stages []Stage) string {
+	var names []string
+	for _, i := range s.stages {
+		names = append(names, strconv.Quote(stages[i].Name))
+	}
+	return strings.Join(names, " and ")
 }
 
 // Satisfied says whether the approvals are enough: as many different eligible people as the quorum asks, per stage. It

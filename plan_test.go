@@ -2,6 +2,7 @@ package countersign_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -17,7 +18,7 @@ func TestPlanFreezesStagesWithTheirPeople(t *testing.T) {
 	t.Parallel()
 	s := parsedSettings(t)
 	given := start.Add(time.Hour).In(time.FixedZone("elsewhere", 3600))
-	plan, refusal := s.Plan(countersign.Request{Purpose: "supplier-contract", Deadlines: map[string]time.Time{"counsel": given}}, start)
+	plan, refusal := s.Plan(countersign.Request{Purpose: "supplier-contract", Deadlines: map[string]time.Time{"counsel": given}}, countersign.Actor{}, start)
 	if refusal != nil {
 		t.Fatal(refusal)
 	}
@@ -47,15 +48,25 @@ func TestPlanRefuses(t *testing.T) {
 	for _, c := range []struct {
 		name, code, message string
 		request             countersign.Request
+		requester           string
 		change              func(*countersign.Settings)
 	}{
-		{"unknown purpose", "unknown-purpose", `has no purpose "birthday"; it has supplier-contract`, countersign.Request{Purpose: "birthday"}, nil},
-		{"no purpose", "unknown-purpose", "has no purpose", countersign.Request{}, nil},
-		{"past deadline", "past-deadline", `stage "legal" has the deadline 2026-03-01T11:59:59Z`, countersign.Request{Purpose: "supplier-contract", Deadlines: map[string]time.Time{"legal": start.Add(-time.Second)}}, nil},
-		{"deadline of this instant", "past-deadline", "has passed", countersign.Request{Purpose: "supplier-contract", Deadlines: map[string]time.Time{"legal": start}}, nil},
-		{"unknown stage", "unknown-stage", `the stage "board"`, countersign.Request{Purpose: "supplier-contract", Deadlines: map[string]time.Time{"board": start.Add(time.Hour)}}, nil},
-		{"quorum too large", "quorum-too-large", `stage "legal" needs 2 approvals, but only 1 people hold the role "legal"`, countersign.Request{Purpose: "supplier-contract"}, func(s *countersign.Settings) { s.People = s.People[1:] }},
-		{"machines don't fill a quorum", "quorum-too-large", `only 0 people`, countersign.Request{Purpose: "supplier-contract"}, func(s *countersign.Settings) { s.People = nil }},
+		{"unknown purpose", "unknown-purpose", `has no purpose "birthday"; it has supplier-contract`, countersign.Request{Purpose: "birthday"}, "", nil},
+		{"no purpose", "unknown-purpose", "has no purpose", countersign.Request{}, "", nil},
+		{"past deadline", "past-deadline", `stage "legal" has the deadline 2026-03-01T11:59:59Z`, countersign.Request{Purpose: "supplier-contract", Deadlines: map[string]time.Time{"legal": start.Add(-time.Second)}}, "", nil},
+		{"deadline of this instant", "past-deadline", "has passed", countersign.Request{Purpose: "supplier-contract", Deadlines: map[string]time.Time{"legal": start}}, "", nil},
+		{"unknown stage", "unknown-stage", `the stage "board"`, countersign.Request{Purpose: "supplier-contract", Deadlines: map[string]time.Time{"board": start.Add(time.Hour)}}, "", nil},
+		{"quorum too large", "quorum-too-large", `stage "legal" needs 2 approvals, but only 1 people hold the role "legal"`, countersign.Request{Purpose: "supplier-contract"}, "", func(s *countersign.Settings) { s.People = s.People[1:] }},
+		{"machines don't fill a quorum", "quorum-too-large", `only 0 people`, countersign.Request{Purpose: "supplier-contract"}, "", func(s *countersign.Settings) { s.People = nil }},
+		{"the requester would have to approve", "quorum-too-large", `stage "legal" needs 2 approvals, but only 1 people hold the role "legal" beside the requester, who can't approve`, countersign.Request{Purpose: "supplier-contract"}, "lena", nil},
+		{"one person for two stages", "quorum-too-large", `stages "legal" and "counsel" need 3 approvals together, but only 2 people hold their roles; nobody counts twice`, countersign.Request{Purpose: "supplier-contract"}, "", func(s *countersign.Settings) {
+			s.People = s.People[:2]
+			s.People[0].Roles = []string{"legal", "counsel"}
+		}},
+		{"one person for two stages, but for the requester", "quorum-too-large", `need 3 approvals together, but only 2 people hold their roles beside the requester, who can't approve; nobody`, countersign.Request{Purpose: "supplier-contract"}, "carla", func(s *countersign.Settings) {
+			s.People[0].Roles, s.People[1].Roles, s.People[2].Roles = []string{"legal", "counsel"}, []string{"legal", "counsel"}, []string{"legal", "counsel"}
+			s.People[2].Issuer = "acme"
+		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -63,7 +74,7 @@ func TestPlanRefuses(t *testing.T) {
 			if c.change != nil {
 				c.change(s)
 			}
-			plan, refusal := s.Plan(c.request, start)
+			plan, refusal := s.Plan(c.request, countersign.Actor{Issuer: "https://id.acme.example", Subject: c.requester}, start)
 			if refusal == nil {
 				t.Fatalf("planned %+v", plan)
 			}
@@ -75,6 +86,98 @@ func TestPlanRefuses(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestR19_APlanKeepsTheRequesterAmongItsPeopleAndDoesNotCountOnThem(t *testing.T) {
+	t.Parallel()
+	s := parsedSettings(t)
+	s.People = append(s.People, countersign.Person{Issuer: "acme", Subject: "lars", Name: "Lars Legal", Email: "lars@acme.example", Roles: []string{"legal"}})
+	nobody, _ := s.Plan(countersign.Request{Purpose: "supplier-contract"}, countersign.Actor{}, start)
+	plan, refusal := s.Plan(countersign.Request{Purpose: "supplier-contract"}, countersign.Actor{Issuer: "https://id.acme.example", Subject: "lena"}, start)
+	if refusal != nil {
+		t.Fatalf("two of three are left, and two are needed: %v", refusal)
+	}
+	if one, other := must(plan.Digest()), must(nobody.Digest()); one != other {
+		t.Error("the plan depends on who requests")
+	}
+}
+
+func must(digest string, err error) string {
+	if err != nil {
+		panic(err)
+	}
+	return digest
+}
+
+// A plan is accepted exactly if some choice of people satisfies it; the other side of the comparison tries every choice.
+func TestR16_APlanIsAcceptedExactlyIfDifferentPeopleCanMeetAllItsQuorums(t *testing.T) {
+	t.Parallel()
+	good := parsedSettings(t)
+	rapid.Check(t, func(t *rapid.T) {
+		s := *good
+		s.People, s.Machines = nil, nil
+		for n := range rapid.IntRange(0, 6).Draw(t, "people") {
+			p := countersign.Person{Issuer: "acme", Subject: fmt.Sprint("p", n), Name: "P", Email: "p@acme.example"}
+			for role := range 3 {
+				if rapid.Bool().Draw(t, fmt.Sprintf("p%d has r%d", n, role)) {
+					p.Roles = append(p.Roles, fmt.Sprint("r", role))
+				}
+			}
+			s.People = append(s.People, p)
+		}
+		var stages []countersign.StageSetting
+		for i := range rapid.IntRange(1, 3).Draw(t, "stages") {
+			stages = append(stages, countersign.StageSetting{
+				Name: fmt.Sprint("s", i), Role: fmt.Sprint("r", rapid.IntRange(0, 2).Draw(t, "role")), Quorum: rapid.IntRange(1, 3).Draw(t, "quorum"), Within: countersign.Duration(time.Hour),
+			})
+		}
+		s.Purposes = map[string]countersign.Purpose{"any": {Title: "Any", Stages: stages}}
+		requester := countersign.Actor{Issuer: "https://id.acme.example", Subject: fmt.Sprint("p", rapid.IntRange(0, 7).Draw(t, "requester"))}
+
+		_, refusal := s.Plan(countersign.Request{Purpose: "any"}, requester, start)
+		if possible := choice(&s, stages, requester); possible != (refusal == nil) {
+			t.Fatalf("different people can meet the quorums: %v; the plan: %v", possible, refusal)
+		}
+		if refusal != nil && refusal.Code != "quorum-too-large" {
+			t.Fatalf("refused as %s", refusal.Code)
+		}
+	})
+}
+
+// choice says whether some choice of stages for the people, at most one each, meets all quorums.
+func choice(s *countersign.Settings, stages []countersign.StageSetting, requester countersign.Actor) bool {
+	missing := make([]int, len(stages))
+	for i, st := range stages {
+		missing[i] = st.Quorum
+	}
+	members := s.Members()
+	var from func(int) bool
+	from = func(n int) bool {
+		if n == len(members) {
+			for _, m := range missing {
+				if m > 0 {
+					return false
+				}
+			}
+			return true
+		}
+		if from(n + 1) {
+			return true
+		}
+		for i, st := range stages {
+			if members[n].Actor == requester || !slices.Contains(members[n].Roles, st.Role) {
+				continue
+			}
+			missing[i]--
+			met := from(n + 1)
+			missing[i]++
+			if met {
+				return true
+			}
+		}
+		return false
+	}
+	return from(0)
 }
 
 func person(n int) countersign.Actor {

@@ -37,6 +37,8 @@ type Settings struct {
 	Passkeys   Passkeys           `yaml:"passkeys"`
 
 	digest string
+	file   string
+	root   *yaml.Node
 }
 
 // Brand is what pages and mails of the tenant look like.
@@ -212,7 +214,7 @@ func ParseSettings(file string, raw []byte) (*Settings, error) {
 	if len(c.faults) > 0 {
 		return nil, errors.Join(c.faults...)
 	}
-	s.digest = SHA256(raw)
+	s.digest, s.file, s.root = SHA256(raw), file, &root
 	return s, nil
 }
 
@@ -239,6 +241,21 @@ func decodeFaults(file string, err error) error {
 
 // Digest is the SHA-256 of the file that the settings came from.
 func (s *Settings) Digest() string { return s.digest }
+
+// Place is where in the tenant's file a setting stands, as file:line. A missing one is placed at its parent. Keys are strings, places in a list
+// are ints: Place("people", 0, "email").
+func (s *Settings) Place(path ...any) string {
+	if s.root == nil {
+		return "the settings of " + s.Tenant
+	}
+	c := &settingsCheck{file: s.file, root: s.root}
+	return fmt.Sprintf("%s:%d", c.file, c.line(path))
+}
+
+// Fault says of an error which setting to look at, and where it stands.
+func (s *Settings) Fault(err error, path ...any) error {
+	return fmt.Errorf("%s: %s: %w", s.Place(path...), dotted(path), err)
+}
 
 // Issuer finds a trusted issuer by its URL.
 func (s *Settings) Issuer(url string) (Issuer, bool) {
@@ -298,8 +315,9 @@ func (s *Settings) Members() []Member {
 // maxDeadline is how long a stage may stay open.
 const maxDeadline = 366 * 24 * time.Hour
 
-// Plan freezes the approval plan of a purpose for a request that starts at the given instant.
-func (s *Settings) Plan(r Request, start time.Time) (Plan, *Refusal) {
+// Plan freezes the approval plan of a purpose for a request that starts at the given instant. It refuses one that can't be met without the
+// requester, or only by people who count twice.
+func (s *Settings) Plan(r Request, requester Actor, start time.Time) (Plan, *Refusal) {
 	p, ok := s.Purposes[r.Purpose]
 	if !ok {
 		return Plan{}, Refuse("unknown-purpose", "%s has no purpose %q; it has %s", s.Name, r.Purpose, strings.Join(s.purposeNames(), ", "))
@@ -325,15 +343,15 @@ func (s *Settings) Plan(r Request, start time.Time) (Plan, *Refusal) {
 				stage.Eligible = append(stage.Eligible, Eligible{m.Actor, m.Name, m.Organisation, m.Kind == "partner"})
 			}
 		}
-		if stage.Quorum > len(stage.Eligible) {
-			return Plan{}, Refuse("quorum-too-large", "stage %q needs %d approvals, but only %d people hold the role %q", st.Name, st.Quorum, len(stage.Eligible), st.Role)
-		}
 		plan.Stages = append(plan.Stages, stage)
 	}
 	for name := range r.Deadlines {
 		if _, ok := plan.Stage(name); !ok {
 			return Plan{}, Refuse("unknown-stage", "deadlines name the stage %q, which purpose %q doesn't have", clip(name), r.Purpose)
 		}
+	}
+	if short := shortOf(plan.Stages, requester); short != nil {
+		return Plan{}, short.refusal(plan.Stages)
 	}
 	return plan, nil
 }

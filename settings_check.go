@@ -162,23 +162,35 @@ func (c *settingsCheck) purposes(s *Settings) {
 			if st.Quorum < 1 {
 				c.fault(append(path, "quorum"), "quorum is %d; the least is 1", st.Quorum)
 			}
-			if holders := c.holders(s, st.Role); st.Quorum > holders {
-				c.fault(append(path, "quorum"), "quorum is %d, but only %d people hold the role %q", st.Quorum, holders, st.Role)
-			}
 			if st.Within <= 0 || time.Duration(st.Within) > maxDeadline {
 				c.fault(append(path, "within"), "within must be more than 0 and at most 366d")
 			}
 		}
+		c.quorums(s, name)
 	}
 }
 
-func (c *settingsCheck) holders(s *Settings, role string) (n int) {
-	for _, p := range s.People {
-		if has(p.Roles, role) {
-			n++
+// quorums wants different people for all quorums of a purpose. Who will request is not known yet; Plan asks again when it is.
+func (c *settingsCheck) quorums(s *Settings, purpose string) {
+	var stages []Stage
+	alone := false
+	for i, st := range s.Purposes[purpose].Stages {
+		stage := Stage{Name: st.Name, Role: st.Role, Quorum: st.Quorum}
+		for _, p := range s.People {
+			if has(p.Roles, st.Role) {
+				stage.Eligible = append(stage.Eligible, Eligible{Actor: Actor{p.Issuer, p.Subject}})
+			}
+		}
+		stages = append(stages, stage)
+		if short := shortOf([]Stage{stage}, Actor{}); short != nil {
+			alone = true
+			c.fault(at("purposes", purpose, "stages", i, "quorum"), "quorum is %d, but only %d people hold the role %q", st.Quorum, short.people, st.Role)
 		}
 	}
-	return n
+	if short := shortOf(stages, Actor{}); short != nil && !alone {
+		c.fault(at("purposes", purpose, "stages", short.stages[len(short.stages)-1], "quorum"),
+			"stages %s need %d approvals together, but only %d people hold their roles; nobody counts twice in a signing", short.names(stages), short.needed, short.people)
+	}
 }
 
 func (c *settingsCheck) parts(s *Settings) {

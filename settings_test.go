@@ -1,6 +1,7 @@
 package countersign_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -123,6 +124,7 @@ func settingsFaults() []change {
 		{"stage that is no name", "- name: counsel\n", "- name: Counsel!\n", "", "must be a name"},
 		{"stage used twice", "- name: counsel\n", "- name: legal\n", "      - name: legal\n        role: counsel", "used once in its purpose"},
 		{"quorum larger than its people", "quorum: 2", "quorum: 3", "", `quorum is 3, but only 2 people hold the role "legal"`},
+		{"one person for two stages", "roles: [legal, compliance]\n  - issuer: counsel\n    subject: carla\n    name: Carla Counsel\n    email: carla@counsel.example\n    roles: [counsel]", "roles: [legal, counsel]", "        quorum: 1", `stages "legal" and "counsel" need 3 approvals together, but only 2 people hold their roles; nobody counts twice`},
 		{"quorum of none", "quorum: 2", "quorum: 0", "", "quorum is 0; the least is 1"},
 		{"quorum below none", "quorum: 2", "quorum: -1", "", "quorum is -1; the least is 1"},
 		{"role of machines alone", "role: counsel", "role: requester", "        quorum: 1", `only 0 people hold the role "requester"`},
@@ -240,6 +242,34 @@ func TestParseSettingsRefusesWhatIsNoTenantsFile(t *testing.T) {
 	}
 }
 
+func TestR16_PlaceIsTheFileAndTheLineOfASetting(t *testing.T) {
+	t.Parallel()
+	s := parsedSettings(t)
+	lines := strings.Split(goodSettings(t), "\n")
+	for _, c := range []struct {
+		path []any
+		line string
+	}{
+		{[]any{"namespace"}, "namespace: acme"},
+		{[]any{"issuers", 1}, "  - id: counsel"},
+		{[]any{"kms", "certificate"}, "  certificate: acme-seal.pem"},
+		{[]any{"webhooks", 0, "secretFile"}, "    secretFile: hook.secret"},
+		{[]any{"aws", "nothing"}, "aws:"},
+	} {
+		var n int
+		if _, err := fmt.Sscanf(s.Place(c.path...), "acme.yaml:%d", &n); err != nil || n < 1 || lines[n-1] != c.line {
+			t.Errorf("%v is placed at %s, want the line %q", c.path, s.Place(c.path...), c.line)
+		}
+	}
+	fault := s.Fault(errors.New("doesn't answer"), "issuers", 1)
+	if want := s.Place("issuers", 1) + ": issuers[1]: doesn't answer"; fault.Error() != want {
+		t.Errorf("the fault is told as %q, want %q", fault, want)
+	}
+	if got := (&countersign.Settings{Tenant: "acme"}).Place("kms"); !strings.Contains(got, "acme") {
+		t.Errorf("settings without a file are placed at %q", got)
+	}
+}
+
 func TestActorStringIsReadBackAsTheSameActor(t *testing.T) {
 	t.Parallel()
 	for _, a := range []countersign.Actor{
@@ -278,7 +308,7 @@ func FuzzParseSettings(f *testing.F) {
 		}
 		for name, p := range s.Purposes {
 			r := countersign.Request{Tenant: s.Tenant, Purpose: name}
-			plan, refusal := s.Plan(r, time.Unix(1_700_000_000, 0))
+			plan, refusal := s.Plan(r, countersign.Actor{}, time.Unix(1_700_000_000, 0))
 			if refusal != nil {
 				t.Errorf("accepted settings have a purpose without a plan: %v", refusal)
 			} else if len(plan.Stages) != len(p.Stages) {

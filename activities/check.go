@@ -2,8 +2,8 @@ package activities
 
 import (
 	"context"
+	"crypto"
 	"crypto/sha256"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"time"
@@ -13,29 +13,56 @@ import (
 	kmstypes "github.com/aws/aws-sdk-go-v2/service/kms/types"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	s3types "github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"go.temporal.io/api/workflowservice/v1"
+
+	"github.com/countersign-dev/countersign/evidence"
 )
 
-// Check asks every part that a signing needs, before the first signing does: issuers, key and certificate, buckets and their
-// lock, time-stamp authority. It tells all that is wrong at once, and changes nothing. A process that fails it must not start.
+// Check asks every part that a signing needs, before the first signing does: issuers, namespace, key and certificate, the permission to sign, buckets and their
+// lock, time-stamp authority. It tells all that is wrong at once, each with its place in the tenant's file, and changes nothing. A process
+// that fails it must not start.
 func (t *Tenant) Check(ctx context.Context) error {
-	var faults []error
+	faults := t.checkIssuers(ctx)
 	for _, part := range []struct {
-		name  string
-		check func(context.Context) error
+		setting []any
+		check   func(context.Context) error
 	}{
-		{"issuers", t.registry.Check},
-		{"kms", t.checkKey},
-		{"documents", t.checkDocuments},
-		{"evidence", t.checkEvidence},
-		{"timestamp", t.checkTimestamp},
+		{[]any{"namespace"}, t.checkNamespace},
+		{[]any{"kms", "key"}, t.checkKey},
+		{[]any{"kms", "certificate"}, t.checkCertificate},
+		{[]any{"documents", "bucket"}, t.checkDocuments},
+		{[]any{"evidence", "bucket"}, t.checkEvidence},
+		{[]any{"timestamp", "url"}, t.checkTimestamp},
 	} {
-		within, cancel := context.WithTimeout(ctx, 20*time.Second)
+		within, cancel := context.WithTimeout(ctx, bootTimeout)
 		if err := part.check(within); err != nil {
-			faults = append(faults, fmt.Errorf("tenant %s: %s: %w", t.settings.Tenant, part.name, err))
+			faults = append(faults, t.settings.Fault(err, part.setting...))
 		}
 		cancel()
 	}
 	return errors.Join(faults...)
+}
+
+// bootTimeout bounds each part's check.
+const bootTimeout = 20 * time.Second
+
+func (t *Tenant) checkIssuers(ctx context.Context) (faults []error) {
+	within, cancel := context.WithTimeout(ctx, bootTimeout)
+	defer cancel()
+	for i, err := range t.registry.Check(within) {
+		if err != nil {
+			faults = append(faults, t.settings.Fault(err, "issuers", i))
+		}
+	}
+	return faults
+}
+
+func (t *Tenant) checkNamespace(ctx context.Context) error {
+	_, err := t.temporal.WorkflowService().DescribeNamespace(ctx, &workflowservice.DescribeNamespaceRequest{Namespace: t.settings.Namespace})
+	if err != nil {
+		return fmt.Errorf("couldn't use the namespace %q of the Temporal server: %w", t.settings.Namespace, err)
+	}
+	return nil
 }
 
 func (t *Tenant) checkKey(ctx context.Context) error {
@@ -46,22 +73,49 @@ func (t *Tenant) checkKey(ctx context.Context) error {
 	if m := described.KeyMetadata; m.KeyState != kmstypes.KeyStateEnabled || m.KeyUsage != kmstypes.KeyUsageTypeSignVerify {
 		return fmt.Errorf("the key %s is %s, for %s; it must be Enabled, for SIGN_VERIFY", t.settings.KMS.ARN, m.KeyState, m.KeyUsage)
 	}
+	if hash, err := t.checkChain(); err == nil {
+		return t.checkPermission(ctx, hash)
+	}
+	return nil // without a certificate that can sign there is no algorithm to ask for; checkCertificate says so
+}
+
+func (t *Tenant) checkCertificate(ctx context.Context) error {
 	public, err := t.kms.GetPublicKey(ctx, &kms.GetPublicKeyInput{KeyId: aws.String(t.settings.KMS.ARN)})
 	if err != nil {
 		return fmt.Errorf("couldn't read the key's public half: %w", err)
 	}
-	leaf := t.chain[0]
-	if sha256.Sum256(public.PublicKey) != sha256.Sum256(leaf.RawSubjectPublicKeyInfo) {
+	if sha256.Sum256(public.PublicKey) != sha256.Sum256(t.chain[0].RawSubjectPublicKeyInfo) {
 		return fmt.Errorf("the certificate %s is not of the key %s", t.settings.KMS.Certificate, t.settings.KMS.ARN)
 	}
-	intermediates := x509.NewCertPool()
-	for _, c := range t.chain[1:] {
-		intermediates.AddCert(c)
+	_, err = t.checkChain()
+	return err
+}
+
+// checkChain says whether the certificates can sign, and returns the digest that goes with the key.
+func (t *Tenant) checkChain() (crypto.Hash, error) {
+	hash, err := evidence.CheckSigner(t.chain, t.roots.Signers, time.Now())
+	if err != nil {
+		return 0, fmt.Errorf("couldn't sign with the certificate %s under the roots %s: %w", t.settings.KMS.Certificate, t.settings.KMS.Roots, err)
 	}
-	if _, err := leaf.Verify(x509.VerifyOptions{Roots: t.roots.Signers, Intermediates: intermediates, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}}); err != nil {
-		return fmt.Errorf("the certificate %s doesn't lead to %s: %w", t.settings.KMS.Certificate, t.settings.KMS.Roots, err)
+	return hash, nil
+}
+
+// checkPermission asks the key for a signature without making one: that the key may be described says nothing about who may use it.
+func (t *Tenant) checkPermission(ctx context.Context, hash crypto.Hash) error {
+	digest := hash.New()
+	digest.Write([]byte("countersign boot check"))
+	_, err := t.kms.Sign(ctx, &kms.SignInput{
+		KeyId: aws.String(t.settings.KMS.ARN), Message: digest.Sum(nil), MessageType: kmstypes.MessageTypeDigest,
+		SigningAlgorithm: t.signer().algorithm, DryRun: aws.Bool(true),
+	})
+	// This error is how KMS says that the call would have succeeded.
+	if success := (*kmstypes.DryRunOperationException)(nil); errors.As(err, &success) {
+		return nil
 	}
-	return nil
+	if err == nil {
+		return fmt.Errorf("the key %s was asked for a dry run and made a signature: this key service can't be used", t.settings.KMS.ARN)
+	}
+	return fmt.Errorf("couldn't sign with the key %s; does the profile %q have the permission kms:Sign? %w", t.settings.KMS.ARN, t.settings.AWS.WorkerProfile, err)
 }
 
 func (t *Tenant) checkDocuments(ctx context.Context) error {

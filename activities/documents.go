@@ -57,7 +57,7 @@ func (t *Tenant) Admit(ctx context.Context, in evidence.AdmitInput) (evidence.Ad
 	if in.Request.Document.Bucket != t.settings.Documents.Bucket {
 		return refuse(countersign.Refuse("wrong-bucket", "documents of this tenant lie in the bucket %q", t.settings.Documents.Bucket))
 	}
-	plan, refusal := t.settings.Plan(in.Request, in.StartedAt)
+	plan, refusal := t.settings.Plan(in.Request, requester, in.StartedAt)
 	if refusal != nil {
 		return refuse(refusal)
 	}

@@ -37,15 +37,15 @@ func (t *Tenant) webhooks() ([]webhook, error) {
 	for i, w := range t.settings.Webhooks {
 		raw, err := os.ReadFile(t.path(w.SecretFile))
 		if err != nil {
-			return nil, err
+			return nil, t.settings.Fault(fmt.Errorf("couldn't read the secret: %w", err), "webhooks", i, "secretFile")
 		}
 		secret, err := standardwebhooks.NewWebhook(strings.TrimSpace(string(raw)))
 		if err != nil {
-			return nil, fmt.Errorf("%s: is not a Standard Webhooks secret (whsec_ and base64)", w.SecretFile)
+			return nil, t.settings.Fault(fmt.Errorf("%s is not a Standard Webhooks secret (whsec_ and base64)", w.SecretFile), "webhooks", i, "secretFile")
 		}
 		at, err := url.Parse(w.URL)
 		if err != nil {
-			return nil, fmt.Errorf("%s: is not a URL", w.SecretFile)
+			return nil, t.settings.Fault(fmt.Errorf("%q is not a URL", w.URL), "webhooks", i, "url")
 		}
 		hooks = append(hooks, webhook{fmt.Sprintf("webhook %d at %s", i+1, at.Host), w.URL, secret})
 	}

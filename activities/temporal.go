@@ -23,7 +23,7 @@ func Dial(ctx context.Context, address string, s *countersign.Settings, credenti
 		Logger: Logger(logger.With().Str("tenant", s.Tenant).Logger()),
 	})
 	if err != nil {
-		return nil, fmt.Errorf("couldn't reach namespace %q of the Temporal server at %s: %w", s.Namespace, address, err)
+		return nil, s.Fault(fmt.Errorf("couldn't reach namespace %q of the Temporal server at %s: %w", s.Namespace, address, err), "namespace")
 	}
 	return c, nil
 }

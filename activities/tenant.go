@@ -66,21 +66,21 @@ func Open(ctx context.Context, file string, temporal client.Client, worker evide
 		return nil, err
 	}
 	if t.chain, err = t.certificates(s.KMS.Certificate); err != nil {
-		return nil, fmt.Errorf("%s: kms.certificate: %w", file, err)
+		return nil, s.Fault(err, "kms", "certificate")
 	}
 	if t.roots.Signers, err = t.pool(s.KMS.Roots); err != nil {
-		return nil, fmt.Errorf("%s: kms.roots: %w", file, err)
+		return nil, s.Fault(err, "kms", "roots")
 	}
 	if t.roots.TSAs, err = t.pool(s.Timestamp.Roots); err != nil {
-		return nil, fmt.Errorf("%s: timestamp.roots: %w", file, err)
+		return nil, s.Fault(err, "timestamp", "roots")
 	}
 	t.stamper = evidence.NewTSAClient(s.Timestamp.URL, t.roots.TSAs, t.http)
 	if t.hooks, err = t.webhooks(); err != nil {
-		return nil, fmt.Errorf("%s: webhooks: %w", file, err)
+		return nil, err
 	}
 	cfg, err := AWSConfig(ctx, s.AWS.Region, s.AWS.WorkerProfile)
 	if err != nil {
-		return nil, fmt.Errorf("%s: aws: %w", file, err)
+		return nil, s.Fault(err, "aws", "workerProfile")
 	}
 	t.s3 = NewS3(cfg, s.AWS.S3)
 	t.kms = kms.NewFromConfig(cfg, func(o *kms.Options) {

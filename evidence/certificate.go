@@ -1,6 +1,7 @@
 package evidence
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rsa"
@@ -94,6 +95,20 @@ func checkSignerCertificate(c *x509.Certificate) error {
 		return fmt.Errorf("certificate of %q has no key usage for signatures", c.Subject)
 	}
 	return nil
+}
+
+// CheckSigner says whether a chain can make a seal at the instant at that then verifies: the kind of its key, what its first certificate is for,
+// its order and length, and that it leads to roots with no certificate too many. It returns the digest that goes with the key. Seal asks
+// it before it asks the key, and a process can ask it at boot.
+func CheckSigner(chain []*x509.Certificate, roots *x509.CertPool, at time.Time) (crypto.Hash, error) {
+	hash, err := checkSignerChain(chain)
+	if err != nil {
+		return 0, err
+	}
+	if _, err := verifyChain(chain[0], chain, roots, x509.ExtKeyUsageAny, at); err != nil {
+		return 0, err
+	}
+	return hash, nil
 }
 
 // checkTSACertificate wants what RFC 3161, section 2.3, asks: one extended key usage, time-stamping, marked critical.

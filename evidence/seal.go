@@ -30,10 +30,7 @@ func Seal(ctx context.Context, files []File, signer Signer, stamper Stamper, at 
 		return nil, failed("certificate", "couldn't seal without roots: the seal would be unchecked")
 	}
 	chain := signer.Chain()
-	if _, err := checkSignerChain(chain); err != nil {
-		return nil, inCheck("certificate", err)
-	}
-	if _, err := verifyChain(chain[0], chain, roots.Signers, x509.ExtKeyUsageAny, at); err != nil {
+	if _, err := CheckSigner(chain, roots.Signers, at); err != nil {
 		return nil, inCheck("certificate", err)
 	}
 	if err := rehearse(ctx, files, manifest, chain[0], at); err != nil {

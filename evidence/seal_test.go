@@ -5,6 +5,8 @@ import (
 	"context"
 	"crypto"
 	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
 	"crypto/x509"
 	"errors"
 	"testing"
@@ -75,6 +77,13 @@ func TestSealDoesNotAskTheSignerInVain(t *testing.T) {
 	caLeaf := issue(t, caTemplate("a CA"), newKey(t, elliptic.P256()), base.signerCA)
 	noUsage := issue(t, x509.Certificate{}, newKey(t, elliptic.P256()), base.signerCA)
 	p521 := issue(t, signerTemplate(), newKey(t, elliptic.P521()), base.signerCA)
+	rsaKey, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ofRSA := issue(t, signerTemplate(), rsaKey, base.signerCA)
+	// A second self-signed certificate of the root's key: each of the chain is issued by the next one, and one is too many.
+	rootAgain := issue(t, caTemplate("tenants' root"), base.signerRoot.key, nil)
 	for name, c := range map[string]struct {
 		files       []File
 		signer      *countingSigner
@@ -92,6 +101,8 @@ func TestSealDoesNotAskTheSignerInVain(t *testing.T) {
 		"CA as signer":        {someFiles(), chainOf(caLeaf.key, caLeaf.cert, base.signerCA.cert), base.roots, sealedAt, "certificate", "certification authority's"},
 		"no key usage":        {someFiles(), chainOf(noUsage.key, noUsage.cert, base.signerCA.cert), base.roots, sealedAt, "certificate", "no key usage"},
 		"P-521":               {someFiles(), chainOf(p521.key, p521.cert, base.signerCA.cert), base.roots, sealedAt, "certificate", "want ECDSA on P-256 or P-384"},
+		"RSA":                 {someFiles(), chainOf(ofRSA.key, ofRSA.cert, base.signerCA.cert), base.roots, sealedAt, "certificate", "want ECDSA on P-256 or P-384"},
+		"needless":            {someFiles(), chainOf(base.leaf.key, base.leaf.cert, base.signerCA.cert, base.signerRoot.cert, rootAgain.cert), base.roots, sealedAt, "certificate", "carried that the chain does not need"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			tsa := newTestTSA(t, base, tsaTemplate(t))

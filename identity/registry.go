@@ -81,15 +81,15 @@ func (r *Registry) Issuer(url string) (countersign.Issuer, bool) {
 	return countersign.Issuer{}, false
 }
 
-// Check asks every issuer for its metadata and keys: what a process does at boot.
-func (r *Registry) Check(ctx context.Context) error {
-	var faults []error
-	for _, i := range r.issuers {
+// Check asks every issuer for its metadata and keys: what a process does at boot. It answers for each, in the order of NewRegistry.
+func (r *Registry) Check(ctx context.Context) []error {
+	faults := make([]error, len(r.issuers))
+	for n, i := range r.issuers {
 		if _, err := r.fetch(ctx, i.URL); err != nil {
-			faults = append(faults, fmt.Errorf("issuer %s (%s): %w", i.ID, i.URL, err))
+			faults[n] = fmt.Errorf("issuer %s (%s): %w", i.ID, i.URL, err)
 		}
 	}
-	return errors.Join(faults...)
+	return faults
 }
 
 // key finds the issuer's public key of that id, asking the issuer again if the key is new to us.

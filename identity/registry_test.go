@@ -114,7 +114,7 @@ func TestSilentIssuerIsNotThePersonsFault(t *testing.T) {
 	}
 	_, err = r.VerifyBearer(t.Context(), i.token(claims{"iss": i.url, "sub": "lena", "aud": loginAudience, "exp": seconds(time.Minute)}), testNow)
 	wantNoRefusal(t, err)
-	if err := r.Check(t.Context()); !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), i.url) {
+	if err := errors.Join(r.Check(t.Context())...); !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), i.url) {
 		t.Errorf("at boot: %v", err)
 	}
 }
@@ -123,7 +123,7 @@ func TestKnownKeysWorkWhileTheIssuerIsSilent(t *testing.T) {
 	t.Parallel()
 	i := newTestIssuer(t)
 	r := NewRegistry([]countersign.Issuer{i.setting()})
-	if err := r.Check(t.Context()); err != nil {
+	if err := errors.Join(r.Check(t.Context())...); err != nil {
 		t.Fatal(err)
 	}
 	i.server.Close()
@@ -215,7 +215,7 @@ func TestMetadataThatCannotBeTrustedIsRefused(t *testing.T) {
 			if len(err.Error()) > 1000 {
 				t.Errorf("the error has %d bytes", len(err.Error()))
 			}
-			if err := r.Check(t.Context()); err == nil {
+			if err := errors.Join(r.Check(t.Context())...); err == nil {
 				t.Error("the check at boot is content")
 			}
 		})
@@ -241,7 +241,7 @@ func TestKeysOfAnHTTPSIssuerAreNotFetchedOverPlainHTTP(t *testing.T) {
 	setting.URL = self
 	r := NewRegistry([]countersign.Issuer{setting})
 	r.client = secure.Client()
-	if err := r.Check(t.Context()); err == nil {
+	if err := errors.Join(r.Check(t.Context())...); err == nil {
 		t.Error("the keys of an https issuer were taken from plain http")
 	}
 	if n := i.fetches.Load(); n != 0 {
@@ -293,7 +293,7 @@ func TestCheckTellsEachSilentIssuer(t *testing.T) {
 	good, one, two := newTestIssuer(t), newTestIssuer(t), newTestIssuer(t)
 	one.server.Close()
 	two.server.Close()
-	err := NewRegistry([]countersign.Issuer{good.setting(), one.setting(), two.setting()}).Check(t.Context())
+	err := errors.Join(NewRegistry([]countersign.Issuer{good.setting(), one.setting(), two.setting()}).Check(t.Context())...)
 	if err == nil || !strings.Contains(err.Error(), one.url) || !strings.Contains(err.Error(), two.url) || strings.Contains(err.Error(), good.url) {
 		t.Errorf("told %v", err)
 	}

@@ -76,13 +76,42 @@ func encrypted(t *testing.T, user, owner string) []byte {
 	return out.Bytes()
 }
 
-// Ben may request. He may not request what he then approves.
+// Paul may request. He may not request what he then approves, though he holds the role; Gina, who holds it too, may approve it.
 func TestR19_TheRequesterIsNotAnApprover(t *testing.T) {
-	t.Parallel()
-	r := request(t, "acme", "internal-policy")
-	g, err := local.Begin(t.Context(), "acme/ben", r)
+	faultyWorkers(t, "roles: [legal]", "roles: [legal, finance]")
+	g, err := local.Begin(t.Context(), "globex/paul", request(t, "globex", "internal-policy"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	refused(t, g, record(t, g, decide(t, g, "acme/ben", "finance", countersign.Approve)), "requester-is-not-approver", "whoever requested a signing can't approve")
+	refused(t, g, record(t, g, decide(t, g, "globex/paul", "finance", countersign.Approve)), "requester-is-not-approver", "whoever requested a signing can't approve")
+	decide(t, g, "globex/gina", "finance", countersign.Approve)
+	ended(t, g, countersign.Completed)
+}
+
+// TestR19_RefusedWhereTooFewAreLeftToApprove starts what nobody could ever approve, because whoever would have to is its requester, or
+// is needed twice: it is refused at once, and does not wait for its deadline.
+func TestR19_RefusedWhereTooFewAreLeftToApprove(t *testing.T) {
+	for _, c := range []struct {
+		name, who, purpose string
+		replace            []string
+		says               string
+	}{
+		{"its requester alone", "globex/paul", "internal-policy", nil,
+			`stage "finance" needs 1 approvals, but only 0 people hold the role "finance" beside the requester, who can't approve`},
+		{"one person for two stages", "globex/paul", "supplier-contract",
+			[]string{"roles: [legal]", "roles: [legal, counsel]", "roles: [counsel]", "roles: []", "roles: [finance, requester]", "roles: [finance, requester, counsel]"},
+			`stages "legal" and "counsel" need 2 approvals together, but only 1 people hold their roles beside the requester, who can't approve`},
+	} {
+		t.Run(strings.ReplaceAll(c.name, " ", "_"), func(t *testing.T) {
+			faultyWorkers(t, c.replace...)
+			g, err := local.Begin(t.Context(), c.who, request(t, "globex", c.purpose))
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, report := ended(t, g, countersign.Refused)
+			if got := report.Statement.Intake.Refusal; got.Code != "quorum-too-large" || !strings.Contains(got.Message, c.says) {
+				t.Errorf("refused as %q: %q\nwant quorum-too-large with %q", got.Code, got.Message, c.says)
+			}
+		})
+	}
 }

@@ -1,13 +1,19 @@
 package tests
 
 import (
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"net/http"
+	"os"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
+	kmstypes "github.com/aws/aws-sdk-go-v2/service/kms/types"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"github.com/countersign-dev/countersign"
@@ -29,19 +35,41 @@ func TestR16_WrongSettingsAreFoundAtBoot(t *testing.T) {
 	if _, err := admin.PutBucketPolicy(t.Context(), &s3.PutBucketPolicyInput{Bucket: aws.String("unlocked"), Policy: aws.String(policy)}); err != nil {
 		t.Fatal(err)
 	}
+	seals := newSeals(t)
+	signing := x509.KeyUsageDigitalSignature
+	stranger := seals.issue(t, x509.Certificate{Subject: pkix.Name{CommonName: "stranger"}, IsCA: true}, &ecKey(t).PublicKey, seals.ca)
+	broken := filepath.Join(t.TempDir(), "broken.pem")
+	if err := os.WriteFile(broken, []byte("no certificate"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		name    string
 		replace []string
+		at      string // how the line begins at which the fault is told
 		says    string
 	}{
-		{"a bucket without lock", []string{"bucket: evidence", "bucket: unlocked"}, `the bucket \"unlocked\" has no Object Lock`},
-		{"a bucket without versions", []string{"bucket: documents", "bucket: unlocked"}, `the bucket \"unlocked\" keeps no versions`},
-		{"a time-stamp authority that is down", []string{local.TSA.URL, "http://127.0.0.1:9/"}, "couldn't get a time-stamp"},
-		{"an issuer that is down", []string{local.Issuers["hart"].URL, "http://127.0.0.1:9/hart"}, "issuer hart"},
-		{"a certificate of another key", []string{"certificate: globex-seal.pem", "certificate: " + filepath.Join(local.Data, "tenants", "acme-seal.pem")}, "is not of the key"},
-		{"a key of another tenant", []string{local.Tenants["globex"].KeyARN, local.Tenants["acme"].KeyARN}, "couldn't describe the key"},
-		{"a quorum larger than its people", []string{"quorum: 1", "quorum: 9"}, "quorum is 9, but only"},
-		{"a misspelt setting", []string{"retention:", "retenton:"}, "there is no setting \"retenton\" here"},
+		{"a bucket without lock", []string{"bucket: evidence", "bucket: unlocked"}, "bucket: unlocked", `the bucket \"unlocked\" has no Object Lock`},
+		{"a bucket without versions", []string{"bucket: documents", "bucket: unlocked"}, "bucket: unlocked", `the bucket \"unlocked\" keeps no versions`},
+		{"a time-stamp authority that is down", []string{local.TSA.URL, "http://127.0.0.1:9/"}, "url: http://127.0.0.1:9/", "couldn't get a time-stamp"},
+		{"an issuer that is down", []string{local.Issuers["hart"].URL, "http://127.0.0.1:9/hart"}, "- id: hart", "issuer hart"},
+		{"a certificate of another key", []string{"certificate: globex-seal.pem", "certificate: " + filepath.Join(local.Data, "tenants", "acme-seal.pem")}, "certificate: ", "is not of the key"},
+		{"a key of another tenant", []string{local.Tenants["globex"].KeyARN, local.Tenants["acme"].KeyARN}, "key: ", "couldn't describe the key"},
+		{"a key that is disabled", seals.disabled(t), "key: ", "is Disabled, for SIGN_VERIFY; it must be Enabled"},
+		{"a key that may not be used", withoutPermission(t), "key: ", `does the profile \"globex-worker\" have the permission kms:Sign?`},
+		{"an RSA key", seals.settings(t, kmstypes.KeySpecRsa2048, x509.Certificate{KeyUsage: signing}), "certificate: ", "is not accepted for a seal: want ECDSA on P-256 or P-384"},
+		{"a certificate for no signatures", seals.settings(t, kmstypes.KeySpecEccNistP256, x509.Certificate{KeyUsage: x509.KeyUsageKeyAgreement}), "certificate: ", "has no key usage for signatures"},
+		{"a certificate of an authority", seals.settings(t, kmstypes.KeySpecEccNistP256, x509.Certificate{KeyUsage: signing | x509.KeyUsageCertSign, IsCA: true}), "certificate: ", "is a certification authority's"},
+		{"a certificate chain out of order", seals.settings(t, kmstypes.KeySpecEccNistP256, x509.Certificate{KeyUsage: signing}, stranger, seals.ca), "certificate: ", "signer's chain is broken"},
+		{"a certificate too many", seals.settings(t, kmstypes.KeySpecEccNistP384, x509.Certificate{KeyUsage: signing}, seals.ca, seals.again(t)), "certificate: ", "carried that the chain does not need"},
+		{"a quorum larger than its people", []string{"quorum: 1", "quorum: 9"}, "quorum: 9", "quorum is 9, but only"},
+		{"one person for two stages", []string{"roles: [legal]", "roles: [legal, counsel]", "roles: [counsel]", "roles: []"}, "quorum: 1", "need 2 approvals together, but only 1 people hold their roles; nobody counts twice"},
+		{"a misspelt setting", []string{"retention:", "retenton:"}, "retenton: ", "there is no setting \"retenton\" here"},
+		{"a certificate that is none", []string{"certificate: globex-seal.pem", "certificate: " + broken}, "certificate: ", "has no certificate (PEM)"},
+		{"roots that are not there", []string{"roots: ../ca/tenant-ca.pem", "roots: nowhere.pem"}, "roots: nowhere", "nowhere.pem: no such file"},
+		{"a webhook without its secret", []string{"secretFile: ../webhooks/globex.secret", "secretFile: nowhere.secret"}, "secretFile: ", "nowhere.secret: no such file"},
+		{"a webhook with another secret", []string{"secretFile: ../webhooks/globex.secret", "secretFile: " + broken}, "secretFile: ", "is not a Standard Webhooks secret"},
+		{"an AWS profile that is not there", []string{"workerProfile: globex-worker", "workerProfile: nobody"}, "workerProfile: ", `couldn't load the AWS profile \"nobody\"`},
+		{"a namespace that is not there", []string{"namespace: globex", "namespace: nowhere"}, "namespace: ", `couldn't use the namespace \"nowhere\"`},
 	} {
 		t.Run(strings.ReplaceAll(c.name, " ", "_"), func(t *testing.T) {
 			t.Parallel()
@@ -57,7 +85,59 @@ func TestR16_WrongSettingsAreFoundAtBoot(t *testing.T) {
 			if !strings.Contains(err.Error(), c.says) && !strings.Contains(err.Error(), strings.ReplaceAll(c.says, `\"`, `"`)) {
 				t.Errorf("the start failed with\n%v\nwant %q", err, c.says)
 			}
+			toldAt(t, err, filepath.Join(dir, "globex.yaml"), c.at)
 		})
+	}
+}
+
+// TestR16_TheAPIFindsWrongSettingsAtBoot is the same for the other process.
+func TestR16_TheAPIFindsWrongSettingsAtBoot(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name    string
+		replace []string
+		at      string
+		says    string
+	}{
+		{"an issuer that is down", []string{local.Issuers["hart"].URL, "http://127.0.0.1:9/hart"}, "- id: hart", "issuer hart"},
+		{"a namespace that is not there", []string{"namespace: globex", "namespace: nowhere"}, "namespace: nowhere", `namespace "nowhere"`},
+		{"a bucket that is not there", []string{"bucket: evidence", "bucket: nowhere"}, "bucket: nowhere", `the bucket "nowhere"`},
+		{"an AWS profile that is not there", []string{"starterProfile: globex-starter", "starterProfile: nobody"}, "starterProfile: ", `couldn't load the AWS profile "nobody"`},
+		{"a quorum larger than its people", []string{"quorum: 1", "quorum: 9"}, "quorum: 9", "quorum is 9, but only"},
+	} {
+		t.Run(strings.ReplaceAll(c.name, " ", "_"), func(t *testing.T) {
+			t.Parallel()
+			dir, err := local.Tenant(t.TempDir(), "globex", c.replace...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p, _, err := local.Serve(dir)
+			if err == nil {
+				p.Stop()
+				t.Fatal("the API started")
+			}
+			if !strings.Contains(err.Error(), c.says) {
+				t.Errorf("the start failed with\n%v\nwant %q", err, c.says)
+			}
+			toldAt(t, err, filepath.Join(dir, "globex.yaml"), c.at)
+		})
+	}
+}
+
+var place = regexp.MustCompile(`/globex\.yaml:(\d+): `)
+
+// toldAt wants an error to name a line of the tenant's file that begins as given.
+func toldAt(t *testing.T, err error, file, begins string) {
+	t.Helper()
+	raw, readErr := os.ReadFile(file)
+	if readErr != nil {
+		t.Fatal(readErr)
+	}
+	lines := strings.Split(string(raw), "\n")
+	if m := place.FindStringSubmatch(err.Error()); m == nil {
+		t.Errorf("the fault is told without a place: %v", err)
+	} else if n, _ := strconv.Atoi(m[1]); n < 1 || n > len(lines) || !strings.HasPrefix(strings.TrimSpace(lines[n-1]), begins) {
+		t.Errorf("the fault is told at line %s, want the one that begins with %q: %v", m[1], begins, err)
 	}
 }
 

@@ -29,7 +29,7 @@ func command() *cobra.Command {
 		Short: "Run the workers of every tenant",
 		Long: `Run the workers of every tenant in one process.
 
-Before it takes work it checks, for each tenant, the issuers, the key and its certificate, the buckets and their Object
+Before it takes work it checks, for each tenant, the issuers, the key, its certificate and the permission to sign, the buckets and their Object
 Lock, and the time-stamp authority. Anything wrong is told at once, and nothing starts.
 
 AWS credentials come from the profiles that the tenants' files name (AWS_SHARED_CREDENTIALS_FILE).`,

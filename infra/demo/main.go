@@ -74,11 +74,16 @@ func (d *demo) run(ctx context.Context) error {
 		return nil
 	}
 	d.say("It stays up", "until you press Ctrl-C.")
+	d.addresses()
+	<-ctx.Done()
+	return nil
+}
+
+// addresses tells where to look, while it is up.
+func (d *demo) addresses() {
 	d.detail("API          %s/openapi.json", d.api)
 	d.detail("Temporal UI  %s/namespaces/acme/workflows", d.stack.Temporal.UI)
 	d.detail("mailbox      %s", d.stack.Mail.Page)
-	<-ctx.Done()
-	return nil
 }
 
 // document is the file to sign.

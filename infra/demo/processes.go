@@ -123,6 +123,7 @@ func (d *demo) start(ctx context.Context) error {
 	_, rest, _ := strings.Cut(string(log), `"address":"`)
 	d.api, _, _ = strings.Cut(rest, `"`)
 	d.detail("workers and API are up after %.1f s; key, certificate, buckets, locks, issuers and time-stamps were checked at boot", time.Since(d.began).Seconds())
+	d.addresses()
 	return nil
 }
 

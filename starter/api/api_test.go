@@ -55,6 +55,29 @@ func TestTheSameRequestHasTheSameAnswer(t *testing.T) {
 	}
 }
 
+func TestR19_WhatOnlyItsRequesterCouldApproveIsRefused(t *testing.T) {
+	t.Parallel()
+	s := newService(t)
+	settings := s.server.tenants["acme"].settings
+	settings.People[0].Roles = append(settings.People[0].Roles, "requester") // alice, who alone is legal
+	ask := func(who string) (*http.Response, []byte) {
+		raw, err := json.Marshal(client.SigningRequest{V: 1, ID: "by-" + who, Purpose: "contract", Title: "Agreement", Document: countersign.Document{
+			Bucket: "documents", Key: "acme/documents/x.pdf", VersionID: "v1", SHA256: countersign.SHA256([]byte("the document"))}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s.call(http.MethodPost, "/v1/acme/signings", s.token(who), jsonBody, raw)
+	}
+	response, body := ask("alice")
+	s.refusal(response, body, http.StatusUnprocessableEntity, "quorum-too-large")
+	if !bytes.Contains(body, []byte("beside the requester, who can't approve")) || len(s.pipeline.started) != 0 {
+		t.Errorf("alice is told %s; started: %d", body, len(s.pipeline.started))
+	}
+	if response, body = ask("procurement"); response.StatusCode != http.StatusCreated {
+		t.Errorf("procurement's request answered %d %s", response.StatusCode, body)
+	}
+}
+
 func TestOnlyPartiesLearnThatASigningExists(t *testing.T) {
 	t.Parallel()
 	s := newService(t)

@@ -315,7 +315,7 @@ func (s *service) open(request string) workflows.Status {
 	s.t.Helper()
 	r := countersign.Request{V: 1, Tenant: "acme", ID: request, Purpose: "contract", Title: "Agreement", Document: countersign.Document{
 		Bucket: "documents", Key: "acme/documents/x.pdf", VersionID: "v1", SHA256: countersign.SHA256([]byte("the document"))}}
-	plan, refusal := s.server.tenants["acme"].settings.Plan(r, time.Now())
+	plan, refusal := s.server.tenants["acme"].settings.Plan(r, countersign.Actor{}, time.Now())
 	if refusal != nil {
 		s.t.Fatal(refusal)
 	}

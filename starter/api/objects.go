@@ -17,6 +17,7 @@ import (
 
 // objects is what the API asks of S3, under the tenant's own profile for the starter.
 type objects interface {
+	// Check says where in the tenant's file stands what doesn't fit.
 	Check(ctx context.Context) error
 	// PutDocument stores a document under its digest; the same bytes are the same object.
 	PutDocument(ctx context.Context, body []byte) (countersign.Document, error)
@@ -30,17 +31,18 @@ type bucketObjects struct {
 }
 
 func (b *bucketObjects) Check(ctx context.Context) error {
-	bucket := b.settings.Documents.Bucket
-	out, err := b.s3.GetBucketVersioning(ctx, &s3.GetBucketVersioningInput{Bucket: aws.String(bucket)})
+	documents, evidence := b.settings.Documents.Bucket, b.settings.Evidence.Bucket
+	out, err := b.s3.GetBucketVersioning(ctx, &s3.GetBucketVersioningInput{Bucket: aws.String(documents)})
 	if err != nil {
-		return fmt.Errorf("couldn't ask the bucket %q for its versioning: %w", bucket, err)
+		err = fmt.Errorf("couldn't ask the bucket %q for its versioning: %w", documents, err)
+	} else if out.Status != s3types.BucketVersioningStatusEnabled {
+		err = fmt.Errorf("the bucket %q keeps no versions; enable versioning, or a document could change under its approvers", documents)
 	}
-	if out.Status != s3types.BucketVersioningStatusEnabled {
-		return fmt.Errorf("the bucket %q keeps no versions; enable versioning, or a document could change under its approvers", bucket)
+	if err != nil {
+		return b.settings.Fault(err, "documents", "bucket")
 	}
-	bucket = b.settings.Evidence.Bucket
-	if _, err := b.s3.GetObjectLockConfiguration(ctx, &s3.GetObjectLockConfigurationInput{Bucket: aws.String(bucket)}); err != nil {
-		return fmt.Errorf("couldn't ask the bucket %q for its Object Lock: %w", bucket, err)
+	if _, err := b.s3.GetObjectLockConfiguration(ctx, &s3.GetObjectLockConfigurationInput{Bucket: aws.String(evidence)}); err != nil {
+		return b.settings.Fault(fmt.Errorf("couldn't ask the bucket %q for its Object Lock: %w", evidence, err), "evidence", "bucket")
 	}
 	return nil
 }

@@ -54,7 +54,7 @@ func (s *Server) requestSigning(ctx context.Context, in *requestInput) (*request
 	case !errors.Is(err, errNotFound):
 		return nil, fault(ctx, "look for the request", err)
 	}
-	if refusal := t.refusedAtIntake(r, s.now()); refusal != nil {
+	if refusal := t.refusedAtIntake(r, c.actor, s.now()); refusal != nil {
 		return nil, refused(http.StatusUnprocessableEntity, refusal)
 	}
 	err = t.pipeline.Start(ctx, r, fingerprint)
@@ -101,11 +101,11 @@ func (t *tenant) same(ctx context.Context, request, fingerprint string) error {
 }
 
 // refusedAtIntake says what intake would refuse, as far as that can be known without reading the document.
-func (t *tenant) refusedAtIntake(r countersign.Request, now time.Time) *countersign.Refusal {
+func (t *tenant) refusedAtIntake(r countersign.Request, requester countersign.Actor, now time.Time) *countersign.Refusal {
 	if r.Document.Bucket != t.settings.Documents.Bucket {
 		return countersign.Refuse("wrong-bucket", "documents of this tenant lie in the bucket %q", t.settings.Documents.Bucket)
 	}
-	_, refusal := t.settings.Plan(r, now)
+	_, refusal := t.settings.Plan(r, requester, now)
 	return refusal
 }
 

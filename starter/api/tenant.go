@@ -88,7 +88,7 @@ func openTenant(ctx context.Context, o Options, file string) (*tenant, error) {
 	}
 	cfg, err := activities.AWSConfig(ctx, s.AWS.Region, s.AWS.StarterProfile)
 	if err != nil {
-		return nil, fmt.Errorf("%s: aws: %w", file, err)
+		return nil, s.Fault(err, "aws", "starterProfile")
 	}
 	t.objects = &bucketObjects{s3: activities.NewS3(cfg, s.AWS.S3), settings: s}
 	dial, cancel := context.WithTimeout(ctx, bootTimeout)
@@ -103,22 +103,22 @@ func openTenant(ctx context.Context, o Options, file string) (*tenant, error) {
 	return t, nil
 }
 
-// check asks every part of the tenant, and tells all that is wrong.
+// check asks every part of the tenant, and tells all that is wrong, each with its place in the tenant's file.
 func (t *tenant) check(ctx context.Context) error {
+	within, cancel := context.WithTimeout(ctx, bootTimeout)
+	defer cancel()
 	var faults []error
-	for _, part := range []struct {
-		name  string
-		check func(context.Context) error
-	}{
-		{"issuers", t.registry.Check},
-		{"temporal", t.pipeline.Check},
-		{"buckets", t.objects.Check},
-	} {
-		within, cancel := context.WithTimeout(ctx, bootTimeout)
-		if err := part.check(within); err != nil {
-			faults = append(faults, fmt.Errorf("tenant %s: %s: %w", t.settings.Tenant, part.name, err))
+	for i, err := range t.registry.Check(within) {
+		if err != nil {
+			faults = append(faults, t.settings.Fault(err, "issuers", i))
 		}
-		cancel()
 	}
-	return errors.Join(faults...)
+	within, cancel = context.WithTimeout(ctx, bootTimeout)
+	defer cancel()
+	if err := t.pipeline.Check(within); err != nil {
+		faults = append(faults, t.settings.Fault(err, "namespace"))
+	}
+	within, cancel = context.WithTimeout(ctx, bootTimeout)
+	defer cancel()
+	return errors.Join(append(faults, t.objects.Check(within))...)
 }

@@ -19,6 +19,8 @@ type Fault struct {
 
 	mu     sync.Mutex
 	match  func(*http.Request) bool
+	status int
+	body   string
 	hit    chan struct{}
 	server *http.Server
 }
@@ -40,8 +42,8 @@ func NewFault(target string) (*Fault, error) {
 		r.Out.Host = r.In.Host
 	}}
 	f.server = &http.Server{ReadHeaderTimeout: 10 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if f.broken(r) {
-			http.Error(w, "out of order", http.StatusServiceUnavailable)
+		if status, body, broken := f.broken(r); broken {
+			http.Error(w, body, status)
 			return
 		}
 		proxy.ServeHTTP(w, r)
@@ -50,24 +52,29 @@ func NewFault(target string) (*Fault, error) {
 	return f, nil
 }
 
-func (f *Fault) broken(r *http.Request) bool {
+func (f *Fault) broken(r *http.Request) (status int, body string, broken bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.match == nil || !f.match(r) {
-		return false
+		return 0, "", false
 	}
 	select {
 	case f.hit <- struct{}{}:
 	default:
 	}
-	return true
+	return f.status, f.body, true
 }
 
 // Break answers 503 to the requests that match, until Heal.
 func (f *Fault) Break(requests func(*http.Request) bool) {
+	f.Answer(requests, http.StatusServiceUnavailable, "out of order")
+}
+
+// Answer gives the requests that match an answer of its own, until Heal.
+func (f *Fault) Answer(requests func(*http.Request) bool, status int, body string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.match = requests
+	f.match, f.status, f.body = requests, status, body
 }
 
 // Heal lets everything pass again.
