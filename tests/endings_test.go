@@ -1,6 +1,7 @@
 package tests
 
 import (
+	"context"
 	"net/http"
 	"path/filepath"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	s3types "github.com/aws/aws-sdk-go-v2/service/s3/types"
 
 	"github.com/countersign-dev/countersign"
+	"github.com/countersign-dev/countersign/starter/client"
 	"github.com/countersign-dev/countersign/tests/stack"
 )
 
@@ -154,6 +156,33 @@ func TestM4_VoidedWhenEvidenceCannotBeLocked(t *testing.T) {
 	}
 	_, err = admin.HeadObject(t.Context(), &s3.HeadObjectInput{Bucket: aws.String("documents"), Key: aws.String(countersign.WithheldKey("globex", r.ID, "document.p7s"))})
 	wantStatus(t, "reading the withheld signature", err, http.StatusNotFound)
+	// What the custodian settled is what the API says.
+	if s := globexStatus(t, r.ID); s.Released || s.Outcome != countersign.Voided || s.State != client.StateDone || !strings.Contains(s.Detail, "could not be locked in time") {
+		t.Errorf("the API says %+v", s)
+	}
+}
+
+// globexStatus asks an API of globex, made for this, where a signing stands.
+func globexStatus(t *testing.T, id string) client.Status {
+	t.Helper()
+	dir, err := local.Tenant(t.TempDir(), "globex")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, address, err := local.Serve(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Stop)
+	c, err := client.New(address, "globex", func(ctx context.Context) (string, error) { return local.Token(ctx, "machine:globex/procurement") })
+	if err != nil {
+		t.Fatal(err)
+	}
+	status, err := c.Status(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return status
 }
 
 // fault puts a proxy before a part of the stack.

@@ -32,6 +32,10 @@ type custody struct {
 	result  evidence.SagaResult
 	state   string // saga, sealing, locking, voiding, done
 	locked  *evidence.Locked
+
+	// How it ended, as far as that is settled: the saga's own outcome, but completed only once that is what is locked.
+	outcome countersign.Outcome
+	detail  string
 }
 
 func newCustody(ctx workflow.Context, request countersign.Request) (*custody, error) {
@@ -62,6 +66,9 @@ func (c *custody) run(ctx workflow.Context) (evidence.Ending, error) {
 	// Custody does not end because somebody cancels it.
 	ctx, _ = workflow.NewDisconnectedContext(ctx)
 
+	if outcome != countersign.Completed {
+		c.outcome, c.detail = outcome, detail
+	}
 	locked, err := c.archive(ctx, outcome, detail)
 	if err != nil && outcome == countersign.Completed {
 		c.state = "voiding"
@@ -74,6 +81,7 @@ func (c *custody) run(ctx workflow.Context) (evidence.Ending, error) {
 	if err != nil {
 		return evidence.Ending{}, err
 	}
+	c.outcome, c.detail = outcome, detail
 	// A saga that was ended from outside could not undo its own steps. After the lock, because an attempt whose worker was lost may
 	// still store a signature for a moment.
 	if outcome == countersign.Voided || outcome == countersign.Terminated || outcome == countersign.Failed {
@@ -185,11 +193,11 @@ func (c *custody) tell(ctx workflow.Context, kind string, outcome countersign.Ou
 type CustodyStatus struct {
 	State    string              `json:"state"`
 	Saga     evidence.Execution  `json:"saga"`
-	Outcome  countersign.Outcome `json:"outcome,omitempty"` // of the saga; a completed one is not released before state is done
+	Outcome  countersign.Outcome `json:"outcome,omitempty"` // absent where it can still change: completed and voided are settled by the lock
 	Detail   string              `json:"detail,omitempty"`
 	Evidence *evidence.Locked    `json:"evidence,omitempty"`
 }
 
 func (c *custody) status() (CustodyStatus, error) {
-	return CustodyStatus{State: c.state, Saga: c.saga, Outcome: c.result.Outcome, Detail: c.result.Detail, Evidence: c.locked}, nil
+	return CustodyStatus{State: c.state, Saga: c.saga, Outcome: c.outcome, Detail: c.detail, Evidence: c.locked}, nil
 }

@@ -52,9 +52,75 @@ func TestRequestSigning_CompletedIsSealedLockedAndOnlyThenReleased(t *testing.T)
 	if n := s.notes[0]; n.Event.Evidence == nil || *n.Event.Evidence != got.Evidence.Object || !n.Owner || !slices.Equal(n.To, completed().Told) {
 		t.Errorf("told was %+v", n)
 	}
-	var status workflows.CustodyStatus
-	if answer, err := s.env.QueryWorkflow(countersign.QueryStatus); err != nil || answer.Get(&status) != nil || status.State != "done" || status.Evidence == nil {
-		t.Errorf("the status is %+v, %v", status, err)
+	s.wantStatus("done", countersign.Completed, "")
+}
+
+// custody asks the custodian for its status.
+func (s *stage) custody() (status workflows.CustodyStatus) {
+	s.t.Helper()
+	answer, err := s.env.QueryWorkflow(countersign.QueryStatus)
+	if err == nil {
+		err = answer.Get(&status)
+	}
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return status
+}
+
+// wantStatus demands what the custodian says of itself; evidence it names once it is done, and not before.
+func (s *stage) wantStatus(state string, outcome countersign.Outcome, detail string) {
+	s.t.Helper()
+	got := s.custody()
+	if got.State != state || got.Outcome != outcome || !strings.Contains(got.Detail, detail) || detail == "" && got.Detail != "" || (got.Evidence != nil) != (state == "done") {
+		s.t.Errorf("the status is %+v, want %s %q with %q", got, state, outcome, detail)
+	}
+}
+
+// Who asks for the status hears how it ended, and not how the saga would have liked it to.
+func TestM4_TheCustodiansStatusSaysHowItEnded(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		result        evidence.SagaResult
+		err           error
+		unlockable    bool
+		state         string // while the last lock is being made
+		before, after countersign.Outcome
+		detail        string
+	}{
+		"completed":  {result: completed(), state: "locking", after: countersign.Completed},
+		"voided":     {result: completed(), unlockable: true, state: "voiding", after: countersign.Voided, detail: evidence.DetailVoided + ": stored but not locked"},
+		"terminated": {err: &temporal.TerminatedError{}, state: "sealing", before: countersign.Terminated, after: countersign.Terminated, detail: evidence.DetailTerminated},
+		"broken":     {err: temporal.NewNonRetryableApplicationError("a bug", "Bug", nil), state: "sealing", before: countersign.Failed, after: countersign.Failed, detail: evidence.DetailBroken},
+		"failed":     {result: evidence.SagaResult{Outcome: countersign.Failed, Detail: "the key could not sign"}, state: "sealing", before: countersign.Failed, after: countersign.Failed, detail: "the key could not sign"},
+		"rejected":   {result: evidence.SagaResult{Outcome: countersign.Rejected, Detail: "no"}, state: "sealing", before: countersign.Rejected, after: countersign.Rejected, detail: "no"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newStage(t)
+			s.ends(c.result, c.err)
+			lock := s.lock
+			s.lock = func(in evidence.Sealed) (evidence.Locked, error) {
+				if c.unlockable && in.Object.Key == string(countersign.Completed) {
+					return evidence.Locked{}, temporal.NewNonRetryableApplicationError("stored but not locked", "Setting", nil)
+				}
+				return lock(in)
+			}
+			s.takes[evidence.ActivityLock] = time.Minute
+			asked := 30 * time.Second
+			if c.unlockable {
+				asked += time.Minute
+			}
+			s.at(asked, func() {
+				detail := c.detail
+				if c.before == "" {
+					detail = ""
+				}
+				s.wantStatus(c.state, c.before, detail)
+			})
+			s.runCustodian()
+			s.wantStatus("done", c.after, c.detail)
+		})
 	}
 }
 

@@ -89,14 +89,14 @@ func merge(tenant, request string, custody workflows.CustodyStatus, saga workflo
 	if s.Decided == nil {
 		s.Decided = []countersign.Actor{}
 	}
-	// Nothing is released before its evidence is locked, and nothing is called completed either.
-	if custody.State == client.StateDone || custody.Outcome != countersign.Completed {
+	// Nothing is released before its evidence is locked, and nothing is called completed either, whatever build of the workers answered.
+	s.Released = custody.State == client.StateDone && custody.Outcome == countersign.Completed && custody.Evidence != nil && custody.Evidence.Outcome == countersign.Completed
+	if s.Released || custody.Outcome != countersign.Completed {
 		s.Outcome, s.Detail = custody.Outcome, custody.Detail
-		if s.Outcome != "" {
-			s.Meaning = s.Outcome.Meaning()
-		}
 	}
-	s.Released = custody.State == client.StateDone && custody.Outcome == countersign.Completed
+	if s.Outcome != "" {
+		s.Meaning = s.Outcome.Meaning()
+	}
 	return s
 }
 
