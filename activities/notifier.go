@@ -229,6 +229,8 @@ func subject(e evidence.Event) string {
 		return "Signed: " + e.Title
 	case evidence.EventVoided:
 		return "Void, not signed: " + e.Title
+	case evidence.EventStuck:
+		return "Nothing is released yet: " + e.Title
 	case evidence.EventSigned:
 		return "Signed, evidence pending: " + e.Title
 	}
@@ -246,6 +248,8 @@ func text(s *countersign.Settings, e evidence.Event) string {
 		}
 	case evidence.EventSigned:
 		fmt.Fprintf(&b, "Everybody who had to has approved, and the key has signed. The signature is released as soon as its evidence is locked.\n")
+	case evidence.EventStuck:
+		fmt.Fprintf(&b, "This signing can't be brought to its end, and nothing is released. It is tried again until it works; whoever runs the service has to mend what is named here.\n")
 	default:
 		fmt.Fprintf(&b, "%s\n", e.Outcome.Meaning())
 	}

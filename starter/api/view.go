@@ -60,7 +60,7 @@ func merge(tenant, request string, custody workflows.CustodyStatus, saga workflo
 	s := client.Status{
 		Tenant: tenant, Request: request, Title: saga.Request.Title, Purpose: saga.Request.Purpose, State: custody.State,
 		Custodian: countersign.CustodianID(tenant, request), Saga: custody.Saga, Context: saga.Context, Policy: saga.Policy,
-		Decisions: saga.Decisions, Decided: saga.Decided, Ignored: saga.Ignored, Evidence: custody.Evidence,
+		Decisions: saga.Decisions, Decided: saga.Decided, Ignored: saga.Ignored, Problem: custody.Problem, Evidence: custody.Evidence,
 	}
 	if custody.State == "saga" {
 		s.State, s.Stage = saga.State, saga.Stage
