@@ -138,7 +138,7 @@ func (t *Tenant) Lock(ctx context.Context, in evidence.Sealed) (evidence.Locked,
 	if err != nil {
 		return evidence.Locked{}, err
 	}
-	locked, err := t.readLock(ctx, stored)
+	locked, err := t.held(ctx, stored)
 	locked.Outcome = report.Statement.Outcome
 	return locked, err
 }
@@ -153,13 +153,36 @@ func (t *Tenant) lockedBefore(bundle []byte, saga evidence.Execution) (*evidence
 	return report, nil
 }
 
+// held reads the lock of what is stored. Where there is none, or it ran out, it is asked for once more: the place is taken, so nothing else can be
+// locked there, and a worker that was away for longer than a lock lasts must not leave its evidence open.
+func (t *Tenant) held(ctx context.Context, o countersign.Object) (evidence.Locked, error) {
+	locked, err := t.readLock(ctx, o)
+	if !errors.Is(err, errNotLocked) {
+		return locked, err
+	}
+	_, err = t.s3.PutObjectRetention(ctx, &s3.PutObjectRetentionInput{
+		Bucket: aws.String(o.Bucket), Key: aws.String(o.Key), VersionId: aws.String(o.VersionID),
+		Retention: &s3types.ObjectLockRetention{Mode: s3types.ObjectLockRetentionModeCompliance, RetainUntilDate: aws.Time(t.retainUntil(time.Now()))},
+	})
+	if err != nil {
+		return evidence.Locked{}, fmt.Errorf("couldn't lock what is stored without a lock: %w", err)
+	}
+	return t.readLock(ctx, o)
+}
+
+// errNotLocked is tried again: a person may mend the bucket.
+var errNotLocked = errors.New("the evidence is stored but not locked (COMPLIANCE): check the bucket's Object Lock")
+
 func (t *Tenant) readLock(ctx context.Context, o countersign.Object) (evidence.Locked, error) {
 	out, err := t.s3.GetObjectRetention(ctx, &s3.GetObjectRetentionInput{Bucket: aws.String(o.Bucket), Key: aws.String(o.Key), VersionId: aws.String(o.VersionID)})
+	if isCode(err, "NoSuchObjectLockConfiguration") {
+		return evidence.Locked{}, errNotLocked
+	}
 	if err != nil {
 		return evidence.Locked{}, fmt.Errorf("couldn't read the lock back: %w", err)
 	}
 	if out.Retention == nil || out.Retention.Mode != s3types.ObjectLockRetentionModeCompliance || out.Retention.RetainUntilDate == nil || !out.Retention.RetainUntilDate.After(time.Now()) {
-		return evidence.Locked{}, temporal.NewNonRetryableApplicationError("the evidence is stored but not locked (COMPLIANCE): check the bucket's Object Lock", ErrorSetting, nil)
+		return evidence.Locked{}, errNotLocked
 	}
 	activity.GetLogger(ctx).Info("locked", "key", o.Key, "until", out.Retention.RetainUntilDate.UTC())
 	return evidence.Locked{Object: o, Mode: string(out.Retention.Mode), RetainUntil: out.Retention.RetainUntilDate.UTC()}, nil
@@ -167,9 +190,13 @@ func (t *Tenant) readLock(ctx context.Context, o countersign.Object) (evidence.L
 
 // lock asks for COMPLIANCE retention from an instant on.
 func (t *Tenant) lock(from time.Time) func(*s3.PutObjectInput) {
-	until := from.Add(time.Duration(t.settings.Evidence.Retention)).UTC().Truncate(time.Second)
+	until := t.retainUntil(from)
 	return func(in *s3.PutObjectInput) {
 		in.ObjectLockMode = s3types.ObjectLockModeCompliance
 		in.ObjectLockRetainUntilDate = aws.Time(until)
 	}
+}
+
+func (t *Tenant) retainUntil(from time.Time) time.Time {
+	return from.Add(time.Duration(t.settings.Evidence.Retention)).UTC().Truncate(time.Second)
 }

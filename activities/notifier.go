@@ -229,6 +229,8 @@ func subject(e evidence.Event) string {
 		return "Signed: " + e.Title
 	case evidence.EventVoided:
 		return "Void, not signed: " + e.Title
+	case evidence.EventStuck:
+		return "Nothing is released yet: " + e.Title
 	case evidence.EventSigned:
 		return "Signed, evidence pending: " + e.Title
 	case evidence.EventGrantOffered:
@@ -267,6 +269,8 @@ func text(s *countersign.Settings, e evidence.Event) string {
 		fmt.Fprintf(&b, "It signs your decisions from now on. If this was not you, retire it at once: countersign key retire %s\n", e.Context)
 	case evidence.EventKeyRetired:
 		fmt.Fprintf(&b, "It signs nothing any more.\n")
+	case evidence.EventStuck:
+		fmt.Fprintf(&b, "This signing can't be brought to its end, and nothing is released. It is tried again until it works; whoever runs the service has to mend what is named here.\n")
 	default:
 		fmt.Fprintf(&b, "%s\n", e.Outcome.Meaning())
 	}

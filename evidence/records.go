@@ -244,6 +244,7 @@ const (
 	EventSigned            = "signing.signed"   // evidence pending: nothing is released yet
 	EventReleased          = "signing.released" // evidence locked
 	EventVoided            = "signing.voided"
+	EventStuck             = "signing.stuck" // nothing is released, and a person has to mend something; it is tried again until then
 	EventEnded             = "signing.ended" // without a signature
 	EventGrantOffered      = "grant.offered"
 	EventGrantAccepted     = "grant.accepted"

@@ -39,6 +39,9 @@ func describe(w io.Writer, s client.Status) {
 	if s.Detail != "" {
 		fmt.Fprintf(w, "detail\t%s\n", line(s.Detail))
 	}
+	if s.Problem != "" {
+		fmt.Fprintf(w, "problem\t%s\n", line(s.Problem))
+	}
 	fmt.Fprintf(w, "released\t%t\n", s.Released)
 	if s.Requester != nil {
 		fmt.Fprintf(w, "requester\t%s\n", line(s.Requester.String()))
@@ -146,6 +149,9 @@ func changes(before, now client.Status) []string {
 			text += " " + line(now.Detail)
 		}
 		out = append(out, text)
+	}
+	if before.Problem != now.Problem && now.Problem != "" {
+		out = append(out, "problem: "+line(now.Problem))
 	}
 	if before.Evidence == nil && now.Evidence != nil {
 		out = append(out, fmt.Sprintf("evidence locked (%s) until %s", now.Evidence.Mode, instant(now.Evidence.RetainUntil)))

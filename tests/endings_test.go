@@ -1,6 +1,8 @@
 package tests
 
 import (
+	"bytes"
+	"context"
 	"net/http"
 	"path/filepath"
 	"strings"
@@ -12,6 +14,9 @@ import (
 	s3types "github.com/aws/aws-sdk-go-v2/service/s3/types"
 
 	"github.com/countersign-dev/countersign"
+	"github.com/countersign-dev/countersign/activities"
+	"github.com/countersign-dev/countersign/evidence"
+	"github.com/countersign-dev/countersign/starter/client"
 	"github.com/countersign-dev/countersign/tests/stack"
 )
 
@@ -154,6 +159,65 @@ func TestM4_VoidedWhenEvidenceCannotBeLocked(t *testing.T) {
 	}
 	_, err = admin.HeadObject(t.Context(), &s3.HeadObjectInput{Bucket: aws.String("documents"), Key: aws.String(countersign.WithheldKey("globex", r.ID, "document.p7s"))})
 	wantStatus(t, "reading the withheld signature", err, http.StatusNotFound)
+	// What the custodian settled is what the API says.
+	if s := globexStatus(t, r.ID); s.Released || s.Outcome != countersign.Voided || s.State != client.StateDone || !strings.Contains(s.Detail, "could not be locked in time") {
+		t.Errorf("the API says %+v", s)
+	}
+}
+
+// An attempt may have stored the evidence and not got its lock. The place is taken then, so the lock is asked for again.
+func TestM4_EvidenceThatIsStoredWithoutALockIsLocked(t *testing.T) {
+	store := fault(t, local.S3.Endpoint)
+	faultyWorkers(t, "s3: "+local.S3.Endpoint, "s3: "+store.URL)
+	store.Break(func(r *http.Request) bool {
+		return r.Method == http.MethodPut && strings.HasPrefix(r.URL.Path, "/evidence/globex/evidence/")
+	})
+	r := request(t, "globex", "supplier-contract")
+	g := begin(t, r)
+	decide(t, g, "globex/gina", "legal", countersign.Approve)
+	decide(t, g, "hart/chris", "counsel", countersign.Approve)
+	<-store.Hit()
+	admin, err := local.S3Client(t.Context(), local.AWS.AdminProfile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealed, err := activities.ReadObject(t.Context(), admin, countersign.Object{Bucket: "documents", Key: countersign.WithheldKey("globex", r.ID, "completed.asice")}, evidence.MaxBundleSize)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := admin.PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String("evidence"), Key: aws.String(countersign.EvidenceKey("globex", r.ID)), Body: bytes.NewReader(sealed)}); err != nil {
+		t.Fatal(err)
+	}
+	store.Heal()
+	ending, _ := ended(t, g, countersign.Completed)
+	o := ending.Evidence.Object
+	lock, err := admin.GetObjectRetention(t.Context(), &s3.GetObjectRetentionInput{Bucket: aws.String(o.Bucket), Key: aws.String(o.Key), VersionId: aws.String(o.VersionID)})
+	if err != nil || lock.Retention.Mode != s3types.ObjectLockRetentionModeCompliance {
+		t.Errorf("its lock is %+v, %v", lock, err)
+	}
+}
+
+// globexStatus asks an API of globex, made for this, where a signing stands.
+func globexStatus(t *testing.T, id string) client.Status {
+	t.Helper()
+	dir, err := local.Tenant(t.TempDir(), "globex")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, address, err := local.Serve(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Stop)
+	c, err := client.New(address, "globex", func(ctx context.Context) (string, error) { return local.Token(ctx, "machine:globex/procurement") })
+	if err != nil {
+		t.Fatal(err)
+	}
+	status, err := c.Status(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return status
 }
 
 // fault puts a proxy before a part of the stack.

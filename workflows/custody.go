@@ -32,6 +32,12 @@ type custody struct {
 	result  evidence.SagaResult
 	state   string // saga, sealing, locking, voiding, done
 	locked  *evidence.Locked
+
+	// How it ended, as far as that is settled: the saga's own outcome, but completed only once that is what is locked.
+	outcome countersign.Outcome
+	detail  string
+	problem string // what it can't do and tries again, for a person to mend
+	cried   bool   // everybody was told of a problem
 }
 
 func newCustody(ctx workflow.Context, request countersign.Request) (*custody, error) {
@@ -62,22 +68,32 @@ func (c *custody) run(ctx workflow.Context) (evidence.Ending, error) {
 	// Custody does not end because somebody cancels it.
 	ctx, _ = workflow.NewDisconnectedContext(ctx)
 
-	locked, err := c.archive(ctx, outcome, detail)
+	if outcome != countersign.Completed {
+		c.outcome, c.detail = outcome, detail
+	}
+	locked, err := c.archive(ctx, outcome, detail, aWhile)
+	why := ""
 	if err != nil && outcome == countersign.Completed {
-		c.state = "voiding"
-		why := reason(err)
-		// What is locked in the end is how it ended: an earlier attempt may have got its lock after all.
-		if locked, err = c.archive(ctx, countersign.Voided, evidence.DetailVoided); err == nil && locked.Outcome == countersign.Voided {
-			outcome, detail = countersign.Voided, evidence.DetailVoided+": "+why
-		}
+		c.state, why = "voiding", reason(err)
+		outcome, detail = countersign.Voided, evidence.DetailVoided
+		locked, err = c.archive(ctx, outcome, detail, aWhile)
 	}
 	if err != nil {
-		return evidence.Ending{}, err
+		if locked, err = c.archiveInTheEnd(ctx, outcome, detail, err); err != nil {
+			return evidence.Ending{}, err
+		}
 	}
-	// A saga that was ended from outside could not undo its own steps. After the lock, because an attempt whose worker was lost may
-	// still store a signature for a moment.
-	if outcome == countersign.Voided || outcome == countersign.Terminated || outcome == countersign.Failed {
-		if err := c.withhold(ctx); err != nil {
+	// What is locked in the end is how it ended: an earlier attempt may have got its lock after all.
+	switch {
+	case outcome == countersign.Voided && locked.Outcome == countersign.Voided:
+		detail += ": " + why
+	case outcome == countersign.Voided:
+		outcome, detail = countersign.Completed, ""
+	}
+	c.outcome, c.detail = outcome, detail
+	// After the lock, because an attempt whose worker was lost may still store a signature for a moment.
+	if mayHaveSigned(outcome) {
+		if err := c.withholdInTheEnd(ctx); err != nil {
 			return evidence.Ending{}, err
 		}
 	}
@@ -89,6 +105,11 @@ func (c *custody) run(ctx workflow.Context) (evidence.Ending, error) {
 		c.tell(ctx, evidence.EventReleased, outcome, detail, &locked.Object)
 	}
 	return evidence.Ending{Outcome: outcome, Meaning: outcome.Meaning(), Detail: detail, Context: c.result.Context, Evidence: locked}, nil
+}
+
+// mayHaveSigned says that a signature may be left that will not be released. A saga that was ended from outside could not undo its own steps.
+func mayHaveSigned(outcome countersign.Outcome) bool {
+	return outcome == countersign.Voided || outcome == countersign.Terminated || outcome == countersign.Failed
 }
 
 // runSaga runs the saga to its end, whichever that is.
@@ -119,11 +140,20 @@ func (c *custody) runSaga(ctx workflow.Context) (countersign.Outcome, string) {
 	return countersign.Failed, evidence.DetailBroken
 }
 
-// archive seals the evidence and locks it. A completed signing has until its release deadline; any other ending waits for as long as it takes.
-func (c *custody) archive(ctx workflow.Context, outcome countersign.Outcome, detail string) (evidence.Locked, error) {
+// How long something is tried before everybody is told that a person has to mend it, and in which rounds it is tried from then on.
+const (
+	aWhile       = time.Hour
+	aDay         = 24 * time.Hour
+	shortPause   = time.Minute
+	longestPause = 6 * time.Hour // keeps the history of years short enough
+)
+
+// archive seals the evidence and locks it. A completed signing has until its release deadline; for any other ending, sealing and locking are
+// each tried for a time.
+func (c *custody) archive(ctx workflow.Context, outcome countersign.Outcome, detail string, within time.Duration) (evidence.Locked, error) {
 	var sealed evidence.Sealed
 	var locked evidence.Locked
-	how := workflow.ActivityOptions{StartToCloseTimeout: 5 * time.Minute, HeartbeatTimeout: noticed, RetryPolicy: retries(time.Minute)}
+	how := workflow.ActivityOptions{StartToCloseTimeout: 5 * time.Minute, HeartbeatTimeout: noticed, RetryPolicy: retries(time.Minute), ScheduleToCloseTimeout: within}
 	if outcome == countersign.Completed {
 		if how.ScheduleToCloseTimeout = c.untilRelease(ctx); how.ScheduleToCloseTimeout <= 0 {
 			return locked, errTooLate
@@ -162,9 +192,56 @@ func (c *custody) untilRelease(ctx workflow.Context) time.Duration {
 	return left
 }
 
-// withhold destroys what was signed and will not be released.
-func (c *custody) withhold(ctx workflow.Context) error {
-	return workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, stubborn), evidence.ActivityWithhold, c.request.ID).Get(ctx, nil)
+// archiveInTheEnd goes on with evidence that could not be locked, until it is. What may have been signed is destroyed before that, because nobody
+// knows how long it takes.
+func (c *custody) archiveInTheEnd(ctx workflow.Context, outcome countersign.Outcome, detail string, failed error) (locked evidence.Locked, err error) {
+	withheld := !mayHaveSigned(outcome)
+	err = c.insist(ctx, "the evidence can't be locked", failed, func() error {
+		if !withheld {
+			withheld = c.withhold(ctx, aWhile) == nil
+		}
+		locked, err = c.archive(ctx, outcome, detail, aDay)
+		return err
+	})
+	return locked, err
+}
+
+// withholdInTheEnd destroys what was signed and will not be released. It goes on until nothing of it is left.
+func (c *custody) withholdInTheEnd(ctx workflow.Context) error {
+	if err := c.withhold(ctx, aWhile); err != nil {
+		return c.insist(ctx, "the withheld signature can't be destroyed", err, func() error { return c.withhold(ctx, aDay) })
+	}
+	return nil
+}
+
+func (c *custody) withhold(ctx workflow.Context, within time.Duration) error {
+	how := stubborn
+	how.ScheduleToCloseTimeout = within
+	return workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, how), evidence.ActivityWithhold, c.request.ID).Get(ctx, nil)
+}
+
+// insist goes on with what failed until it works: custody never ends with evidence that is not locked, or with a signature left. Everybody is told
+// once, because a person has to mend what is broken; the status says what it is, as long as it is. The error is that of custodians of older builds, which
+// ended there.
+func (c *custody) insist(ctx workflow.Context, what string, failed error, again func() error) error {
+	if workflow.GetVersion(ctx, "custody-insists", workflow.DefaultVersion, 1) == workflow.DefaultVersion {
+		return failed
+	}
+	c.problem = what + ": " + reason(failed)
+	if !c.cried {
+		c.cried = true
+		c.tell(ctx, evidence.EventStuck, "", c.problem, nil)
+	}
+	for pause := shortPause; ; pause = min(2*pause, longestPause) {
+		if failed = again(); failed == nil {
+			c.problem = ""
+			return nil
+		}
+		c.problem = what + ": " + reason(failed)
+		if err := workflow.Sleep(ctx, pause); err != nil {
+			return err
+		}
+	}
 }
 
 // tell tells everybody who took part. It never stops the custodian.
@@ -185,11 +262,12 @@ func (c *custody) tell(ctx workflow.Context, kind string, outcome countersign.Ou
 type CustodyStatus struct {
 	State    string              `json:"state"`
 	Saga     evidence.Execution  `json:"saga"`
-	Outcome  countersign.Outcome `json:"outcome,omitempty"` // of the saga; a completed one is not released before state is done
+	Outcome  countersign.Outcome `json:"outcome,omitempty"` // absent where it can still change: completed and voided are settled by the lock
 	Detail   string              `json:"detail,omitempty"`
+	Problem  string              `json:"problem,omitempty"` // what a person has to mend, so that it can go on
 	Evidence *evidence.Locked    `json:"evidence,omitempty"`
 }
 
 func (c *custody) status() (CustodyStatus, error) {
-	return CustodyStatus{State: c.state, Saga: c.saga, Outcome: c.result.Outcome, Detail: c.result.Detail, Evidence: c.locked}, nil
+	return CustodyStatus{State: c.state, Saga: c.saga, Outcome: c.outcome, Detail: c.detail, Problem: c.problem, Evidence: c.locked}, nil
 }

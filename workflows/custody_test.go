@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
 
 	"github.com/countersign-dev/countersign"
 	"github.com/countersign-dev/countersign/evidence"
@@ -52,9 +53,75 @@ func TestRequestSigning_CompletedIsSealedLockedAndOnlyThenReleased(t *testing.T)
 	if n := s.notes[0]; n.Event.Evidence == nil || *n.Event.Evidence != got.Evidence.Object || !n.Owner || !slices.Equal(n.To, completed().Told) {
 		t.Errorf("told was %+v", n)
 	}
-	var status workflows.CustodyStatus
-	if answer, err := s.env.QueryWorkflow(countersign.QueryStatus); err != nil || answer.Get(&status) != nil || status.State != "done" || status.Evidence == nil {
-		t.Errorf("the status is %+v, %v", status, err)
+	s.wantStatus("done", countersign.Completed, "")
+}
+
+// custody asks the custodian for its status.
+func (s *stage) custody() (status workflows.CustodyStatus) {
+	s.t.Helper()
+	answer, err := s.env.QueryWorkflow(countersign.QueryStatus)
+	if err == nil {
+		err = answer.Get(&status)
+	}
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return status
+}
+
+// wantStatus demands what the custodian says of itself; evidence it names once it is done, and not before.
+func (s *stage) wantStatus(state string, outcome countersign.Outcome, detail string) {
+	s.t.Helper()
+	got := s.custody()
+	if got.State != state || got.Outcome != outcome || !strings.Contains(got.Detail, detail) || detail == "" && got.Detail != "" || (got.Evidence != nil) != (state == "done") {
+		s.t.Errorf("the status is %+v, want %s %q with %q", got, state, outcome, detail)
+	}
+}
+
+// Who asks for the status hears how it ended, and not how the saga would have liked it to.
+func TestM4_TheCustodiansStatusSaysHowItEnded(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		result        evidence.SagaResult
+		err           error
+		unlockable    bool
+		state         string // while the last lock is being made
+		before, after countersign.Outcome
+		detail        string
+	}{
+		"completed":  {result: completed(), state: "locking", after: countersign.Completed},
+		"voided":     {result: completed(), unlockable: true, state: "voiding", after: countersign.Voided, detail: evidence.DetailVoided + ": stored but not locked"},
+		"terminated": {err: &temporal.TerminatedError{}, state: "sealing", before: countersign.Terminated, after: countersign.Terminated, detail: evidence.DetailTerminated},
+		"broken":     {err: temporal.NewNonRetryableApplicationError("a bug", "Bug", nil), state: "sealing", before: countersign.Failed, after: countersign.Failed, detail: evidence.DetailBroken},
+		"failed":     {result: evidence.SagaResult{Outcome: countersign.Failed, Detail: "the key could not sign"}, state: "sealing", before: countersign.Failed, after: countersign.Failed, detail: "the key could not sign"},
+		"rejected":   {result: evidence.SagaResult{Outcome: countersign.Rejected, Detail: "no"}, state: "sealing", before: countersign.Rejected, after: countersign.Rejected, detail: "no"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newStage(t)
+			s.ends(c.result, c.err)
+			lock := s.lock
+			s.lock = func(in evidence.Sealed) (evidence.Locked, error) {
+				if c.unlockable && in.Object.Key == string(countersign.Completed) {
+					return evidence.Locked{}, temporal.NewNonRetryableApplicationError("stored but not locked", "Setting", nil)
+				}
+				return lock(in)
+			}
+			s.takes[evidence.ActivityLock] = time.Minute
+			asked := 30 * time.Second
+			if c.unlockable {
+				asked += time.Minute
+			}
+			s.at(asked, func() {
+				detail := c.detail
+				if c.before == "" {
+					detail = ""
+				}
+				s.wantStatus(c.state, c.before, detail)
+			})
+			s.runCustodian()
+			s.wantStatus("done", c.after, c.detail)
+		})
 	}
 }
 
@@ -160,6 +227,114 @@ func TestRequestSigning_WhatCannotBeLockedInTimeIsVoided(t *testing.T) {
 			}
 		})
 	}
+}
+
+// However a signing ended: where its evidence can't be locked, what was signed is destroyed, everybody hears of it once, and the custodian goes on.
+func TestM4_TheCustodianOutlivesALockThatFails(t *testing.T) {
+	t.Parallel()
+	for _, outcome := range []countersign.Outcome{
+		countersign.Completed, countersign.Rejected, countersign.Expired, countersign.Withdrawn, countersign.Refused, countersign.Revoked, countersign.Failed, countersign.Terminated,
+	} {
+		t.Run(string(outcome), func(t *testing.T) {
+			t.Parallel()
+			s := newStage(t)
+			want, signed := outcome, outcome == countersign.Failed || outcome == countersign.Terminated
+			switch outcome {
+			case countersign.Completed:
+				want, signed = countersign.Voided, true
+				s.ends(completed(), nil)
+			case countersign.Terminated:
+				s.ends(evidence.SagaResult{}, &temporal.TerminatedError{})
+			default:
+				s.ends(evidence.SagaResult{Outcome: outcome, Detail: "why", Told: []countersign.Actor{lena}}, nil)
+			}
+			lock := s.lock
+			s.lock = func(in evidence.Sealed) (evidence.Locked, error) {
+				if s.env.Now().Before(start.Add(3 * time.Hour)) {
+					return evidence.Locked{}, temporal.NewNonRetryableApplicationError("stored but not locked", "Setting", nil)
+				}
+				return lock(in)
+			}
+			s.at(2*time.Hour, func() {
+				got := s.custody()
+				if got.State == "done" || !strings.Contains(got.Problem, "the evidence can't be locked: stored but not locked") || got.Outcome == countersign.Completed || got.Outcome == countersign.Voided {
+					t.Errorf("the status is %+v", got)
+				}
+				if (s.times(evidence.ActivityWithhold) > 0) != signed {
+					t.Errorf("withheld %d times", s.times(evidence.ActivityWithhold))
+				}
+				s.wantTold(evidence.EventStuck)
+				if n := s.notes[0]; !n.Owner || n.Event.Outcome != "" || n.Event.Detail != got.Problem || outcome == countersign.Completed && len(n.To) != 2 {
+					t.Errorf("told was %+v", n)
+				}
+			})
+			got := s.runCustodian()
+			if got.Outcome != want || got.Evidence.Mode != "COMPLIANCE" || s.env.Now().Sub(start) < 3*time.Hour {
+				t.Errorf("the ending is %+v", got)
+			}
+			if left := s.custody(); left.Problem != "" || left.Outcome != want {
+				t.Errorf("the status is %+v", left)
+			}
+			if outcome == countersign.Completed && (len(s.told()) != 2 || s.told()[1] != evidence.EventVoided || !strings.HasSuffix(got.Detail, ": stored but not locked")) {
+				t.Errorf("told was %q, the detail is %q", s.told(), got.Detail)
+			}
+		})
+	}
+}
+
+// A custodian that an older build ended still answers: its history is replayed as that build wrote it.
+func TestM5_ACustodianOfAnOlderBuildEndsAsItDid(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.env.OnGetVersion("custody-insists", workflow.DefaultVersion, workflow.Version(1)).Return(workflow.DefaultVersion)
+	s.ends(evidence.SagaResult{Outcome: countersign.Rejected, Detail: "no"}, nil)
+	s.lock = func(evidence.Sealed) (evidence.Locked, error) {
+		return evidence.Locked{}, temporal.NewNonRetryableApplicationError("stored but not locked", "Setting", nil)
+	}
+	s.startCustodian(countersign.CustodianID("acme", "PO-1"), request)
+	if err := s.env.GetWorkflowError(); err == nil || !strings.Contains(err.Error(), "stored but not locked") {
+		t.Errorf("it ended with %v", err)
+	}
+	s.wantEnded("Seal", "Lock")
+}
+
+// What the custodian could not lock itself may have its lock when it looks again.
+func TestM4_ALockThatIsMendedByHandReleases(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.ends(completed(), nil)
+	s.lock = func(evidence.Sealed) (evidence.Locked, error) {
+		if s.env.Now().Before(start.Add(time.Hour)) {
+			return evidence.Locked{}, temporal.NewNonRetryableApplicationError("something else is locked in its place", "Setting", nil)
+		}
+		return evidence.Locked{Object: countersign.Object{Bucket: "evidence", Key: "completed"}, Outcome: countersign.Completed, Mode: "COMPLIANCE"}, nil
+	}
+	if got := s.runCustodian(); got.Outcome != countersign.Completed || got.Detail != "" {
+		t.Errorf("the ending is %+v", got)
+	}
+	s.wantTold(evidence.EventStuck, evidence.EventReleased)
+	s.wantStatus("done", countersign.Completed, "")
+}
+
+func TestM4_TheCustodianOutlivesASignatureThatCannotBeDestroyed(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.ends(evidence.SagaResult{Outcome: countersign.Failed, Detail: "why"}, nil)
+	s.withhold = func() error {
+		if s.env.Now().Before(start.Add(3 * time.Hour)) {
+			return temporal.NewNonRetryableApplicationError("access denied", "AccessDenied", nil)
+		}
+		return nil
+	}
+	s.at(2*time.Hour, func() {
+		if got := s.custody(); got.State == "done" || got.Problem != "the withheld signature can't be destroyed: access denied" {
+			t.Errorf("the status is %+v", got)
+		}
+	})
+	if got := s.runCustodian(); got.Outcome != countersign.Failed || s.env.Now().Sub(start) < 3*time.Hour {
+		t.Errorf("the ending is %+v", got)
+	}
+	s.wantTold(evidence.EventStuck)
 }
 
 // The release deadline counts from the signature, not from when the custodian comes to it.

@@ -101,17 +101,35 @@ func TestOnlyPartiesLearnThatASigningExists(t *testing.T) {
 	}
 }
 
-func TestCompletedIsSaidOnlyOnceTheEvidenceIsLocked(t *testing.T) {
+// locked is evidence that says how its signing ended.
+func locked(outcome countersign.Outcome) *evidence.Locked {
+	return &evidence.Locked{Mode: "COMPLIANCE", Outcome: outcome, Object: countersign.Object{Bucket: "evidence", Key: "acme/evidence/PO-1.asice", VersionID: "v", SHA256: countersign.SHA256([]byte("bundle"))}}
+}
+
+func TestM4_CompletedIsSaidOnlyOnceTheEvidenceIsLocked(t *testing.T) {
 	t.Parallel()
 	saga := workflows.Status{State: "ending", Requester: countersign.Actor{Issuer: "http://i", Subject: "s"}}
-	for state, want := range map[string]bool{"sealing": false, "locking": false, "voiding": false, "done": true} {
-		s := merge("acme", "PO-1", workflows.CustodyStatus{State: state, Outcome: countersign.Completed}, saga)
-		if s.Released != want || (s.Outcome == countersign.Completed) != want || s.State != state {
-			t.Errorf("%s: %+v", state, s)
+	for name, c := range map[string]struct {
+		custody  workflows.CustodyStatus
+		outcome  countersign.Outcome
+		released bool
+	}{
+		"sealing":            {workflows.CustodyStatus{State: "sealing"}, "", false},
+		"locking":            {workflows.CustodyStatus{State: "locking"}, "", false},
+		"voiding":            {workflows.CustodyStatus{State: "voiding"}, "", false},
+		"void, being told":   {workflows.CustodyStatus{State: "voiding", Outcome: countersign.Voided, Detail: "why"}, countersign.Voided, false},
+		"completed":          {workflows.CustodyStatus{State: "done", Outcome: countersign.Completed, Evidence: locked(countersign.Completed)}, countersign.Completed, true},
+		"voided":             {workflows.CustodyStatus{State: "done", Outcome: countersign.Voided, Detail: "why", Evidence: locked(countersign.Voided)}, countersign.Voided, false},
+		"terminated":         {workflows.CustodyStatus{State: "done", Outcome: countersign.Terminated, Detail: "why", Evidence: locked(countersign.Terminated)}, countersign.Terminated, false},
+		"rejected, sealing":  {workflows.CustodyStatus{State: "sealing", Outcome: countersign.Rejected, Detail: "why"}, countersign.Rejected, false},
+		"an older build":     {workflows.CustodyStatus{State: "locking", Outcome: countersign.Completed}, "", false},
+		"older, and voided":  {workflows.CustodyStatus{State: "done", Outcome: countersign.Completed, Evidence: locked(countersign.Voided)}, "", false},
+		"older, no evidence": {workflows.CustodyStatus{State: "done", Outcome: countersign.Completed}, "", false},
+	} {
+		s := merge("acme", "PO-1", c.custody, saga)
+		if s.Released != c.released || s.Outcome != c.outcome || s.State != c.custody.State || s.Detail != c.custody.Detail || (s.Meaning == "") != (c.outcome == "") {
+			t.Errorf("%s: %+v", name, s)
 		}
-	}
-	if s := merge("acme", "PO-1", workflows.CustodyStatus{State: "done", Outcome: countersign.Voided}, saga); s.Released || s.Outcome != countersign.Voided {
-		t.Errorf("voided: %+v", s)
 	}
 }
 
@@ -220,6 +238,9 @@ func TestEventsTellEachChangeAndEnd(t *testing.T) {
 			defer s.pipeline.mu.Unlock()
 			custody := s.pipeline.custody["PO-1"]
 			custody.State, custody.Outcome = state, outcome
+			if state == client.StateDone {
+				custody.Evidence = locked(outcome)
+			}
 			s.pipeline.custody["PO-1"] = custody
 		}
 	}
@@ -283,8 +304,7 @@ func TestFilesAreTheOnesThatWereNamed(t *testing.T) {
 	s.refusal(response, body, http.StatusConflict, "evidence-pending")
 
 	custody := s.pipeline.custody["PO-1"]
-	custody.State, custody.Outcome = "done", countersign.Completed
-	custody.Evidence = &evidence.Locked{Mode: "COMPLIANCE", Object: countersign.Object{Bucket: "evidence", Key: "acme/evidence/PO-1.asice", VersionID: "v", SHA256: countersign.SHA256([]byte("bundle"))}}
+	custody.State, custody.Outcome, custody.Evidence = "done", countersign.Completed, locked(countersign.Completed)
 	s.pipeline.custody["PO-1"] = custody
 	s.objects.stored["acme/evidence/PO-1.asice"] = []byte("bundle")
 	response, body = s.call(http.MethodGet, "/v1/acme/signings/PO-1/evidence", s.token("alice"), nil, nil)

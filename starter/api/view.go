@@ -64,7 +64,7 @@ func merge(tenant, request string, custody workflows.CustodyStatus, saga workflo
 	s := client.Status{
 		Tenant: tenant, Request: request, Title: saga.Request.Title, Purpose: saga.Request.Purpose, State: custody.State,
 		Custodian: countersign.CustodianID(tenant, request), Saga: custody.Saga, Context: saga.Context, Policy: saga.Policy,
-		Decisions: saga.Decisions, Decided: saga.Decided, Ignored: saga.Ignored, Evidence: custody.Evidence,
+		Decisions: saga.Decisions, Decided: saga.Decided, Ignored: saga.Ignored, Problem: custody.Problem, Evidence: custody.Evidence,
 	}
 	if custody.State == "saga" {
 		s.State, s.Stage = saga.State, saga.Stage
@@ -93,14 +93,14 @@ func merge(tenant, request string, custody workflows.CustodyStatus, saga workflo
 	if s.Decided == nil {
 		s.Decided = []countersign.Actor{}
 	}
-	// Nothing is released before its evidence is locked, and nothing is called completed either.
-	if custody.State == client.StateDone || custody.Outcome != countersign.Completed {
+	// Nothing is released before its evidence is locked, and nothing is called completed either, whatever build of the workers answered.
+	s.Released = custody.State == client.StateDone && custody.Outcome == countersign.Completed && custody.Evidence != nil && custody.Evidence.Outcome == countersign.Completed
+	if s.Released || custody.Outcome != countersign.Completed {
 		s.Outcome, s.Detail = custody.Outcome, custody.Detail
-		if s.Outcome != "" {
-			s.Meaning = s.Outcome.Meaning()
-		}
 	}
-	s.Released = custody.State == client.StateDone && custody.Outcome == countersign.Completed
+	if s.Outcome != "" {
+		s.Meaning = s.Outcome.Meaning()
+	}
 	return s
 }
 

@@ -57,6 +57,7 @@ type Status struct {
 	Outcome     countersign.Outcome          `json:"outcome,omitempty" doc:"How it ended. A completed signing has none before its evidence is locked."`
 	Meaning     string                       `json:"meaning,omitempty"`
 	Detail      string                       `json:"detail,omitempty"`
+	Problem     string                       `json:"problem,omitempty" doc:"What whoever runs the service has to mend, so that the signing can go on."`
 	Requester   *countersign.Actor           `json:"requester,omitempty" doc:"As the Temporal server stamped the start."`
 	Document    *countersign.Document        `json:"document,omitempty" doc:"Absent until intake has read it."`
 	Custodian   string                       `json:"custodian"`
