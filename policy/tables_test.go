@@ -108,6 +108,17 @@ func TestNoQuestionIsLeftOutBecauseItIsNearerToAnotherStart(t *testing.T) {
 	}
 }
 
+func TestASetDoesNotDifferFromItself(t *testing.T) {
+	t.Parallel()
+	e, err := NewEngine(Default())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if changes, c := newUniverse(e, e).diff(e, e, 2); len(changes) != 0 || c.Asked < 10_000 {
+		t.Errorf("%+v, %+v", c, changes)
+	}
+}
+
 // What a universe varies is all that a question can say.
 func TestEveryFieldOfAQuestionVaries(t *testing.T) {
 	t.Parallel()
