@@ -60,7 +60,7 @@ func (c *cli) root() *cobra.Command {
 		Use:   "countersign",
 		Short: "Ask for signatures, decide, and check the evidence",
 		Long: `Countersign runs the signing of one document between organisations. This command asks for signatures, decides, watches, checks
-evidence without a network, and serves the HTTP API.
+evidence and policies without a network, and serves the HTTP API.
 
 A person logs in at their own identity provider (--issuer); a machine by its key (--machine-key, --machine-client).
 COUNTERSIGN_TOKEN gives an access token instead.`,
@@ -83,7 +83,7 @@ COUNTERSIGN_TOKEN gives an access token instead.`,
 	})
 	root.AddCommand(c.requestCommand(), c.inboxCommand(), c.decideCommand(), c.statusCommand(), c.watchCommand(), c.withdrawCommand(),
 		c.grantCommand(), c.keyCommand(), c.offboardCommand(),
-		c.auditCommand(), c.loginCommand(), c.logoutCommand(), c.serveCommand(), exitCodesTopic())
+		c.auditCommand(), c.policyCommand(), c.loginCommand(), c.logoutCommand(), c.serveCommand(), exitCodesTopic())
 	return root
 }
 

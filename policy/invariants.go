@@ -1,0 +1,170 @@
+package policy
+
+import (
+	"fmt"
+	"slices"
+)
+
+// Invariant is what every policy set must keep, whatever a tenant writes.
+type Invariant struct {
+	ID      string                `json:"id"`
+	Promise string                `json:"promise"`
+	broken  func(Question) string // how a question breaks it by being allowed; empty where it doesn't
+}
+
+// Invariants are written in Go and know nothing of Cedar: two descriptions of the same rules that must agree.
+func Invariants() []Invariant {
+	return []Invariant{
+		{"tenant-wall", "nobody is allowed anything in a tenant that has not named them, and a grant of another tenant never helps", acrossTenants},
+		{"grant-holds", "a grant gives nothing that is beyond it: not to another person, outside its window, or when it is not in force; no decision for another document, request, role or action", beyondTheGrant},
+		{"eligible-people-decide", "whoever decides on a role of their own is eligible in the stage; the quorum counts nobody else", notEligible},
+		{"no-self-approval", "whoever requested never decides, neither in person nor through those to whom their authority was lent, or from whom", selfApproval},
+		{"one-vote", "nobody votes twice, in person or by delegate", secondVote},
+		{"people-decide", "machines and strangers never decide, and never give or take authority", notAPerson},
+		{"entitled-to-delegate", "authority is given by whoever holds the role, or a grant that may be handed on, and never to themselves, to a stranger or to a machine", notTheirsToGive},
+		{"proven", "no decision counts that is proven less than the stage asks, or not at all", unproven},
+		{"in-time", "no decision counts at the deadline or after it, or where there is none", late},
+	}
+}
+
+func acrossTenants(q Question) string {
+	switch {
+	case !slices.Contains(q.Principal.Tenants, q.Resource.Tenant):
+		return fmt.Sprintf("%s has no role in %q", q.Principal.Actor.Subject, q.Resource.Tenant)
+	case q.Grant != nil && q.Grant.Tenant != q.Resource.Tenant:
+		return fmt.Sprintf("the grant is of %q, and this belongs to %q", q.Grant.Tenant, q.Resource.Tenant)
+	}
+	return ""
+}
+
+func beyondTheGrant(q Question) string {
+	g := q.Grant
+	if g == nil {
+		return ""
+	}
+	switch {
+	case g.Grantee != q.Principal.Actor:
+		return fmt.Sprintf("the grant is %s's, not %s's", g.Grantee.Subject, q.Principal.Actor.Subject)
+	case !g.InForce:
+		return "the grant is not in force"
+	case q.Now.UnixMilli() < g.NotBefore*1000:
+		return "the grant's time has not begun"
+	case q.Now.UnixMilli() >= g.NotAfter*1000:
+		return "the grant's time is over"
+	}
+	covered := slices.Contains(g.Documents, q.Resource.Document) || g.Request != "" && g.Request == q.Resource.Request
+	if (q.Action == Decide || q.Action == View) && !covered {
+		return "the grant is for another document or another request"
+	}
+	if q.Action != Decide {
+		return ""
+	}
+	switch {
+	case !slices.Contains(g.Actions, Decide):
+		return "the grant doesn't let anybody decide"
+	case g.Role != q.Resource.Role:
+		return fmt.Sprintf("the grant is of the role %q, and the stage is of %q", g.Role, q.Resource.Role)
+	case !slices.Contains(g.HolderRoles, q.Resource.Role):
+		return fmt.Sprintf("%s, whose role was lent, doesn't hold it any more", g.Holder.Subject)
+	case !slices.Contains(q.Resource.Eligible, g.Holder):
+		return fmt.Sprintf("%s, whose role was lent, is not eligible in this stage", g.Holder.Subject)
+	}
+	return ""
+}
+
+func notEligible(q Question) string {
+	if q.Action == Decide && q.Grant == nil && !slices.Contains(q.Resource.Eligible, q.Principal.Actor) {
+		return fmt.Sprintf("%s is not eligible in this stage", q.Principal.Actor.Subject)
+	}
+	return ""
+}
+
+func selfApproval(q Question) string {
+	r := q.Resource.Requester
+	switch {
+	case q.Action != Decide:
+		return ""
+	case r == nil:
+		return "it is not known who requested"
+	case *r == q.Principal.Actor:
+		return fmt.Sprintf("%s requested it", r.Subject)
+	case q.Grant != nil && (slices.Contains(q.Grant.Delegators, *r) || q.Grant.Holder == *r):
+		return fmt.Sprintf("%s requested it, and the authority comes from %s", r.Subject, r.Subject)
+	}
+	return ""
+}
+
+func secondVote(q Question) string {
+	if q.Action != Decide {
+		return ""
+	}
+	for _, voter := range q.Resource.Decided {
+		switch {
+		case voter == q.Principal.Actor:
+			return fmt.Sprintf("%s has decided already", voter.Subject)
+		case q.Grant != nil && (slices.Contains(q.Grant.Delegators, voter) || q.Grant.Holder == voter):
+			return fmt.Sprintf("%s has decided already, and the authority comes from %s", voter.Subject, voter.Subject)
+		}
+	}
+	return ""
+}
+
+func notAPerson(q Question) string {
+	switch q.Action {
+	case Decide, Delegate, Accept:
+		if q.Principal.Kind != "home" && q.Principal.Kind != "partner" {
+			return fmt.Sprintf("%s is a %s", q.Principal.Actor.Subject, q.Principal.Kind)
+		}
+	}
+	return ""
+}
+
+func notTheirsToGive(q Question) string {
+	if q.Action != Delegate {
+		return ""
+	}
+	role, grantee, g := q.Resource.Role, q.Resource.Grantee, q.Grant
+	switch {
+	case grantee == nil:
+		return "it is not known to whom"
+	case q.Resource.GranteeKind != "home" && q.Resource.GranteeKind != "partner":
+		return fmt.Sprintf("%s is a %s", grantee.Subject, q.Resource.GranteeKind)
+	case *grantee == q.Principal.Actor, slices.Contains(q.Resource.Delegators, *grantee):
+		return fmt.Sprintf("the authority comes from %s", grantee.Subject)
+	case g == nil && !slices.Contains(q.Principal.Roles, role):
+		return fmt.Sprintf("%s doesn't hold the role %q", q.Principal.Actor.Subject, role)
+	case g == nil:
+		return ""
+	case g.Role != role:
+		return fmt.Sprintf("the grant is of the role %q, and not of %q", g.Role, role)
+	case !slices.Contains(g.Actions, Delegate) || g.Depth < 1:
+		return "the grant may not be handed on"
+	case !slices.Contains(g.HolderRoles, role):
+		return fmt.Sprintf("%s, whose role was lent, doesn't hold it any more", g.Holder.Subject)
+	}
+	return ""
+}
+
+func unproven(q Question) string {
+	switch {
+	case q.Action != Decide:
+		return ""
+	case q.Assurance < 1:
+		return "it is not proven"
+	case q.Assurance < q.Resource.Assurance:
+		return fmt.Sprintf("it is proven with assurance %d, and the stage asks for %d", q.Assurance, q.Resource.Assurance)
+	}
+	return ""
+}
+
+func late(q Question) string {
+	switch {
+	case q.Action != Decide:
+		return ""
+	case q.Resource.Deadline.IsZero():
+		return "there is no deadline"
+	case q.Now.UnixMilli() >= q.Resource.Deadline.UnixMilli():
+		return "the deadline has passed"
+	}
+	return ""
+}
