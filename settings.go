@@ -35,6 +35,7 @@ type Settings struct {
 	Mail       Mail               `yaml:"mail"`
 	Webhooks   []Webhook          `yaml:"webhooks"`
 	Passkeys   Passkeys           `yaml:"passkeys"`
+	Policy     PolicyFiles        `yaml:"policy"`
 
 	digest string
 	file   string
@@ -98,6 +99,12 @@ var leastAssurance = map[string]int{"consent": 1, "legal-approval": 2, "procurem
 
 // least is the assurance that decisions of this purpose need.
 func (p Purpose) least() int { return max(leastAssurance[p.Kind], p.Assurance) }
+
+// PolicyFiles are the tenant's own policies on top of the default set, and the example cases that they must keep. Both may be left out.
+type PolicyFiles struct {
+	File  string `yaml:"file"`
+	Cases string `yaml:"cases"`
+}
 
 // Passkeys says for which site people make their passkeys, and which pages may ask for them. Without it the tenant takes none.
 type Passkeys struct {

@@ -229,6 +229,9 @@ func (c *settingsCheck) parts(s *Settings) {
 	if !isMail(s.Mail.From) {
 		c.fault(at("mail", "from"), "mail.from %q is not a mail address", s.Mail.From)
 	}
+	if s.Policy.Cases != "" && s.Policy.File == "" {
+		c.fault(at("policy", "cases"), "policy: cases are kept by a file of policies; name it as policy.file")
+	}
 	if p := s.Passkeys; (p.RelyingParty == "") != (len(p.Origins) == 0) {
 		c.fault(at("passkeys"), "passkeys: relyingParty and origins belong together")
 	}

@@ -62,7 +62,7 @@ func Open(ctx context.Context, file string, temporal client.Client, worker evide
 		settings: s, file: file, dir: filepath.Dir(file), registry: identity.NewRegistry(s.Issuers), temporal: temporal, worker: worker,
 		http: &http.Client{Timeout: 15 * time.Second, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
 	}
-	if t.engine, err = policy.NewEngine(policy.Default()); err != nil {
+	if t.engine, err = LoadPolicy(s, t.dir); err != nil {
 		return nil, err
 	}
 	if t.chain, err = t.certificates(s.KMS.Certificate); err != nil {
@@ -110,12 +110,7 @@ func NewS3(cfg aws.Config, endpoint string) *s3.Client {
 	})
 }
 
-func (t *Tenant) path(name string) string {
-	if filepath.IsAbs(name) {
-		return name
-	}
-	return filepath.Join(t.dir, name)
-}
+func (t *Tenant) path(name string) string { return beside(t.dir, name) }
 
 func (t *Tenant) certificates(name string) ([]*x509.Certificate, error) {
 	rest, err := os.ReadFile(t.path(name))

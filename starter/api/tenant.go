@@ -79,7 +79,7 @@ func openTenant(ctx context.Context, o Options, file string) (*tenant, error) {
 		return nil, err
 	}
 	t := &tenant{settings: s, registry: identity.NewRegistry(s.Issuers), queries: make(chan struct{}, maxInboxQueries)}
-	if t.engine, err = policy.NewEngine(policy.Default()); err != nil {
+	if t.engine, err = activities.LoadPolicy(s, filepath.Dir(file)); err != nil {
 		return nil, err
 	}
 	credential, err := identity.OpenPlatform("starter", s.Tenant, filepath.Join(o.Platform, "starter-"+s.Tenant+".pem"))
