@@ -298,3 +298,58 @@ func TestR19_ADelegatorAndTheirDelegateHaveOneVote(t *testing.T) {
 	wantCounted(t, approve(t, g, "nord/remy", "reseller", remy, grant))
 	wantRefused(t, approve(t, g, "nord/rhea", "reseller", rhea), "one-person-one-vote", "one person has one vote")
 }
+
+// A misrouted request: whom it doesn't concern is refused, and that is recorded; whom it does concern hands it on to the right person.
+func TestR07_AMisroutedDecisionIsRefusedRecordedAndRerouted(t *testing.T) {
+	t.Parallel()
+	g := resale(t)
+	alice, rona := passkey(t, "acme", "acme/alice"), passkey(t, "acme", "nord/rona")
+	wantRefused(t, approve(t, g, "nord/rona", "reseller", rona), "not-entitled", "nothing gives you this right")
+	grant := granted(t, "nord/rhea", "nord/rona", local.Draft("acme", "nord/rhea", "nord/rona", "reseller", g.Request.ID))
+	wantCounted(t, approve(t, g, "nord/rona", "reseller", rona, grant))
+	wantCounted(t, approve(t, g, "acme/alice", "legal", alice))
+	_, report := ended(t, g, countersign.Completed)
+	if first := report.Statement.Decisions[0]; first.Counted || first.Refusal.Code != "not-entitled" || first.Actor != local.Actor("nord/rona") {
+		t.Errorf("the evidence doesn't record the refusal: %+v", first)
+	}
+}
+
+// Whoever could have decided, and whoever did, are told apart in the evidence.
+func TestR06_TheEvidenceTellsWhoCouldHaveFromWhoDid(t *testing.T) {
+	t.Parallel()
+	g := contract(t)
+	decide(t, g, "acme/alice", "legal", countersign.Approve)
+	decide(t, g, "hart/chris", "counsel", countersign.Approve)
+	_, report := ended(t, g, countersign.Completed)
+	stage, ok := report.Statement.Plan.Stage("counsel")
+	if _, carol := stage.Find(local.Actor("hart/carol")); !ok || !carol {
+		t.Errorf("carol could have decided, and the plan doesn't say so: %+v", stage)
+	}
+	for _, d := range report.Statement.Decisions {
+		if d.Actor == local.Actor("hart/carol") {
+			t.Errorf("carol did not decide: %+v", d)
+		}
+	}
+	if last := report.Statement.Decisions[1]; last.Actor != local.Actor("hart/chris") || !last.Counted {
+		t.Errorf("chris decided: %+v", last)
+	}
+}
+
+// A machine decides nothing, not even where a person's decision is put into its hands.
+func TestR18_AMachineDecidesNothing(t *testing.T) {
+	t.Parallel()
+	g := contract(t)
+	status, err := g.Open(t.Context(), "legal")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := g.Decision(status, "acme/alice", "legal", countersign.Approve)
+	token, err := local.Prove(t.Context(), "acme/alice", d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantDenied(t, "a machine's decide signal", g.Send(t.Context(), "machine:acme/procurement", countersign.SignedDecision{ID: "m", Decision: d, Proof: countersign.Proof{IDToken: token}}))
+	if status, err := g.Status(t.Context()); err != nil || len(status.Decisions) != 0 {
+		t.Errorf("the saga saw %+v (%v)", status.Decisions, err)
+	}
+}
