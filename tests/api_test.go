@@ -10,6 +10,9 @@ import (
 	"strings"
 	"testing"
 
+	enumspb "go.temporal.io/api/enums/v1"
+	temporal "go.temporal.io/sdk/client"
+
 	"github.com/countersign-dev/countersign"
 	"github.com/countersign-dev/countersign/starter/client"
 )
@@ -130,6 +133,40 @@ func TestM1_BadRequestsAreRefusedBeforeAnythingStarts(t *testing.T) {
 			wantProblem(t, c.who, c.method, c.path, c.body, c.header, c.status, c.code, c.says)
 		})
 	}
+}
+
+// A start straight at the server that can't become a signing fails at once, and the API tells its starter what is wrong.
+func TestM4_AWrongStartByAnSDKIsToldClearly(t *testing.T) {
+	t.Parallel()
+	const procurement = "machine:acme/procurement"
+	c, err := local.Dial(t.Context(), "acme", procurement)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	for id, wrong := range map[string]struct {
+		input any
+		says  string
+	}{
+		"wrong-no-request": {"please sign", "the input is not a request"},
+		"wrong-id":         {countersign.Request{V: 1, Tenant: "acme", ID: "wrong-other"}, `the workflow id must be "signing/acme/wrong-other"`},
+	} {
+		_, err := c.ExecuteWorkflow(t.Context(), temporal.StartWorkflowOptions{
+			ID: countersign.CustodianID("acme", id), TaskQueue: countersign.TaskQueueSigning,
+			WorkflowIDReusePolicy: enumspb.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
+		}, countersign.WorkflowRequestSigning, wrong.input)
+		if err != nil {
+			t.Fatal(err)
+		}
+		path := "/v1/acme/signings/" + id
+		wantProblem(t, procurement, "GET", path, nil, nil, http.StatusConflict, "not-a-signing", wrong.says)
+		wantProblem(t, procurement, "GET", path+"/events", nil, nil, http.StatusConflict, "not-a-signing", wrong.says)
+		wantProblem(t, "hart/carol", "GET", path, nil, nil, http.StatusNotFound, "not-found", "")
+	}
+	r := request(t, "acme", "supplier-contract")
+	r.ID = "wrong-no-request"
+	body, _ := json.Marshal(r)
+	wantProblem(t, procurement, "POST", "/v1/acme/signings", body, nil, http.StatusConflict, "not-a-signing", "an id of its own")
 }
 
 // A partner who is not asked can't tell a signing that exists from one that doesn't.

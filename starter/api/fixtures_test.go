@@ -216,6 +216,8 @@ type memoryPipeline struct {
 	signals []signal
 	broken  error
 	steps   chan func() // each lets the followed workflows do one step
+
+	unreadable map[string]bool // custodians that were started with no request
 }
 
 type signal struct {
@@ -224,7 +226,7 @@ type signal struct {
 }
 
 func newMemoryPipeline() *memoryPipeline {
-	return &memoryPipeline{started: map[string]countersign.Request{}, by: map[string]countersign.Actor{}, custody: map[string]workflows.CustodyStatus{}, sagas: map[string]workflows.Status{}, steps: make(chan func())}
+	return &memoryPipeline{started: map[string]countersign.Request{}, by: map[string]countersign.Actor{}, custody: map[string]workflows.CustodyStatus{}, sagas: map[string]workflows.Status{}, steps: make(chan func()), unreadable: map[string]bool{}}
 }
 
 func (m *memoryPipeline) Close()                      {}
@@ -246,6 +248,9 @@ func (m *memoryPipeline) Beginning(_ context.Context, request string) (countersi
 	r, ok := m.started[request]
 	if !ok {
 		return r, countersign.Actor{}, errNotFound
+	}
+	if m.unreadable[request] {
+		return countersign.Request{}, m.by[request], errUnreadable
 	}
 	return r, m.by[request], nil
 }
