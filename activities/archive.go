@@ -79,7 +79,11 @@ func (t *Tenant) sealed(stored countersign.Object, bundle []byte, in evidence.Se
 	if report.Statement.Saga != in.Saga || report.Statement.Outcome != in.Outcome {
 		return evidence.Sealed{}, temporal.NewNonRetryableApplicationError("couldn't use the sealed bundle: it is of another signing", ErrorSetting, nil)
 	}
-	return evidence.Sealed{Object: stored, Bytes: int64(len(bundle))}, nil
+	c, err := evidence.ReadHistory(report.History)
+	if err != nil {
+		return evidence.Sealed{}, err
+	}
+	return evidence.Sealed{Object: stored, Bytes: int64(len(bundle)), Context: report.Statement.ContextDigest, Told: c.TookPart()}, nil
 }
 
 // document is the document's bytes, unless intake never got as far as trusting them.

@@ -200,10 +200,13 @@ type SealInput struct {
 	Signature *Signature          `json:"signature,omitempty"`
 }
 
-// Sealed is a sealed bundle that waits for its lock.
+// Sealed is a sealed bundle that waits for its lock. Context and Told are what the saga's history says: a saga that was ended from outside
+// left no result to read them from.
 type Sealed struct {
-	Object countersign.Object `json:"object"`
-	Bytes  int64              `json:"bytes"`
+	Object  countersign.Object  `json:"object"`
+	Bytes   int64               `json:"bytes"`
+	Context string              `json:"context,omitempty"`
+	Told    []countersign.Actor `json:"told,omitempty"` // who took part, and is told how it ended
 }
 
 // Locked is a bundle under Object Lock, as read back from the store. Outcome is what the locked bundle says.

@@ -131,6 +131,17 @@ func TestM4_TerminatedByAnOperatorStillLeavesEvidence(t *testing.T) {
 	if !strings.Contains(report.Statement.ClosedBy, "operator/acme") {
 		t.Errorf("the evidence says that %q ended it", report.Statement.ClosedBy)
 	}
+	// The saga could tell nobody any more. The custodian does: two of legal, two of counsel, the owner; procurement by webhook.
+	told := 0
+	for _, m := range inMailbox(t, "api/messages", g.Request.ID) {
+		if strings.Contains(string(m), "Ended (terminated)") && strings.Contains(string(m), report.Statement.ContextDigest) {
+			told++
+		}
+	}
+	hooks := inMailbox(t, "api/webhooks", g.Request.ID)
+	if told != 5 || !strings.Contains(string(hooks[len(hooks)-1]), evidence.EventEnded) {
+		t.Errorf("%d people were told by mail, want 5; the last webhook is %s", told, hooks[len(hooks)-1])
+	}
 }
 
 // The next ones break a part, so they have a tenant and workers of their own, and run one after another.

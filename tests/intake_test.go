@@ -10,6 +10,7 @@ import (
 	"github.com/pdfcpu/pdfcpu/pkg/pdfcpu/model"
 
 	"github.com/countersign-dev/countersign"
+	"github.com/countersign-dev/countersign/evidence"
 )
 
 // TestM4_RefusedAtIntakeWithAReasonAndEvidence starts what must not become a signing, straight from a Temporal client, past every check
@@ -51,6 +52,21 @@ func TestM4_RefusedAtIntakeWithAReasonAndEvidence(t *testing.T) {
 				t.Errorf("refused as %q: %q\nwant %q with %q", got.Code, got.Message, c.code, c.says)
 			}
 		})
+	}
+}
+
+// Whoever asked hears what was wrong, as the owner does.
+func TestM4_WhomIntakeRefusesIsTold(t *testing.T) {
+	t.Parallel()
+	r := request(t, "acme", "supplier-contract")
+	document([]byte("PK this is a word document"))(t, &r)
+	g, err := local.Begin(t.Context(), "acme/ben", r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, report := ended(t, g, countersign.Refused)
+	if d := delivery(t, report, local.Actor("acme/ben").String()); !d.Delivered || d.Event != evidence.EventEnded {
+		t.Errorf("ben was told: %+v", d)
 	}
 }
 

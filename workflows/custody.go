@@ -35,6 +35,7 @@ type custody struct {
 	self    evidence.Execution
 	saga    evidence.Execution
 	result  evidence.SagaResult
+	silent  bool   // the saga left no result, and told nobody
 	state   string // saga, sealing, locking, voiding, done, or StateNotASigning
 	locked  *evidence.Locked
 
@@ -130,6 +131,9 @@ func (c *custody) run(ctx workflow.Context) (evidence.Ending, error) {
 	if outcome == countersign.Completed {
 		c.tell(ctx, evidence.EventReleased, outcome, detail, &locked.Object)
 	}
+	if c.silent && workflow.GetVersion(ctx, "custody-tells-for-the-saga", workflow.DefaultVersion, 1) > workflow.DefaultVersion {
+		c.tell(ctx, evidence.EventEnded, outcome, detail, &locked.Object)
+	}
 	return evidence.Ending{Outcome: outcome, Meaning: outcome.Meaning(), Detail: detail, Context: c.result.Context, Evidence: locked}, nil
 }
 
@@ -160,8 +164,10 @@ func (c *custody) runSaga(ctx workflow.Context) (countersign.Outcome, string) {
 	case err == nil:
 		return c.result.Outcome, c.result.Detail
 	case errors.As(err, &terminated):
+		c.silent = true
 		return countersign.Terminated, evidence.DetailTerminated
 	}
+	c.silent = true
 	workflow.GetLogger(ctx).Error("the saga ended without a result", "problem", reason(err))
 	return countersign.Failed, evidence.DetailBroken
 }
@@ -195,6 +201,9 @@ func (c *custody) archive(ctx workflow.Context, outcome countersign.Outcome, det
 	how.TaskQueue = countersign.TaskQueueKeys
 	if err := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, how), evidence.ActivitySeal, in).Get(ctx, &sealed); err != nil {
 		return locked, err
+	}
+	if c.silent {
+		c.result.Context, c.result.Told = sealed.Context, sealed.Told
 	}
 	if outcome == countersign.Completed {
 		if how.ScheduleToCloseTimeout = c.untilRelease(ctx); how.ScheduleToCloseTimeout <= 0 {

@@ -349,29 +349,60 @@ func TestRequestSigning_ReleaseDeadlineThatHasPassedVoids(t *testing.T) {
 	}
 }
 
-func TestRequestSigning_TerminatedSagaIsWithheldAndArchived(t *testing.T) {
+func TestRequestSigning_TerminatedSagaIsWithheldArchivedAndTold(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
 	s.ends(evidence.SagaResult{}, &temporal.TerminatedError{})
+	s.sealKnows(lena, procurement)
 	got := s.runCustodian()
-	if got.Outcome != countersign.Terminated || got.Detail != "an operator terminated the saga" {
+	if got.Outcome != countersign.Terminated || got.Detail != "an operator terminated the saga" || got.Context != completed().Context {
 		t.Errorf("the ending is %+v", got)
 	}
-	s.wantEnded("Seal", "Lock", "Withhold")
+	s.wantEnded("Seal", "Lock", "Withhold", "Notify")
 	if in := s.seals[0]; in.Outcome != countersign.Terminated || in.Signature != nil {
 		t.Errorf("sealed was %+v", in)
 	}
-	s.wantTold() // nobody is known to be told: the saga took its list with it
+	s.wantToldForTheSaga(got)
 }
 
-func TestRequestSigning_FailedSagaIsWithheldAndArchived(t *testing.T) {
+func TestRequestSigning_FailedSagaIsWithheldArchivedAndTold(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
 	s.ends(evidence.SagaResult{}, temporal.NewNonRetryableApplicationError("a bug", "Bug", nil))
+	s.sealKnows(lena, procurement)
 	got := s.runCustodian()
 	if got.Outcome != countersign.Failed || got.Detail != evidence.DetailBroken {
 		t.Errorf("the ending is %+v", got)
 	}
+	s.wantEnded("Seal", "Lock", "Withhold", "Notify")
+	s.wantToldForTheSaga(got)
+}
+
+// sealKnows lets the evidence say who took part in which transaction.
+func (s *stage) sealKnows(who ...countersign.Actor) {
+	seal := s.seal
+	s.seal = func(in evidence.SealInput) (evidence.Sealed, error) {
+		sealed, err := seal(in)
+		sealed.Told, sealed.Context = who, completed().Context
+		return sealed, err
+	}
+}
+
+// wantToldForTheSaga demands one message to lena, procurement and the owner, with how it ended.
+func (s *stage) wantToldForTheSaga(got evidence.Ending) {
+	s.t.Helper()
+	s.wantTold(evidence.EventEnded)
+	if n := s.notes[0]; !n.Owner || !slices.Equal(n.To, []countersign.Actor{lena, procurement}) || n.Event.Outcome != got.Outcome || n.Event.Detail != got.Detail || n.Event.Context != got.Context || n.Event.Evidence == nil {
+		s.t.Errorf("told was %+v", n)
+	}
+}
+
+func TestM5_ATerminatedCustodyOfAnOlderBuildReplaysWithoutAMessage(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.env.OnGetVersion("custody-tells-for-the-saga", workflow.DefaultVersion, workflow.Version(1)).Return(workflow.DefaultVersion)
+	s.ends(evidence.SagaResult{}, &temporal.TerminatedError{})
+	s.runCustodian()
 	s.wantEnded("Seal", "Lock", "Withhold")
 }
 

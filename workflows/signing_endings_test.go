@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"go.temporal.io/sdk/workflow"
+
 	"github.com/countersign-dev/countersign"
 	"github.com/countersign-dev/countersign/evidence"
 )
@@ -166,6 +168,26 @@ func TestSigning_RefusedAtIntake(t *testing.T) {
 	s.wantTold(evidence.EventEnded)
 	if n := s.notes[0]; len(n.To) != 0 || !n.Owner {
 		t.Errorf("told are %+v", n)
+	}
+}
+
+// Who asked hears that intake refused, and why.
+func TestM4_WhomIntakeRefusedIsTold(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		version workflow.Version
+		told    []countersign.Actor
+	}{{1, []countersign.Actor{procurement}}, {workflow.DefaultVersion, nil}} {
+		s := newStage(t)
+		s.env.OnGetVersion("tell-whom-intake-refused", workflow.DefaultVersion, workflow.Version(1)).Return(c.version)
+		s.admit = func(evidence.AdmitInput) (evidence.Admission, error) {
+			return evidence.Admission{Requester: countersign.Member{Actor: procurement}, Refusal: countersign.Refuse("not-a-pdf", "no")}, nil
+		}
+		got := s.runSaga()
+		s.wantOutcome(got, countersign.Refused, "not-a-pdf: no")
+		if n := s.notes[0]; !slices.Equal(n.To, c.told) || !n.Owner || n.Event.Detail != got.Detail || !slices.Equal(got.Told, c.told) {
+			t.Errorf("version %d: told are %+v", c.version, n)
+		}
 	}
 }
 

@@ -155,8 +155,13 @@ func (s *signing) tell(ctx workflow.Context, e ending) {
 	}
 	event := s.event(kind)
 	event.Outcome, event.Detail = e.outcome, e.detail
-	if !s.admission.Context.Requester.IsZero() {
-		s.told = append(s.told, s.admission.Context.Requester)
+	requester := s.admission.Context.Requester
+	// Where intake refused, there is no transaction yet; who asked is known all the same.
+	if s.admission.Refusal != nil && workflow.GetVersion(ctx, "tell-whom-intake-refused", workflow.DefaultVersion, 1) > workflow.DefaultVersion {
+		requester = s.admission.Requester.Actor
+	}
+	if !requester.IsZero() {
+		s.told = append(s.told, requester)
 	}
 	s.notify(ctx, event, s.told, true)
 }
