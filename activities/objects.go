@@ -90,6 +90,28 @@ func (t *Tenant) current(ctx context.Context, bucket, key string, limit int64) (
 	return o, body, nil
 }
 
+// versions lists the versions of exactly this object, delete markers among them.
+func (t *Tenant) versions(ctx context.Context, bucket, key string) (ids []string, err error) {
+	pages := s3.NewListObjectVersionsPaginator(t.s3, &s3.ListObjectVersionsInput{Bucket: aws.String(bucket), Prefix: aws.String(key)})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("couldn't list the versions of %s/%s: %w", bucket, key, err)
+		}
+		for _, v := range page.Versions {
+			if aws.ToString(v.Key) == key {
+				ids = append(ids, aws.ToString(v.VersionId))
+			}
+		}
+		for _, m := range page.DeleteMarkers {
+			if aws.ToString(m.Key) == key {
+				ids = append(ids, aws.ToString(m.VersionId))
+			}
+		}
+	}
+	return ids, nil
+}
+
 func isStatus(err error, status int) bool {
 	var response *smithyhttp.ResponseError
 	return errors.As(err, &response) && response.HTTPStatusCode() == status
