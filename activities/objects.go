@@ -14,6 +14,7 @@ import (
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"github.com/countersign-dev/countersign"
+	"github.com/countersign-dev/countersign/evidence"
 )
 
 // errExists says that somebody stored the object first.
@@ -21,6 +22,9 @@ var errExists = errors.New("the object exists already")
 
 // errGone says that the object, or that version of it, is not there.
 var errGone = errors.New("there is no such object or version")
+
+// maxAdmitted bounds a document that intake admitted: the tenant's own limit may be lower by now, and changes nothing about it any more.
+const maxAdmitted = evidence.MaxBundleSize
 
 // ReadObject reads one version of one object and checks its digest. More than limit bytes are refused unread.
 func ReadObject(ctx context.Context, c *s3.Client, o countersign.Object, limit int64) ([]byte, error) {

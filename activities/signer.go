@@ -74,7 +74,7 @@ func (t *Tenant) Sign(ctx context.Context, in evidence.SignInput) (evidence.Sign
 		return result, nil
 	}
 	key := countersign.WithheldKey(in.Context.Tenant, in.Request, withheldSignature)
-	document, err := ReadObject(ctx, t.s3, in.Context.Document, t.settings.Documents.MaxBytes)
+	document, err := ReadObject(ctx, t.s3, in.Context.Document, maxAdmitted)
 	if refusal := (*countersign.Refusal)(nil); errors.As(err, &refusal) {
 		result.Refusal = refusal
 		return result, nil

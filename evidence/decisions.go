@@ -40,7 +40,7 @@ func VerifyDecisions(in SignInput, issuers []countersign.Issuer) ([]countersign.
 		if counted.At.Unix() >= d.ExpiresAt {
 			return nil, countersign.Refuse("decision-expired", "the decision of %s had expired when it was checked", d.Actor)
 		}
-		if _, err := verifyCounted(counted, issuers); err != nil {
+		if _, err := VerifyCounted(counted, issuers); err != nil {
 			var refusal *countersign.Refusal
 			if errors.As(err, &refusal) {
 				return nil, refusal
@@ -52,7 +52,8 @@ func VerifyDecisions(in SignInput, issuers []countersign.Issuer) ([]countersign.
 	return approvals, nil
 }
 
-func verifyCounted(counted CountedDecision, issuers []countersign.Issuer) (identity.Facts, error) {
+// VerifyCounted checks the proof of one decision again, without a network, under the given issuers.
+func VerifyCounted(counted CountedDecision, issuers []countersign.Issuer) (identity.Facts, error) {
 	d := counted.Signed.Decision
 	for _, i := range issuers {
 		if i.URL == d.Actor.Issuer {

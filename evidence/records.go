@@ -61,6 +61,8 @@ type CheckInput struct {
 	Requester  countersign.Actor   `json:"requester"`
 	Stages     []countersign.Stage `json:"stages"` // those not yet closed
 	Decided    []countersign.Actor `json:"decided"`
+	// Issuers are those that the signing is frozen to: whoever verifies the evidence has no others. Absent in histories of v0.1.0.
+	Issuers []countersign.Issuer `json:"issuers,omitempty"`
 }
 
 // Check is what became of one decide signal, with all that the answer depended on. At is when the server took the signal: deadline,

@@ -60,6 +60,9 @@ func (v *verifier) decisions() error {
 		if !slices.Equal(d.Input.Decided, decided) {
 			return fmt.Errorf("%s: it was checked as if other people had decided before", decisionFile(i))
 		}
+		if len(d.Input.Issuers) > 0 && !slices.Equal(d.Input.Issuers, v.c.Admission.Issuers) {
+			return fmt.Errorf("%s: it was checked with other issuers than the signing is frozen to", decisionFile(i))
+		}
 		if d.Check == nil {
 			continue
 		}
@@ -103,7 +106,7 @@ func (v *verifier) counted(d DecisionCase) error {
 	case d.Check.Record.Actor != decision.Actor || d.Check.Record.Stage != decision.Stage || d.Check.Record.Verdict != decision.Verdict:
 		return errors.New("the record says something else than the decision")
 	}
-	facts, err := verifyCounted(CountedDecision{Signed: signed, Key: d.Check.Facts.Key, At: d.Check.At}, a.Issuers)
+	facts, err := VerifyCounted(CountedDecision{Signed: signed, Key: d.Check.Facts.Key, At: d.Check.At}, a.Issuers)
 	if err != nil {
 		return fmt.Errorf("its proof doesn't hold: %w", err)
 	}

@@ -58,7 +58,7 @@ func (s *signing) decision(ctx workflow.Context, body json.RawMessage, ordinal i
 		return // a duplicate of a decision that counted counts once
 	}
 	var check evidence.Check
-	if err := s.do(ctx, prompt, evidence.ActivityCheckDecision, s.checkInput(body, ordinal), &check); err != nil {
+	if err := s.do(ctx, prompt, evidence.ActivityCheckDecision, s.checkInput(ctx, body, ordinal), &check); err != nil {
 		check.Record = countersign.DecisionRecord{ID: signed.ID, Stage: signed.Decision.Stage, Actor: signed.Decision.Actor, Verdict: signed.Decision.Verdict,
 			Refusal: countersign.Refuse("not-checked", "the decision could not be checked in time; send it again")}
 	}
@@ -106,11 +106,14 @@ func (s *signing) drain() {
 	}
 }
 
-func (s *signing) checkInput(body json.RawMessage, ordinal int) evidence.CheckInput {
+func (s *signing) checkInput(ctx workflow.Context, body json.RawMessage, ordinal int) evidence.CheckInput {
 	a := s.admission
 	in := evidence.CheckInput{
 		Ordinal: ordinal, Signed: body, Saga: s.self, Tenant: s.in.Request.Tenant, Context: a.Digest, Document: a.Context.Document,
 		Policy: a.Context.Policy, PolicyText: a.PolicyText, Requester: a.Context.Requester, Decided: append([]countersign.Actor{}, s.decided...),
+	}
+	if workflow.GetVersion(ctx, "check-with-frozen-issuers", workflow.DefaultVersion, 1) > workflow.DefaultVersion {
+		in.Issuers = a.Issuers
 	}
 	for _, stage := range a.Plan.Stages {
 		if !s.closed[stage.Name] {
