@@ -236,6 +236,30 @@ func TestM1_ByTheCommandLineFromRequestToVerifiedEvidence(t *testing.T) {
 	run("acme/alice", 5, "audit", "export", fmt.Sprint(pending(t)), "-o", dir+"/p.asice")
 }
 
+// Whoever withdraws by the command line hears whether it counted.
+func TestM4_WithdrawnByTheCommandLine(t *testing.T) {
+	t.Parallel()
+	home := t.TempDir()
+	run := func(code int, args ...string) string {
+		t.Helper()
+		out, fault, got, err := local.CLI(t.Context(), apiURL, home, "acme/ben", args...)
+		if err != nil || got != code {
+			t.Fatalf("countersign %s: exit code %d, want %d: %v\n%s%s", strings.Join(args, " "), got, code, err, out, fault)
+		}
+		return out + fault
+	}
+	id := requestID(t)
+	run(0, "request", "--file", "testdata/contract.pdf", "--purpose", "supplier-contract", "--title", "By hand", "--request", id)
+	if out := run(0, "withdraw", id, "--reason", "the price changed"); !strings.Contains(out, "the price changed: counted") {
+		t.Errorf("it writes\n%s", out)
+	}
+	run(0, "watch", id)
+	if out := run(0, "status", id); !strings.Contains(out, "withdrawn: ") || !strings.Contains(out, "the price changed: counted") {
+		t.Errorf("the status is\n%s", out)
+	}
+	run(5, "withdraw", id, "--reason", "once more")
+}
+
 // pending is a signing of acme whose evidence is not there yet.
 func pending(t *testing.T) string {
 	t.Helper()

@@ -2,6 +2,7 @@ package workflows
 
 import (
 	"encoding/json"
+	"time"
 
 	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/workflow"
@@ -86,9 +87,24 @@ func (s *signing) withdrawal(ctx workflow.Context, body json.RawMessage, ordinal
 		Ordinal: ordinal, Withdrawal: body, Saga: s.self, Tenant: s.in.Request.Tenant,
 		Requester: s.admission.Context.Requester, PolicyText: s.admission.PolicyText, TooLate: s.tooLate,
 	}
-	if err := s.do(ctx, prompt, evidence.ActivityCheckWithdrawal, input, &w); err == nil && w.Refusal == nil {
+	if err := s.do(ctx, prompt, evidence.ActivityCheckWithdrawal, input, &w); err != nil {
+		s.withdrawals = append(s.withdrawals, uncheckedWithdrawal(body))
+		return
+	}
+	s.withdrawals = append(s.withdrawals, countersign.WithdrawalRecord{ID: w.ID, Reason: w.Reason, Sender: w.Sender, At: w.At.UTC().Format(time.RFC3339Nano), Refusal: w.Refusal})
+	if w.Refusal == nil {
 		s.withdrawn = &w
 	}
+}
+
+// uncheckedWithdrawal is the record of a withdrawal whose check did not end: its sender has to hear of it, and may send it again.
+func uncheckedWithdrawal(body json.RawMessage) countersign.WithdrawalRecord {
+	record := countersign.WithdrawalRecord{Refusal: countersign.Refuse("not-checked", "the withdrawal could not be checked in time; send it again")}
+	var given countersign.Withdrawal
+	if json.Unmarshal(body, &given) == nil && given.Check() == nil {
+		record.ID, record.Reason = given.ID, given.Reason
+	}
+	return record
 }
 
 // drain hears what came too late to matter, so that the history ends with every signal taken.

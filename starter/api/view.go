@@ -79,7 +79,7 @@ func merge(tenant, request string, custody workflows.CustodyStatus, saga workflo
 	s := client.Status{
 		Tenant: tenant, Request: request, Title: saga.Request.Title, Purpose: saga.Request.Purpose, State: custody.State,
 		Custodian: countersign.CustodianID(tenant, request), Saga: custody.Saga, Context: saga.Context, Policy: saga.Policy,
-		Decisions: saga.Decisions, Decided: saga.Decided, Ignored: saga.Ignored, Problem: custody.Problem, Evidence: custody.Evidence,
+		Decisions: saga.Decisions, Decided: saga.Decided, Withdrawals: saga.Withdrawals, Ignored: saga.Ignored, Problem: custody.Problem, Evidence: custody.Evidence,
 	}
 	if custody.State == "saga" {
 		s.State, s.Stage = saga.State, saga.Stage
@@ -104,6 +104,9 @@ func merge(tenant, request string, custody workflows.CustodyStatus, saga workflo
 	}
 	if s.Decisions == nil {
 		s.Decisions = []countersign.DecisionRecord{}
+	}
+	if s.Withdrawals == nil {
+		s.Withdrawals = []countersign.WithdrawalRecord{}
 	}
 	if s.Decided == nil {
 		s.Decided = []countersign.Actor{}
