@@ -88,3 +88,12 @@ func (w Withdrawal) Check() error {
 	}
 	return checkText("reason", w.Reason, MaxReason)
 }
+
+// WithdrawalRecord is what became of one withdraw signal: it took effect, or was refused with the reason.
+type WithdrawalRecord struct {
+	ID      string   `json:"id"`
+	Reason  string   `json:"reason"`
+	Sender  string   `json:"sender"` // as the server stamped it; empty where it could not be read
+	At      string   `json:"at"`     // RFC 3339 UTC, when the server took it
+	Refusal *Refusal `json:"refusal,omitempty"`
+}

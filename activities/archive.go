@@ -28,7 +28,11 @@ const maxBundle = 600 << 20
 func (t *Tenant) Seal(ctx context.Context, in evidence.SealInput) (evidence.Sealed, error) {
 	key := countersign.WithheldKey(t.settings.Tenant, in.Request.ID, withheldBundle(in.Outcome))
 	if stored, body, err := t.current(ctx, t.settings.Documents.Bucket, key, maxBundle); err == nil {
-		return t.sealed(stored, body, in)
+		report, err := t.believe(body, in)
+		if err != nil {
+			return evidence.Sealed{}, err
+		}
+		return sealed(stored, body, report)
 	} else if !errors.Is(err, errGone) {
 		return evidence.Sealed{}, err
 	}
@@ -48,6 +52,9 @@ func (t *Tenant) Seal(ctx context.Context, in evidence.SealInput) (evidence.Seal
 		if material.Signature, err = ReadObject(ctx, t.s3, in.Signature.Object, maxSignature); err != nil {
 			return evidence.Sealed{}, err
 		}
+		if err := t.signedIt(in.Signature.Key, material.Document, material.Signature); err != nil {
+			return evidence.Sealed{}, err
+		}
 	}
 	files, err := evidence.Assemble(material)
 	if err != nil {
@@ -60,26 +67,54 @@ func (t *Tenant) Seal(ctx context.Context, in evidence.SealInput) (evidence.Seal
 	if err != nil {
 		return evidence.Sealed{}, keyError("couldn't seal the evidence", err)
 	}
+	// What doesn't hold is not stored: it would keep the place from what does, once a person has mended what is wrong.
+	report, err := t.believe(bundle, in)
+	if err != nil {
+		return evidence.Sealed{}, err
+	}
 	stored, err := t.storeFirst(ctx, t.settings.Documents.Bucket, key, evidence.MediaType, bundle, nil)
 	if errors.Is(err, errExists) {
-		stored, bundle, err = t.current(ctx, t.settings.Documents.Bucket, key, maxBundle)
+		if stored, bundle, err = t.current(ctx, t.settings.Documents.Bucket, key, maxBundle); err == nil {
+			report, err = t.believe(bundle, in)
+		}
 	}
 	if err != nil {
 		return evidence.Sealed{}, err
 	}
-	return t.sealed(stored, bundle, in)
+	return sealed(stored, bundle, report)
 }
 
-// sealed verifies a stored bundle before it is believed, completely, as a stranger would.
-func (t *Tenant) sealed(stored countersign.Object, bundle []byte, in evidence.SealInput) (evidence.Sealed, error) {
+// believe verifies a bundle before it is believed, completely, as a stranger would.
+func (t *Tenant) believe(bundle []byte, in evidence.SealInput) (*evidence.Report, error) {
 	report := evidence.Verify(bundle, t.roots)
 	if err := report.Err(); err != nil {
-		return evidence.Sealed{}, fmt.Errorf("couldn't use the sealed bundle: %w", err)
+		return nil, fmt.Errorf("couldn't use the sealed bundle: %w", err)
 	}
 	if report.Statement.Saga != in.Saga || report.Statement.Outcome != in.Outcome {
-		return evidence.Sealed{}, temporal.NewNonRetryableApplicationError("couldn't use the sealed bundle: it is of another signing", ErrorSetting, nil)
+		return nil, temporal.NewNonRetryableApplicationError("couldn't use the sealed bundle: it is of another signing", ErrorSetting, nil)
 	}
-	return evidence.Sealed{Object: stored, Bytes: int64(len(bundle))}, nil
+	return report, nil
+}
+
+func sealed(stored countersign.Object, bundle []byte, report *evidence.Report) (evidence.Sealed, error) {
+	c, err := evidence.ReadHistory(report.History)
+	if err != nil {
+		return evidence.Sealed{}, err
+	}
+	return evidence.Sealed{Object: stored, Bytes: int64(len(bundle)), Context: report.Statement.ContextDigest, Told: c.TookPart()}, nil
+}
+
+// signedIt says whether the document was signed with the key and under the certificate that the tenant's file names now. The seal is by these, and
+// a reader of the evidence finds one key in both places; KMS is not asked for a seal that could not hold.
+func (t *Tenant) signedIt(key string, document, cms []byte) error {
+	facts, err := evidence.VerifyDetached(document, cms, t.roots)
+	if err != nil {
+		return fmt.Errorf("couldn't use the document's signature: %w", err)
+	}
+	if key != t.settings.KMS.ARN || !facts.Signer.Equal(t.chain[0]) {
+		return fmt.Errorf("the document was signed with the key %s, and the tenant's file names another key or certificate since: put kms.key and kms.certificate back until this signing is sealed", key)
+	}
+	return nil
 }
 
 // document is the document's bytes, unless intake never got as far as trusting them.
@@ -87,7 +122,7 @@ func (t *Tenant) document(ctx context.Context, c *evidence.Case, in evidence.Sea
 	if c.Admission == nil || c.Admission.Refusal != nil {
 		return nil, nil
 	}
-	body, err := ReadObject(ctx, t.s3, in.Request.Document, t.settings.Documents.MaxBytes)
+	body, err := ReadObject(ctx, t.s3, in.Request.Document, maxAdmitted)
 	if errors.Is(err, errGone) && in.Outcome != countersign.Completed {
 		return nil, nil // an ending without a signature is evidenced without it
 	}

@@ -81,7 +81,7 @@ func (t *Tenant) enrolled(ctx context.Context, key string) (evidence.KeyStatus, 
 		return status, countersign.Refuse("key-not-enrolled", "the key %s… is not enrolled in this tenant; enrol it first", key[:16])
 	}
 	if err == nil && status.State != evidence.KeyActive {
-		return status, countersign.Refuse("key-retired", "the key is %s; enrol another one", status.State)
+		return status, countersign.Refuse(evidence.RefusalRetired, "the key is %s; enrol another one", status.State)
 	}
 	return status, err
 }
@@ -120,7 +120,7 @@ func (t *Tenant) use(ctx context.Context, workflow string, u evidence.Use) (*cou
 		err = handle.Get(ctx, &refusal)
 	}
 	if missing := (*serviceerror.NotFound)(nil); errors.As(err, &missing) {
-		return countersign.Refuse("grant-is-in-force", "the grant, or the key, has ended"), nil
+		return countersign.Refuse(evidence.RefusalEnded, "the grant, or the key, has ended"), nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("couldn't have %s note its use: %w", workflow, err)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/countersign-dev/countersign"
 	"github.com/countersign-dev/countersign/evidence"
+	"github.com/countersign-dev/countersign/identity"
 	"github.com/countersign-dev/countersign/policy"
 )
 
@@ -55,6 +57,9 @@ func (t *Tenant) CheckDecision(ctx context.Context, in evidence.CheckInput) (evi
 	if refusal != nil {
 		return refuse(refusal)
 	}
+	if refusal := issuerChanged(in.Issuers, t.registry, d.Actor.Issuer); refusal != nil {
+		return refuse(refusal)
+	}
 	facts, err := t.registry.VerifyProof(ctx, d, signed.Proof, c.At)
 	if errors.As(err, &refusal) {
 		return refuse(refusal)
@@ -68,6 +73,13 @@ func (t *Tenant) CheckDecision(ctx context.Context, in evidence.CheckInput) (evi
 		return refuse(refusal)
 	} else if err != nil {
 		return c, err
+	}
+	if len(in.Issuers) > 0 {
+		if _, err := evidence.VerifyCounted(c.Counted(signed), in.Issuers); errors.As(err, &refusal) {
+			return refuse(refusal)
+		} else if err != nil {
+			return refuse(countersign.Refuse("not-proven", "what the decision stands on is not proven: %s", err))
+		}
 	}
 	engine, err := t.frozen(in.Policy, in.PolicyText)
 	if err != nil {
@@ -120,6 +132,23 @@ func (t *Tenant) stand(ctx context.Context, c *evidence.Check, signed countersig
 	c.Key, c.Facts.EnrolledKey, c.Facts.Assurance = &status.KeyRecord, &proven, evidence.Assurance(&status.KeyRecord)
 	use.Counter = proven.Counter
 	return nil
+}
+
+// issuerChanged refuses a decision whose issuer the tenant's file names otherwise than it did at intake. A proof has to hold under both: under the
+// file as it is now, because the tenant may have stopped trusting somebody, and as it was, because whoever verifies the evidence knows that one alone.
+func issuerChanged(frozen []countersign.Issuer, now *identity.Registry, url string) *countersign.Refusal {
+	if len(frozen) == 0 {
+		return nil // a saga of v0.1.0 doesn't tell them
+	}
+	i := slices.IndexFunc(frozen, func(i countersign.Issuer) bool { return i.URL == url })
+	current, known := now.Issuer(url)
+	switch {
+	case i < 0 && !known:
+		return nil // nobody ever trusted it; the proof is refused for that
+	case i >= 0 && known && frozen[i].EvidenceAudience == current.EvidenceAudience:
+		return nil
+	}
+	return countersign.Refuse("issuer-changed", "the tenant's settings for the identity provider %s changed after this signing was admitted, so nobody of it can decide here any more; the document has to be requested again", url)
 }
 
 // matches compares the decision with the signing that it was sent to.

@@ -14,6 +14,7 @@ import (
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"github.com/countersign-dev/countersign"
+	"github.com/countersign-dev/countersign/evidence"
 )
 
 // errExists says that somebody stored the object first.
@@ -21,6 +22,9 @@ var errExists = errors.New("the object exists already")
 
 // errGone says that the object, or that version of it, is not there.
 var errGone = errors.New("there is no such object or version")
+
+// maxAdmitted bounds a document that intake admitted: the tenant's own limit may be lower by now, and changes nothing about it any more.
+const maxAdmitted = evidence.MaxBundleSize
 
 // ReadObject reads one version of one object and checks its digest. More than limit bytes are refused unread.
 func ReadObject(ctx context.Context, c *s3.Client, o countersign.Object, limit int64) ([]byte, error) {
@@ -88,6 +92,28 @@ func (t *Tenant) current(ctx context.Context, bucket, key string, limit int64) (
 	}
 	o.SHA256 = countersign.SHA256(body)
 	return o, body, nil
+}
+
+// versions lists the versions of exactly this object, delete markers among them.
+func (t *Tenant) versions(ctx context.Context, bucket, key string) (ids []string, err error) {
+	pages := s3.NewListObjectVersionsPaginator(t.s3, &s3.ListObjectVersionsInput{Bucket: aws.String(bucket), Prefix: aws.String(key)})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("couldn't list the versions of %s/%s: %w", bucket, key, err)
+		}
+		for _, v := range page.Versions {
+			if aws.ToString(v.Key) == key {
+				ids = append(ids, aws.ToString(v.VersionId))
+			}
+		}
+		for _, m := range page.DeleteMarkers {
+			if aws.ToString(m.Key) == key {
+				ids = append(ids, aws.ToString(m.VersionId))
+			}
+		}
+	}
+	return ids, nil
 }
 
 func isStatus(err error, status int) bool {

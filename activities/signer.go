@@ -78,7 +78,7 @@ func (t *Tenant) Sign(ctx context.Context, in evidence.SignInput) (evidence.Sign
 		return result, nil
 	}
 	key := countersign.WithheldKey(in.Context.Tenant, in.Request, withheldSignature)
-	document, err := ReadObject(ctx, t.s3, in.Context.Document, t.settings.Documents.MaxBytes)
+	document, err := ReadObject(ctx, t.s3, in.Context.Document, maxAdmitted)
 	if refusal := (*countersign.Refusal)(nil); errors.As(err, &refusal) {
 		result.Refusal = refusal
 		return result, nil
@@ -177,25 +177,24 @@ func (t *Tenant) Withhold(ctx context.Context, request string) error {
 	return nil
 }
 
-// maxVersions bounds how many versions of a withheld object are looked for. There is one, or two after a crash.
-const maxVersions = 20
+// maxPasses bounds how often destroy looks again for what an attempt, whose worker was lost, stored meanwhile.
+const maxPasses = 5
 
-// destroy deletes every version of an object, newest first, until none is left.
+// destroy deletes every version of exactly this object, and every delete marker: behind a marker, older versions would stay.
 func (t *Tenant) destroy(ctx context.Context, key string) error {
 	bucket := aws.String(t.settings.Documents.Bucket)
-	for range maxVersions {
-		head, err := t.s3.HeadObject(ctx, &s3.HeadObjectInput{Bucket: bucket, Key: aws.String(key)})
-		if isStatus(err, 404) {
-			return nil
-		}
-		if err != nil {
+	for range maxPasses {
+		versions, err := t.versions(ctx, *bucket, key)
+		if err != nil || len(versions) == 0 {
 			return err
 		}
-		if _, err := t.s3.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: bucket, Key: aws.String(key), VersionId: head.VersionId}); err != nil {
-			return err
+		for _, version := range versions {
+			if _, err := t.s3.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: bucket, Key: aws.String(key), VersionId: aws.String(version)}); err != nil {
+				return fmt.Errorf("couldn't delete %s, version %s: %w", key, version, err)
+			}
 		}
 	}
-	return fmt.Errorf("%s has more than %d versions", key, maxVersions)
+	return fmt.Errorf("couldn't delete %s: it is stored again and again", key)
 }
 
 // withheldSignature is the name under which the document's signature waits for the lock of its evidence.

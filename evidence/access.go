@@ -110,6 +110,14 @@ type KeyStatus struct {
 	Retirements []Retired            `json:"retirements"`       // each retire signal that came, counted or refused
 }
 
+// Why a grant, or a key, is not used once more.
+const (
+	RefusalUsedUp  = "grant-used-up"
+	RefusalEnded   = "grant-is-in-force" // as the policy calls it: it is not
+	RefusalCounter = "key-counter"
+	RefusalRetired = "key-retired"
+)
+
 // Use asks a grant, or a key, to note that a decision used it. The same decision asks once, however often it is checked.
 type Use struct {
 	Decision string `json:"decision"` // digest

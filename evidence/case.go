@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	commonpb "go.temporal.io/api/common/v1"
@@ -25,6 +26,7 @@ type Case struct {
 	Intent      *Intent
 	SignInput   *SignInput
 	Signature   *Signature
+	Asked       []countersign.Actor // everybody to whom a message was to go, each once
 	Deliveries  []Delivery
 	Result      *SagaResult // nil where the saga did not end by itself
 	Closing     string      // completed, terminated, failed, canceled or timed out
@@ -207,8 +209,27 @@ func (r *caseReader) schedule(e *historypb.HistoryEvent) error {
 		}
 		r.c.SignInput = &SignInput{}
 		return decode(a.GetInput(), r.c.SignInput)
+	case ActivityNotify:
+		var in NotifyInput
+		if err := decode(a.GetInput(), &in); err != nil {
+			return err
+		}
+		for _, actor := range in.To {
+			if !slices.Contains(r.c.Asked, actor) {
+				r.c.Asked = append(r.c.Asked, actor)
+			}
+		}
 	}
 	return nil
+}
+
+// TookPart are those who took part so far: who requested, and who was asked.
+func (c *Case) TookPart() []countersign.Actor {
+	who := slices.Clone(c.Asked)
+	if a := c.Admission; a != nil && !a.Requester.Actor.IsZero() && !slices.Contains(who, a.Requester.Actor) {
+		who = append(who, a.Requester.Actor)
+	}
+	return who
 }
 
 func (r *caseReader) complete(scheduled int64, result *commonpb.Payloads) error {

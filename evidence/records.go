@@ -61,6 +61,8 @@ type CheckInput struct {
 	Requester  countersign.Actor   `json:"requester"`
 	Stages     []countersign.Stage `json:"stages"` // those not yet closed
 	Decided    []countersign.Actor `json:"decided"`
+	// Issuers are those that the signing is frozen to: whoever verifies the evidence has no others. Absent in histories of v0.1.0.
+	Issuers []countersign.Issuer `json:"issuers,omitempty"`
 }
 
 // Check is what became of one decide signal, with all that the answer depended on. At is when the server took the signal: deadline,
@@ -215,10 +217,13 @@ type SealInput struct {
 	Signature *Signature          `json:"signature,omitempty"`
 }
 
-// Sealed is a sealed bundle that waits for its lock.
+// Sealed is a sealed bundle that waits for its lock. Context and Told are what the saga's history says: a saga that was ended from outside
+// left no result to read them from.
 type Sealed struct {
-	Object countersign.Object `json:"object"`
-	Bytes  int64              `json:"bytes"`
+	Object  countersign.Object  `json:"object"`
+	Bytes   int64               `json:"bytes"`
+	Context string              `json:"context,omitempty"`
+	Told    []countersign.Actor `json:"told,omitempty"` // who took part, and is told how it ended
 }
 
 // Locked is a bundle under Object Lock, as read back from the store. Outcome is what the locked bundle says.

@@ -60,6 +60,9 @@ func (v *verifier) decisions() error {
 		if !slices.Equal(d.Input.Decided, decided) {
 			return fmt.Errorf("%s: it was checked as if other people had decided before", decisionFile(i))
 		}
+		if len(d.Input.Issuers) > 0 && !slices.Equal(d.Input.Issuers, v.c.Admission.Issuers) {
+			return fmt.Errorf("%s: it was checked with other issuers than the signing is frozen to", decisionFile(i))
+		}
 		if d.Check == nil {
 			continue
 		}
@@ -103,7 +106,7 @@ func (v *verifier) counted(d DecisionCase) error {
 	case d.Check.Record.Actor != decision.Actor || d.Check.Record.Stage != decision.Stage || d.Check.Record.Verdict != decision.Verdict:
 		return errors.New("the record says something else than the decision")
 	}
-	facts, err := verifyCounted(d.Check.Counted(signed), a.Issuers)
+	facts, err := VerifyCounted(d.Check.Counted(signed), a.Issuers)
 	if err != nil {
 		return fmt.Errorf("its proof doesn't hold: %w", err)
 	}
@@ -143,6 +146,9 @@ func (v *verifier) policy() error {
 	return nil
 }
 
+// refusedAfterPolicy are the refusals of a decision that the policy allows: a grant or a key that could not be used once more.
+var refusedAfterPolicy = []string{RefusalUsedUp, RefusalEnded, RefusalCounter, RefusalRetired}
+
 func (v *verifier) question(engine *policy.Engine, d DecisionCase) error {
 	if d.Check.Answer == nil || d.Check.Facts == nil {
 		return errors.New("the policy's answer, or the proof that it stands on, is missing")
@@ -150,7 +156,8 @@ func (v *verifier) question(engine *policy.Engine, d DecisionCase) error {
 	if answer := engine.Ask(*d.Check.Question); !sameAnswer(answer, *d.Check.Answer) {
 		return errors.New("the policy answers differently")
 	}
-	if d.Check.Record.Counted() != d.Check.Answer.Allowed {
+	refusal := d.Check.Record.Refusal
+	if d.Check.Answer.Allowed == (refusal != nil) && (refusal == nil || !slices.Contains(refusedAfterPolicy, refusal.Code)) {
 		return errors.New("what became of the decision is not what the policy answered")
 	}
 	// The question itself must be about this decision and this signing, or a kind answer to another question would do.

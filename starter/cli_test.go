@@ -292,6 +292,53 @@ func TestNothingIsDecidedAboutADocumentThatWasNotShown(t *testing.T) {
 	}
 }
 
+// withdrawing is an API that takes a withdrawal, and then says this of the signing.
+func withdrawing(t *testing.T, states ...client.Status) string {
+	t.Helper()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost {
+			w.WriteHeader(http.StatusAccepted)
+			_ = json.NewEncoder(w).Encode(client.Accepted{ID: "mine"})
+			return
+		}
+		w.Header().Set("Content-Type", "text/event-stream")
+		for _, s := range states {
+			body, _ := json.Marshal(s)
+			_, _ = fmt.Fprintf(w, "event: status\ndata: %s\n\n", body)
+		}
+	}))
+	t.Cleanup(server.Close)
+	return server.URL
+}
+
+func TestM4_WithdrawEndsWithWhatBecameOfIt(t *testing.T) {
+	clean(t)
+	t.Setenv("COUNTERSIGN_TOKEN", "x")
+	open := client.Status{State: client.StateApproval, Withdrawals: []countersign.WithdrawalRecord{{ID: "another", Refusal: countersign.Refuse("not-entitled", "no")}}}
+	told := func(refusal *countersign.Refusal) client.Status {
+		s := open
+		s.Withdrawals = append([]countersign.WithdrawalRecord{}, s.Withdrawals...)
+		s.Withdrawals = append(s.Withdrawals, countersign.WithdrawalRecord{ID: "mine", Reason: "the price\x1b[2J", Refusal: refusal})
+		return s
+	}
+	done := client.Status{State: client.StateDone, Outcome: countersign.Completed}
+	for name, c := range map[string]struct {
+		states    []client.Status
+		exit      int
+		out, says string
+	}{
+		"counted":       {[]client.Status{open, told(nil)}, exitOK, ": counted", ""},
+		"too late":      {[]client.Status{open, told(countersign.Refuse("too-late", "the key is being asked already"))}, exitRefused, "(too-late)", "does not count: the key is being asked"},
+		"not checked":   {[]client.Status{told(countersign.Refuse("not-checked", "send it again"))}, exitRefused, "(not-checked)", "does not count: send it again"},
+		"never told of": {[]client.Status{open, done}, exitRefused, "", "the signing ended before your withdrawal was checked: completed"},
+	} {
+		exit, out, errout := run(t, "", "withdraw", "PO-1", "--reason", "the price", "--tenant", "acme", "--api", withdrawing(t, c.states...))
+		if exit != c.exit || !strings.Contains(out, c.out) || !strings.Contains(errout, c.says) || strings.Contains(out, "\x1b") {
+			t.Errorf("%s: exit code %d, %q, %q", name, exit, out, errout)
+		}
+	}
+}
+
 func TestErrorsKeepTheirExitCodeWhenWrapped(t *testing.T) {
 	t.Parallel()
 	for want, err := range map[int]error{

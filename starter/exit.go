@@ -26,7 +26,7 @@ const (
 const exitCodes = `0  it worked
 1  it failed: something did not answer, a file can't be read, or the like
 2  the command was called wrongly
-3  it was refused, by a rule, a policy or a person: a decision that did not count, a request that ended without a signature
+3  it was refused, by a rule, a policy or a person: a decision or a withdrawal that did not count, a request that ended without a signature
 4  there is no such signing, or it is not yours to see
 5  it conflicts with what is there: another request under this id, evidence that is not locked yet
 6  evidence, or a policy set, was checked and did not hold`

@@ -61,6 +61,9 @@ func describe(w io.Writer, s client.Status) {
 	for _, d := range s.Decisions {
 		fmt.Fprintf(w, "decision\t%s\n", recordLine(s, d))
 	}
+	for _, r := range s.Withdrawals {
+		fmt.Fprintf(w, "withdrawal\t%s\n", withdrawalLine(r))
+	}
 	if s.Evidence != nil {
 		fmt.Fprintf(w, "evidence\tlocked (%s) until %s, SHA-256 %s\n", s.Evidence.Mode, instant(s.Evidence.RetainUntil), s.Evidence.Object.SHA256)
 	}
@@ -79,6 +82,20 @@ func recordLine(s client.Status, d countersign.DecisionRecord) string {
 	text := fmt.Sprintf("%s in stage %s by %s", line(string(d.Verdict)), line(d.Stage), nameOf(s, d.Actor))
 	if d.Refusal != nil {
 		return text + ": refused, " + line(d.Refusal.Message) + " (" + d.Refusal.Code + ")"
+	}
+	return text + ": counted"
+}
+
+func withdrawalLine(r countersign.WithdrawalRecord) string {
+	text := line(r.ID)
+	if r.Sender != "" {
+		text += " by " + line(r.Sender)
+	}
+	if r.Reason != "" {
+		text += ": " + line(r.Reason)
+	}
+	if r.Refusal != nil {
+		return text + ": refused, " + line(r.Refusal.Message) + " (" + r.Refusal.Code + ")"
 	}
 	return text + ": counted"
 }
@@ -135,6 +152,9 @@ func changes(before, now client.Status) []string {
 	var out []string
 	for _, d := range now.Decisions[min(len(before.Decisions), len(now.Decisions)):] {
 		out = append(out, recordLine(now, d))
+	}
+	for _, r := range now.Withdrawals[min(len(before.Withdrawals), len(now.Withdrawals)):] {
+		out = append(out, "withdrawal "+withdrawalLine(r))
 	}
 	if before.State != now.State || before.Stage != now.Stage {
 		text := now.State
@@ -193,7 +213,9 @@ func (c *cli) withdrawCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "withdraw REQUEST --reason REASON",
 		Short: "Take your request back",
-		Args:  cobra.ExactArgs(1),
+		Long: `Take your own request back. The command waits until the withdrawal was checked, and says whether it counts: somebody else's does not, and none
+does once the key is being asked.`,
+		Args: cobra.ExactArgs(1),
 		RunE: c.run(func(ctx context.Context, args []string) error {
 			api, err := c.connect()
 			if err != nil {
@@ -203,10 +225,35 @@ func (c *cli) withdrawCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return c.answer(accepted, func(w io.Writer) { fmt.Fprintf(w, "withdrawal\t%s\n", accepted.ID) })
+			return c.withdrawn(ctx, api, args[0], accepted.ID)
 		}),
 	}
 	cmd.Flags().StringVar(&reason, "reason", "", "why; everybody who took part reads it")
 	must(cmd.MarkFlagRequired("reason"))
 	return cmd
+}
+
+// withdrawn waits for what became of a withdrawal.
+func (c *cli) withdrawn(ctx context.Context, api *client.Client, request, id string) error {
+	var record countersign.WithdrawalRecord
+	var found bool
+	var last client.Status
+	err := api.Watch(ctx, request, func(s client.Status) bool {
+		last = s
+		record, found = s.Withdrawal(id)
+		return !found
+	})
+	switch {
+	case err != nil:
+		return err
+	case !found:
+		return refused("too-late", "the signing ended before your withdrawal was checked: %s", last.Outcome)
+	}
+	if err := c.answer(record, func(w io.Writer) { fmt.Fprintf(w, "withdrawal\t%s\n", withdrawalLine(record)) }); err != nil {
+		return err
+	}
+	if r := record.Refusal; r != nil {
+		return refused(r.Code, "your withdrawal does not count: %s", line(r.Message))
+	}
+	return nil
 }

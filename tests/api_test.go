@@ -10,6 +10,9 @@ import (
 	"strings"
 	"testing"
 
+	enumspb "go.temporal.io/api/enums/v1"
+	temporal "go.temporal.io/sdk/client"
+
 	"github.com/countersign-dev/countersign"
 	"github.com/countersign-dev/countersign/starter/client"
 )
@@ -132,6 +135,40 @@ func TestM1_BadRequestsAreRefusedBeforeAnythingStarts(t *testing.T) {
 	}
 }
 
+// A start straight at the server that can't become a signing fails at once, and the API tells its starter what is wrong.
+func TestM4_AWrongStartByAnSDKIsToldClearly(t *testing.T) {
+	t.Parallel()
+	const procurement = "machine:acme/procurement"
+	c, err := local.Dial(t.Context(), "acme", procurement)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	for id, wrong := range map[string]struct {
+		input any
+		says  string
+	}{
+		"wrong-no-request": {"please sign", "the input is not a request"},
+		"wrong-id":         {countersign.Request{V: 1, Tenant: "acme", ID: "wrong-other"}, `the workflow id must be "signing/acme/wrong-other"`},
+	} {
+		_, err := c.ExecuteWorkflow(t.Context(), temporal.StartWorkflowOptions{
+			ID: countersign.CustodianID("acme", id), TaskQueue: countersign.TaskQueueSigning,
+			WorkflowIDReusePolicy: enumspb.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
+		}, countersign.WorkflowRequestSigning, wrong.input)
+		if err != nil {
+			t.Fatal(err)
+		}
+		path := "/v1/acme/signings/" + id
+		wantProblem(t, procurement, "GET", path, nil, nil, http.StatusConflict, "not-a-signing", wrong.says)
+		wantProblem(t, procurement, "GET", path+"/events", nil, nil, http.StatusConflict, "not-a-signing", wrong.says)
+		wantProblem(t, "hart/carol", "GET", path, nil, nil, http.StatusNotFound, "not-found", "")
+	}
+	r := request(t, "acme", "supplier-contract")
+	r.ID = "wrong-no-request"
+	body, _ := json.Marshal(r)
+	wantProblem(t, procurement, "POST", "/v1/acme/signings", body, nil, http.StatusConflict, "not-a-signing", "an id of its own")
+}
+
 // A partner who is not asked can't tell a signing that exists from one that doesn't.
 func TestR20_WhoIsNotAskedSeesNothing(t *testing.T) {
 	t.Parallel()
@@ -197,6 +234,30 @@ func TestM1_ByTheCommandLineFromRequestToVerifiedEvidence(t *testing.T) {
 		t.Errorf("verify with foreign roots writes\n%s", out)
 	}
 	run("acme/alice", 5, "audit", "export", fmt.Sprint(pending(t)), "-o", dir+"/p.asice")
+}
+
+// Whoever withdraws by the command line hears whether it counted.
+func TestM4_WithdrawnByTheCommandLine(t *testing.T) {
+	t.Parallel()
+	home := t.TempDir()
+	run := func(code int, args ...string) string {
+		t.Helper()
+		out, fault, got, err := local.CLI(t.Context(), apiURL, home, "acme/ben", args...)
+		if err != nil || got != code {
+			t.Fatalf("countersign %s: exit code %d, want %d: %v\n%s%s", strings.Join(args, " "), got, code, err, out, fault)
+		}
+		return out + fault
+	}
+	id := requestID(t)
+	run(0, "request", "--file", "testdata/contract.pdf", "--purpose", "supplier-contract", "--title", "By hand", "--request", id)
+	if out := run(0, "withdraw", id, "--reason", "the price changed"); !strings.Contains(out, "the price changed: counted") {
+		t.Errorf("it writes\n%s", out)
+	}
+	run(0, "watch", id)
+	if out := run(0, "status", id); !strings.Contains(out, "withdrawn: ") || !strings.Contains(out, "the price changed: counted") {
+		t.Errorf("the status is\n%s", out)
+	}
+	run(5, "withdraw", id, "--reason", "once more")
 }
 
 // pending is a signing of acme whose evidence is not there yet.

@@ -277,6 +277,23 @@ func TestR08_AGrantEndsAtItsSecond(t *testing.T) {
 	wantRefused(t, approve(t, g, "nord/remy", "reseller", remy, grant), "within-the-grants-window", "or is over")
 }
 
+// What was offered and not taken entitles to nothing.
+func TestR03_AGrantThatWasNotAcceptedDecidesNothing(t *testing.T) {
+	t.Parallel()
+	g := resale(t)
+	remy := passkey(t, "acme", "nord/remy")
+	grant, err := local.Give(t.Context(), "nord/rhea", local.Draft("acme", "nord/rhea", "nord/remy", "reseller", g.Request.ID))
+	if err == nil {
+		_, err = local.Grant(t.Context(), "acme", grant, func(s evidence.GrantStatus) bool { return s.State == countersign.GrantInvited })
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantRefused(t, approve(t, g, "nord/remy", "reseller", remy, grant), "not-proven", "was never accepted")
+	withdraw(t, g, "machine:acme/procurement", "w1")
+	ended(t, g, countersign.Withdrawn)
+}
+
 // A grant for one decision is for one.
 func TestR03_AGrantIsUsedUp(t *testing.T) {
 	t.Parallel()
@@ -287,6 +304,8 @@ func TestR03_AGrantIsUsedUp(t *testing.T) {
 	grant := granted(t, "nord/rhea", "nord/remy", draft)
 	wantCounted(t, approve(t, one, "nord/remy", "reseller", remy, grant))
 	wantRefused(t, approve(t, two, "nord/remy", "reseller", remy, grant), "grant-used-up", "and they are made")
+	withdraw(t, two, "machine:acme/procurement", "w1")
+	ended(t, two, countersign.Withdrawn) // the policy allowed what the grant refused, and a stranger understands that
 }
 
 // Separation of duties follows the chain: whoever lent the authority has had the vote.

@@ -10,6 +10,7 @@ import (
 	"github.com/pdfcpu/pdfcpu/pkg/pdfcpu/model"
 
 	"github.com/countersign-dev/countersign"
+	"github.com/countersign-dev/countersign/evidence"
 )
 
 // TestM4_RefusedAtIntakeWithAReasonAndEvidence starts what must not become a signing, straight from a Temporal client, past every check
@@ -32,7 +33,7 @@ func TestM4_RefusedAtIntakeWithAReasonAndEvidence(t *testing.T) {
 		{"no such document", func(_ *testing.T, r *countersign.Request) { r.Document.Key = "acme/documents/none.pdf" }, "no-document", "no such document"},
 		{"document of another tenant", func(_ *testing.T, r *countersign.Request) { r.Document.Key = "globex/documents/x.pdf" }, "bad-request", `must start with the tenant's prefix "acme/"`},
 		{"another bucket", func(_ *testing.T, r *countersign.Request) { r.Document.Bucket = "evidence" }, "wrong-bucket", `the bucket "documents"`},
-		{"unknown purpose", func(_ *testing.T, r *countersign.Request) { r.Purpose = "world-domination" }, "unknown-purpose", "it has internal-policy, supplier-contract"},
+		{"unknown purpose", func(_ *testing.T, r *countersign.Request) { r.Purpose = "world-domination" }, "unknown-purpose", "it has internal-policy"},
 		{"past deadline", func(_ *testing.T, r *countersign.Request) {
 			r.Deadlines = map[string]time.Time{"legal": time.Now().Add(-time.Hour)}
 		}, "past-deadline", "give a later one"},
@@ -51,6 +52,21 @@ func TestM4_RefusedAtIntakeWithAReasonAndEvidence(t *testing.T) {
 				t.Errorf("refused as %q: %q\nwant %q with %q", got.Code, got.Message, c.code, c.says)
 			}
 		})
+	}
+}
+
+// Whoever asked hears what was wrong, as the owner does.
+func TestM4_WhomIntakeRefusesIsTold(t *testing.T) {
+	t.Parallel()
+	r := request(t, "acme", "supplier-contract")
+	document([]byte("PK this is a word document"))(t, &r)
+	g, err := local.Begin(t.Context(), "acme/ben", r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, report := ended(t, g, countersign.Refused)
+	if d := delivery(t, report, local.Actor("acme/ben").String()); !d.Delivered || d.Event != evidence.EventEnded {
+		t.Errorf("ben was told: %+v", d)
 	}
 }
 

@@ -186,6 +186,26 @@ func TestR11_SigningWaitsForTheTimestampAuthority(t *testing.T) {
 	ended(t, g, countersign.Completed)
 }
 
+// Settings that change while a signing is in flight: nobody decides under an issuer that the evidence's reader would not know, and what was admitted
+// stays readable.
+func TestR16_SettingsThatChangeInFlightDoNotBreakTheEvidence(t *testing.T) {
+	before := faultyWorkers(t)
+	g := begin(t, request(t, "globex", "supplier-contract"))
+	decide(t, g, "globex/gina", "legal", countersign.Approve)
+	if _, err := g.Open(t.Context(), "counsel"); err != nil {
+		t.Fatal(err)
+	}
+	before.Stop()
+	changed := faultyWorkers(t, "evidenceAudience: "+local.Issuers["hart"].EvidenceClient, "evidenceAudience: another-client")
+	if r := record(t, g, decide(t, g, "hart/chris", "counsel", countersign.Approve)); r.Refusal == nil || r.Refusal.Code != "issuer-changed" {
+		t.Errorf("the decision became %+v", r)
+	}
+	changed.Stop()
+	faultyWorkers(t, "maxBytes: ", "maxBytes: 1 # ")
+	decide(t, g, "hart/chris", "counsel", countersign.Approve)
+	ended(t, g, countersign.Completed)
+}
+
 // A dead recipient never blocks a signing, and the evidence shows it.
 func TestM4_DeadRecipientsDoNotBlockAndAreInTheEvidence(t *testing.T) {
 	hooks := "webhooks:\n    - url: " + local.Mail.Page + "hooks/"

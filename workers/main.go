@@ -64,10 +64,9 @@ func run(ctx context.Context, o pool.Options) error {
 		return err
 	}
 	o.Log.Info().Msg("ready")
-	<-ctx.Done()
-	p.Stop()
+	err = p.Wait(ctx)
 	o.Log.Info().Msg("stopped")
-	return nil
+	return err
 }
 
 func env(name, otherwise string) string {

@@ -165,9 +165,9 @@ func (a *access) use(_ workflow.Context, u evidence.Use) (*countersign.Refusal, 
 		return nil, nil
 	// A window that closed a moment ago is the checker's business: it compares it with when the decision came.
 	case a.status.State != countersign.GrantActive && a.status.State != countersign.GrantExpired:
-		return countersign.Refuse("grant-is-in-force", "the grant is %s", a.status.State), nil
+		return countersign.Refuse(evidence.RefusalEnded, "the grant is %s", a.status.State), nil
 	case len(a.status.Uses) >= a.status.Grant.Grant.Uses:
-		return countersign.Refuse("grant-used-up", "the grant was for %d decisions, and they are made", a.status.Grant.Grant.Uses), nil
+		return countersign.Refuse(evidence.RefusalUsedUp, "the grant was for %d decisions, and they are made", a.status.Grant.Grant.Uses), nil
 	}
 	a.status.Uses = append(a.status.Uses, u.Decision)
 	a.status.Used = len(a.status.Uses)

@@ -2,6 +2,7 @@ package workflows
 
 import (
 	"encoding/json"
+	"time"
 
 	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/workflow"
@@ -58,7 +59,7 @@ func (s *signing) decision(ctx workflow.Context, body json.RawMessage, ordinal i
 		return // a duplicate of a decision that counted counts once
 	}
 	var check evidence.Check
-	if err := s.do(ctx, prompt, evidence.ActivityCheckDecision, s.checkInput(body, ordinal), &check); err != nil {
+	if err := s.do(ctx, prompt, evidence.ActivityCheckDecision, s.checkInput(ctx, body, ordinal), &check); err != nil {
 		check.Record = countersign.DecisionRecord{ID: signed.ID, Stage: signed.Decision.Stage, Actor: signed.Decision.Actor, Verdict: signed.Decision.Verdict,
 			Refusal: countersign.Refuse("not-checked", "the decision could not be checked in time; send it again")}
 	}
@@ -86,9 +87,24 @@ func (s *signing) withdrawal(ctx workflow.Context, body json.RawMessage, ordinal
 		Ordinal: ordinal, Withdrawal: body, Saga: s.self, Tenant: s.in.Request.Tenant,
 		Requester: s.admission.Context.Requester, PolicyText: s.admission.PolicyText, TooLate: s.tooLate,
 	}
-	if err := s.do(ctx, prompt, evidence.ActivityCheckWithdrawal, input, &w); err == nil && w.Refusal == nil {
+	if err := s.do(ctx, prompt, evidence.ActivityCheckWithdrawal, input, &w); err != nil {
+		s.withdrawals = append(s.withdrawals, uncheckedWithdrawal(body))
+		return
+	}
+	s.withdrawals = append(s.withdrawals, countersign.WithdrawalRecord{ID: w.ID, Reason: w.Reason, Sender: w.Sender, At: w.At.UTC().Format(time.RFC3339Nano), Refusal: w.Refusal})
+	if w.Refusal == nil {
 		s.withdrawn = &w
 	}
+}
+
+// uncheckedWithdrawal is the record of a withdrawal whose check did not end: its sender has to hear of it, and may send it again.
+func uncheckedWithdrawal(body json.RawMessage) countersign.WithdrawalRecord {
+	record := countersign.WithdrawalRecord{Refusal: countersign.Refuse("not-checked", "the withdrawal could not be checked in time; send it again")}
+	var given countersign.Withdrawal
+	if json.Unmarshal(body, &given) == nil && given.Check() == nil {
+		record.ID, record.Reason = given.ID, given.Reason
+	}
+	return record
 }
 
 // drain hears what came too late to matter, so that the history ends with every signal taken.
@@ -106,11 +122,14 @@ func (s *signing) drain() {
 	}
 }
 
-func (s *signing) checkInput(body json.RawMessage, ordinal int) evidence.CheckInput {
+func (s *signing) checkInput(ctx workflow.Context, body json.RawMessage, ordinal int) evidence.CheckInput {
 	a := s.admission
 	in := evidence.CheckInput{
 		Ordinal: ordinal, Signed: body, Saga: s.self, Tenant: s.in.Request.Tenant, Context: a.Digest, Document: a.Context.Document,
 		Policy: a.Context.Policy, PolicyText: a.PolicyText, Requester: a.Context.Requester, Decided: append([]countersign.Actor{}, s.decided...),
+	}
+	if workflow.GetVersion(ctx, "check-with-frozen-issuers", workflow.DefaultVersion, 1) > workflow.DefaultVersion {
+		in.Issuers = a.Issuers
 	}
 	for _, stage := range a.Plan.Stages {
 		if !s.closed[stage.Name] {

@@ -1,11 +1,14 @@
 package workflows
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
 
+	commonpb "go.temporal.io/api/common/v1"
 	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
@@ -16,8 +19,10 @@ import (
 // RequestSigning is the custodian of one request, and what a procurement system starts. It runs the saga as its child,
 // outlives it however it ends, and turns its whole history into locked evidence. Only then is a signature released: a saga cannot
 // export its own closing event, and a terminated one exports nothing.
-func RequestSigning(ctx workflow.Context, request countersign.Request) (evidence.Ending, error) {
-	c, err := newCustody(ctx, request)
+//
+// It takes its input as it came, and reads it once it can be asked: what is no request fails, and still answers what is wrong with it.
+func RequestSigning(ctx workflow.Context, input converter.RawValue) (evidence.Ending, error) {
+	c, err := newCustody(ctx, input)
 	if err != nil {
 		return evidence.Ending{}, err
 	}
@@ -30,7 +35,8 @@ type custody struct {
 	self    evidence.Execution
 	saga    evidence.Execution
 	result  evidence.SagaResult
-	state   string // saga, sealing, locking, voiding, done
+	silent  bool   // the saga left no result, and told nobody
+	state   string // saga, sealing, locking, voiding, done, or StateNotASigning
 	locked  *evidence.Locked
 
 	// How it ended, as far as that is settled: the saga's own outcome, but completed only once that is what is locked.
@@ -40,30 +46,51 @@ type custody struct {
 	cried   bool   // everybody was told of a problem
 }
 
-func newCustody(ctx workflow.Context, request countersign.Request) (*custody, error) {
+// StateNotASigning is the state of a custodian that was started wrongly: there is no saga, and its detail says why.
+const StateNotASigning = "not-a-signing"
+
+func newCustody(ctx workflow.Context, input converter.RawValue) (*custody, error) {
 	info := workflow.GetInfo(ctx).WorkflowExecution
-	c := &custody{request: request, self: evidence.Execution{Workflow: info.ID, Run: info.RunID}, state: "saga"}
-	// Only what would give the child a wrong name stops here: everything else is refused by intake, with evidence.
-	if err := countersign.CheckTenantID(request.Tenant); err != nil {
-		return nil, temporal.NewNonRetryableApplicationError(err.Error(), "BadRequest", nil)
-	}
-	if err := countersign.CheckRequestID(request.ID); err != nil {
-		return nil, temporal.NewNonRetryableApplicationError(err.Error(), "BadRequest", nil)
-	}
-	if want := countersign.CustodianID(request.Tenant, request.ID); info.ID != want {
-		return nil, temporal.NewNonRetryableApplicationError(fmt.Sprintf("the workflow id must be %q for this request", want), "BadRequest", nil)
-	}
+	c := &custody{self: evidence.Execution{Workflow: info.ID, Run: info.RunID}, state: "saga"}
 	if err := workflow.SetQueryHandler(ctx, countersign.QueryStatus, c.status); err != nil {
 		return nil, fmt.Errorf("couldn't answer queries: %w", err)
 	}
+	if err := c.read(input.Payload()); err != nil {
+		return nil, c.notASigning("BadRequest", err.Error())
+	}
 	return c, nil
+}
+
+// read reads the request. Only what would give the child a wrong name stops here: everything else is refused by intake, with evidence.
+func (c *custody) read(input *commonpb.Payload) error {
+	if encoding := string(input.GetMetadata()[converter.MetadataEncoding]); encoding != converter.MetadataEncodingJSON {
+		return fmt.Errorf("the input must be one request as JSON (%s), not %q", converter.MetadataEncodingJSON, encoding)
+	}
+	if err := json.Unmarshal(input.GetData(), &c.request); err != nil {
+		return fmt.Errorf("the input is not a request: %w", err)
+	}
+	if err := countersign.CheckTenantID(c.request.Tenant); err != nil {
+		return err
+	}
+	if err := countersign.CheckRequestID(c.request.ID); err != nil {
+		return err
+	}
+	if want := countersign.CustodianID(c.request.Tenant, c.request.ID); c.self.Workflow != want {
+		return fmt.Errorf("the workflow id must be %q for this request", want)
+	}
+	return nil
+}
+
+func (c *custody) notASigning(kind, why string) error {
+	c.state, c.detail = StateNotASigning, why
+	return temporal.NewNonRetryableApplicationError(why, kind, nil)
 }
 
 // run is the procedure: run the saga, seal, lock, release. What was signed but can't be locked in time is voided.
 func (c *custody) run(ctx workflow.Context) (evidence.Ending, error) {
 	outcome, detail := c.runSaga(ctx)
 	if c.saga.Run == "" {
-		return evidence.Ending{}, temporal.NewNonRetryableApplicationError(detail, "NoSaga", nil)
+		return evidence.Ending{}, c.notASigning("NoSaga", detail)
 	}
 	// Custody does not end because somebody cancels it.
 	ctx, _ = workflow.NewDisconnectedContext(ctx)
@@ -104,6 +131,9 @@ func (c *custody) run(ctx workflow.Context) (evidence.Ending, error) {
 	if outcome == countersign.Completed {
 		c.tell(ctx, evidence.EventReleased, outcome, detail, &locked.Object)
 	}
+	if c.silent && workflow.GetVersion(ctx, "custody-tells-for-the-saga", workflow.DefaultVersion, 1) > workflow.DefaultVersion {
+		c.tell(ctx, evidence.EventEnded, outcome, detail, &locked.Object)
+	}
 	return evidence.Ending{Outcome: outcome, Meaning: outcome.Meaning(), Detail: detail, Context: c.result.Context, Evidence: locked}, nil
 }
 
@@ -134,8 +164,10 @@ func (c *custody) runSaga(ctx workflow.Context) (countersign.Outcome, string) {
 	case err == nil:
 		return c.result.Outcome, c.result.Detail
 	case errors.As(err, &terminated):
+		c.silent = true
 		return countersign.Terminated, evidence.DetailTerminated
 	}
+	c.silent = true
 	workflow.GetLogger(ctx).Error("the saga ended without a result", "problem", reason(err))
 	return countersign.Failed, evidence.DetailBroken
 }
@@ -169,6 +201,9 @@ func (c *custody) archive(ctx workflow.Context, outcome countersign.Outcome, det
 	how.TaskQueue = countersign.TaskQueueKeys
 	if err := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, how), evidence.ActivitySeal, in).Get(ctx, &sealed); err != nil {
 		return locked, err
+	}
+	if c.silent {
+		c.result.Context, c.result.Told = sealed.Context, sealed.Told
 	}
 	if outcome == countersign.Completed {
 		if how.ScheduleToCloseTimeout = c.untilRelease(ctx); how.ScheduleToCloseTimeout <= 0 {

@@ -349,29 +349,60 @@ func TestRequestSigning_ReleaseDeadlineThatHasPassedVoids(t *testing.T) {
 	}
 }
 
-func TestRequestSigning_TerminatedSagaIsWithheldAndArchived(t *testing.T) {
+func TestRequestSigning_TerminatedSagaIsWithheldArchivedAndTold(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
 	s.ends(evidence.SagaResult{}, &temporal.TerminatedError{})
+	s.sealKnows(lena, procurement)
 	got := s.runCustodian()
-	if got.Outcome != countersign.Terminated || got.Detail != "an operator terminated the saga" {
+	if got.Outcome != countersign.Terminated || got.Detail != "an operator terminated the saga" || got.Context != completed().Context {
 		t.Errorf("the ending is %+v", got)
 	}
-	s.wantEnded("Seal", "Lock", "Withhold")
+	s.wantEnded("Seal", "Lock", "Withhold", "Notify")
 	if in := s.seals[0]; in.Outcome != countersign.Terminated || in.Signature != nil {
 		t.Errorf("sealed was %+v", in)
 	}
-	s.wantTold() // nobody is known to be told: the saga took its list with it
+	s.wantToldForTheSaga(got)
 }
 
-func TestRequestSigning_FailedSagaIsWithheldAndArchived(t *testing.T) {
+func TestRequestSigning_FailedSagaIsWithheldArchivedAndTold(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
 	s.ends(evidence.SagaResult{}, temporal.NewNonRetryableApplicationError("a bug", "Bug", nil))
+	s.sealKnows(lena, procurement)
 	got := s.runCustodian()
 	if got.Outcome != countersign.Failed || got.Detail != evidence.DetailBroken {
 		t.Errorf("the ending is %+v", got)
 	}
+	s.wantEnded("Seal", "Lock", "Withhold", "Notify")
+	s.wantToldForTheSaga(got)
+}
+
+// sealKnows lets the evidence say who took part in which transaction.
+func (s *stage) sealKnows(who ...countersign.Actor) {
+	seal := s.seal
+	s.seal = func(in evidence.SealInput) (evidence.Sealed, error) {
+		sealed, err := seal(in)
+		sealed.Told, sealed.Context = who, completed().Context
+		return sealed, err
+	}
+}
+
+// wantToldForTheSaga demands one message to lena, procurement and the owner, with how it ended.
+func (s *stage) wantToldForTheSaga(got evidence.Ending) {
+	s.t.Helper()
+	s.wantTold(evidence.EventEnded)
+	if n := s.notes[0]; !n.Owner || !slices.Equal(n.To, []countersign.Actor{lena, procurement}) || n.Event.Outcome != got.Outcome || n.Event.Detail != got.Detail || n.Event.Context != got.Context || n.Event.Evidence == nil {
+		s.t.Errorf("told was %+v", n)
+	}
+}
+
+func TestM5_ATerminatedCustodyOfAnOlderBuildReplaysWithoutAMessage(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.env.OnGetVersion("custody-tells-for-the-saga", workflow.DefaultVersion, workflow.Version(1)).Return(workflow.DefaultVersion)
+	s.ends(evidence.SagaResult{}, &temporal.TerminatedError{})
+	s.runCustodian()
 	s.wantEnded("Seal", "Lock", "Withhold")
 }
 
@@ -406,27 +437,34 @@ func TestRequestSigning_MessagesThatFailForGoodNeverBlock(t *testing.T) {
 	s.wantTimes(evidence.ActivityNotify, 4)
 }
 
-func TestRequestSigning_BadRequestIsNotTriedAgain(t *testing.T) {
+// What was started wrongly fails at once, and says to whoever asks what is wrong.
+func TestM4_AWrongStartFailsAndStillAnswers(t *testing.T) {
 	t.Parallel()
+	changed := func(change func(*countersign.Request)) countersign.Request {
+		r := request
+		change(&r)
+		return r
+	}
 	for _, c := range []struct {
-		name, id, message string
-		change            func(*countersign.Request)
+		name, id string
+		input    any
+		message  string
 	}{
-		{"another workflow id", "signing/acme/PO-2", `the workflow id must be "signing/acme/PO-1"`, nil},
-		{"the saga's workflow id", "saga/acme/PO-1", "the workflow id must be", nil},
-		{"another tenant's workflow id", "signing/globex/PO-1", "the workflow id must be", nil},
-		{"bad tenant", "signing/Acme/PO-1", "tenant", func(r *countersign.Request) { r.Tenant = "Acme" }},
-		{"bad request id", "signing/acme/../PO-1", "request id", func(r *countersign.Request) { r.ID = "../PO-1" }},
-		{"nothing", "signing//", "tenant", func(r *countersign.Request) { *r = countersign.Request{} }},
+		{"another workflow id", "signing/acme/PO-2", request, `the workflow id must be "signing/acme/PO-1"`},
+		{"the saga's workflow id", "saga/acme/PO-1", request, "the workflow id must be"},
+		{"another tenant's workflow id", "signing/globex/PO-1", request, "the workflow id must be"},
+		{"bad tenant", "signing/Acme/PO-1", changed(func(r *countersign.Request) { r.Tenant = "Acme" }), "tenant"},
+		{"bad request id", "signing/acme/../PO-1", changed(func(r *countersign.Request) { r.ID = "../PO-1" }), "request id"},
+		{"an empty request", "signing//", countersign.Request{}, "tenant"},
+		{"no request", "signing/acme/PO-1", "PO-1", "the input is not a request"},
+		{"a field of another kind", "signing/acme/PO-1", map[string]any{"v": "one"}, "the input is not a request"},
+		{"bytes", "signing/acme/PO-1", []byte("{}"), `must be one request as JSON (json/plain), not "binary/plain"`},
+		{"nothing", "signing/acme/PO-1", nil, `not "binary/null"`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			s := newStage(t)
-			r := request
-			if c.change != nil {
-				c.change(&r)
-			}
-			s.startCustodian(c.id, r)
+			s.startCustodian(c.id, c.input)
 			var app *temporal.ApplicationError
 			if err := s.env.GetWorkflowError(); !errors.As(err, &app) || !app.NonRetryable() || app.Type() != "BadRequest" || !strings.Contains(app.Message(), c.message) {
 				t.Errorf("it ended with %v", err)
@@ -434,6 +472,7 @@ func TestRequestSigning_BadRequestIsNotTriedAgain(t *testing.T) {
 			if len(s.ended) > 0 {
 				t.Errorf("activities were %q", s.ended)
 			}
+			s.wantStatus(workflows.StateNotASigning, "", c.message)
 		})
 	}
 }

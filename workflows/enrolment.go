@@ -153,9 +153,9 @@ func (k *enrolment) use(_ workflow.Context, u evidence.Use) (*countersign.Refusa
 	case slices.Contains(k.recent, u.Decision):
 		return nil, nil
 	case k.status.State != evidence.KeyActive:
-		return countersign.Refuse("key-retired", "the key is %s; enrol another one", k.status.State), nil
+		return countersign.Refuse(evidence.RefusalRetired, "the key is %s; enrol another one", k.status.State), nil
 	case (u.Counter != 0 || k.status.Counter != 0) && u.Counter <= k.status.Counter:
-		return countersign.Refuse("key-counter", "the key counted back, from %d to %d: there may be a copy of it; retire it", k.status.Counter, u.Counter), nil
+		return countersign.Refuse(evidence.RefusalCounter, "the key counted back, from %d to %d: there may be a copy of it; retire it", k.status.Counter, u.Counter), nil
 	}
 	k.status.Counter = u.Counter
 	if k.recent = append(k.recent, u.Decision); len(k.recent) > maxRecent {

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"go.temporal.io/sdk/workflow"
+
 	"github.com/countersign-dev/countersign"
 	"github.com/countersign-dev/countersign/evidence"
 )
@@ -102,6 +104,9 @@ func TestSigning_WithdrawnByTheRequester(t *testing.T) {
 		s.env.SignalWorkflow(countersign.SignalWithdraw, countersign.Withdrawal{ID: "w", Reason: "wrong document"})
 	})
 	s.wantOutcome(s.runSaga(), countersign.Withdrawn, "wrong document")
+	if got := s.status().Withdrawals; len(got) != 1 || got[0].ID != "w" || got[0].Refusal != nil {
+		t.Errorf("the withdrawals are %+v", got)
+	}
 	s.wantElapsed(2 * time.Hour)
 	s.wantTimes(evidence.ActivitySign, 0)
 	s.wantTold(evidence.EventApprovalRequested, evidence.EventEnded)
@@ -122,6 +127,35 @@ func TestSigning_RefusedWithdrawalEndsNothing(t *testing.T) {
 	s.everybodyApproves()
 	s.wantOutcome(s.runSaga(), countersign.Completed, "")
 	s.wantTimes(evidence.ActivityCheckWithdrawal, 1)
+}
+
+// Who withdraws hears what became of it, also where nothing did.
+func TestM4_EachWithdrawalIsInTheStatusWithWhatBecameOfIt(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	check := s.withdraw
+	s.withdraw = func(in evidence.WithdrawInput) (evidence.Withdrawn, error) {
+		switch {
+		case in.Ordinal == 1:
+			return evidence.Withdrawn{}, errors.New("the history can't be read")
+		case in.TooLate:
+			return evidence.Withdrawn{ID: "late", Sender: procurement.String(), At: start, Refusal: countersign.Refuse("too-late", "no")}, nil
+		}
+		return check(in)
+	}
+	withdraws := func(after time.Duration, w any) {
+		s.at(after, func() { s.env.SignalWorkflow(countersign.SignalWithdraw, w) })
+	}
+	withdraws(time.Minute, countersign.Withdrawal{ID: "unchecked", Reason: "price"})
+	s.everybodyApproves()
+	s.takes[evidence.ActivitySign] = 10 * time.Minute
+	withdraws(3*time.Hour+time.Minute, countersign.Withdrawal{ID: "late", Reason: "price"})
+	s.wantOutcome(s.runSaga(), countersign.Completed, "")
+	got := s.status().Withdrawals
+	if len(got) != 2 || got[0].ID != "unchecked" || got[0].Reason != "price" || got[0].Refusal == nil || got[0].Refusal.Code != "not-checked" || got[0].At != "" ||
+		got[1].ID != "late" || got[1].Refusal == nil || got[1].Refusal.Code != "too-late" || got[1].Sender != procurement.String() || got[1].At != "2026-03-01T12:00:00Z" {
+		t.Errorf("the withdrawals are %+v", got)
+	}
 }
 
 // A withdrawal that was accepted before the key was asked takes effect: evidence can't say both withdrawn and signed.
@@ -166,6 +200,26 @@ func TestSigning_RefusedAtIntake(t *testing.T) {
 	s.wantTold(evidence.EventEnded)
 	if n := s.notes[0]; len(n.To) != 0 || !n.Owner {
 		t.Errorf("told are %+v", n)
+	}
+}
+
+// Who asked hears that intake refused, and why.
+func TestM4_WhomIntakeRefusedIsTold(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		version workflow.Version
+		told    []countersign.Actor
+	}{{1, []countersign.Actor{procurement}}, {workflow.DefaultVersion, nil}} {
+		s := newStage(t)
+		s.env.OnGetVersion("tell-whom-intake-refused", workflow.DefaultVersion, workflow.Version(1)).Return(c.version)
+		s.admit = func(evidence.AdmitInput) (evidence.Admission, error) {
+			return evidence.Admission{Requester: countersign.Member{Actor: procurement}, Refusal: countersign.Refuse("not-a-pdf", "no")}, nil
+		}
+		got := s.runSaga()
+		s.wantOutcome(got, countersign.Refused, "not-a-pdf: no")
+		if n := s.notes[0]; !slices.Equal(n.To, c.told) || !n.Owner || n.Event.Detail != got.Detail || !slices.Equal(got.Told, c.told) {
+			t.Errorf("version %d: told are %+v", c.version, n)
+		}
 	}
 }
 

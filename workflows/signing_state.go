@@ -38,7 +38,9 @@ type signing struct {
 	closed    map[string]bool
 	seen      map[string]bool
 	withdrawn *evidence.Withdrawn
-	told      []countersign.Actor
+	// withdrawals are told by the status alone; the evidence has them from the history
+	withdrawals []countersign.WithdrawalRecord
+	told        []countersign.Actor
 
 	heard    struct{ decide, withdraw int }
 	ignored  int
@@ -155,8 +157,13 @@ func (s *signing) tell(ctx workflow.Context, e ending) {
 	}
 	event := s.event(kind)
 	event.Outcome, event.Detail = e.outcome, e.detail
-	if !s.admission.Context.Requester.IsZero() {
-		s.told = append(s.told, s.admission.Context.Requester)
+	requester := s.admission.Context.Requester
+	// Where intake refused, there is no transaction yet; who asked is known all the same.
+	if s.admission.Refusal != nil && workflow.GetVersion(ctx, "tell-whom-intake-refused", workflow.DefaultVersion, 1) > workflow.DefaultVersion {
+		requester = s.admission.Requester.Actor
+	}
+	if !requester.IsZero() {
+		s.told = append(s.told, requester)
 	}
 	s.notify(ctx, event, s.told, true)
 }
@@ -183,19 +190,20 @@ type Status struct {
 	Requester countersign.Actor   `json:"requester"`
 	Context   string              `json:"context"`
 	// Transaction is what the context is the digest of, so that whoever decides can compute it.
-	Transaction countersign.Context          `json:"transaction"`
-	Document    countersign.Object           `json:"document"`
-	Policy      string                       `json:"policy"`
-	Plan        countersign.Plan             `json:"plan"`
-	Decisions   []countersign.DecisionRecord `json:"decisions"`
-	Decided     []countersign.Actor          `json:"decided"`
-	Ignored     int                          `json:"ignored"` // signals that came after the end, or beyond the limit
+	Transaction countersign.Context            `json:"transaction"`
+	Document    countersign.Object             `json:"document"`
+	Policy      string                         `json:"policy"`
+	Plan        countersign.Plan               `json:"plan"`
+	Decisions   []countersign.DecisionRecord   `json:"decisions"`
+	Decided     []countersign.Actor            `json:"decided"`
+	Withdrawals []countersign.WithdrawalRecord `json:"withdrawals,omitempty"`
+	Ignored     int                            `json:"ignored"` // signals that came after the end, or beyond the limit
 }
 
 func (s *signing) status() (Status, error) {
 	return Status{
 		State: s.state, Stage: s.stage, Saga: s.self, Request: s.in.Request, Requester: s.admission.Context.Requester, Context: s.admission.Digest, Transaction: s.admission.Context,
 		Document: s.admission.Context.Document, Policy: s.admission.Context.Policy, Plan: s.admission.Plan,
-		Decisions: s.decisions, Decided: s.decided, Ignored: s.ignored,
+		Decisions: s.decisions, Decided: s.decided, Withdrawals: s.withdrawals, Ignored: s.ignored,
 	}, nil
 }

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"go.temporal.io/sdk/workflow"
+
 	"github.com/countersign-dev/countersign"
 	"github.com/countersign-dev/countersign/evidence"
 	"github.com/countersign-dev/countersign/workflows"
@@ -348,5 +350,30 @@ func TestCodeDigestIsStable(t *testing.T) {
 	t.Parallel()
 	if one := workflows.CodeDigest(); len(one) != 64 || one != workflows.CodeDigest() {
 		t.Errorf("the code has the digest %q", one)
+	}
+}
+
+// Whoever verifies the evidence knows the issuers as they were at intake, so a decision is checked with these, too.
+func TestR11_DecisionsAreCheckedWithTheFrozenIssuers(t *testing.T) {
+	t.Parallel()
+	frozen := []countersign.Issuer{{ID: "acme", URL: lena.Issuer, EvidenceAudience: "countersign-evidence"}}
+	for _, c := range []struct {
+		version workflow.Version
+		issuers []countersign.Issuer
+	}{{1, frozen}, {workflow.DefaultVersion, nil}} {
+		s := newStage(t)
+		s.env.OnGetVersion("check-with-frozen-issuers", workflow.DefaultVersion, workflow.Version(1)).Return(c.version)
+		s.admit = func(in evidence.AdmitInput) (evidence.Admission, error) {
+			a := admission(in)
+			a.Issuers = frozen
+			return a, nil
+		}
+		s.everybodyApproves()
+		s.wantOutcome(s.runSaga(), countersign.Completed, "")
+		for _, in := range s.checks {
+			if !slices.Equal(in.Issuers, c.issuers) {
+				t.Errorf("version %d: a decision was checked with %+v", c.version, in.Issuers)
+			}
+		}
 	}
 }

@@ -247,9 +247,9 @@ func (s *stage) runCustodian() evidence.Ending {
 	return ending
 }
 
-func (s *stage) startCustodian(id string, r countersign.Request) {
+func (s *stage) startCustodian(id string, input any) {
 	s.env.SetStartWorkflowOptions(client.StartWorkflowOptions{ID: id, TaskQueue: countersign.TaskQueueSigning})
-	s.env.ExecuteWorkflow(countersign.WorkflowRequestSigning, r)
+	s.env.ExecuteWorkflow(countersign.WorkflowRequestSigning, input)
 }
 
 func (s *stage) finished(result any) {

@@ -233,6 +233,25 @@ func testIsolation(t *testing.T, store *Store) {
 			}
 		}
 	}
+	for _, c := range []struct {
+		who, bucket, prefix string
+		want                int
+	}{
+		{"acme-worker", Documents, "acme/withheld/PO-1/document.p7s", http.StatusOK},
+		{"acme-worker", Documents, "acme/documents/", http.StatusForbidden},
+		{"acme-worker", Documents, "globex/withheld/", http.StatusForbidden},
+		{"acme-worker", Documents, "", http.StatusForbidden},
+		{"acme-worker", Evidence, "acme/withheld/", http.StatusForbidden},
+		{"acme-starter", Documents, "acme/withheld/", http.StatusForbidden},
+	} {
+		input := &s3.ListObjectVersionsInput{Bucket: aws.String(c.bucket)}
+		if c.prefix != "" {
+			input.Prefix = aws.String(c.prefix)
+		}
+		if _, err := store.as(c.who).ListObjectVersions(ctx, input); status(t, err) != c.want {
+			t.Errorf("%s lists the versions of %s/%s: got %v, want %d", c.who, c.bucket, c.prefix, err, c.want)
+		}
+	}
 	for _, who := range []string{"acme-worker", "acme-starter"} {
 		_, err := store.as(who).ListObjectsV2(ctx, &s3.ListObjectsV2Input{Bucket: aws.String(Evidence)})
 		if status(t, err) != http.StatusForbidden {

@@ -14,15 +14,17 @@ const (
 // statement is an S3 bucket policy statement. Principals are access key ids,
 // because the gateway has no ARNs of users; on AWS they are role ARNs.
 type statement struct {
-	Effect    string              `json:"Effect"`
-	Principal map[string][]string `json:"Principal"`
-	Action    []string            `json:"Action"`
-	Resource  []string            `json:"Resource"`
+	Effect    string                         `json:"Effect"`
+	Principal map[string][]string            `json:"Principal"`
+	Action    []string                       `json:"Action"`
+	Resource  []string                       `json:"Resource"`
+	Condition map[string]map[string][]string `json:"Condition,omitempty"`
 }
 
 // bucketPolicy writes the policy of a bucket for all users: each tenant's users
-// reach only objects under "<tenant>/", and nobody lists a bucket. What no
-// statement allows is denied.
+// reach only objects under "<tenant>/", and nobody lists a bucket, but for a worker
+// the versions of what it withholds: it destroys each of them. What no statement
+// allows is denied.
 //
 // PutObjectRetention is needed to put an object with a lock. It also lets a worker
 // extend a lock, never shorten a COMPLIANCE one. The gateway knows no condition on
@@ -45,6 +47,13 @@ func bucketPolicy(bucket string, users []User) (string, error) {
 			Effect: "Allow", Principal: principal, Action: []string{"s3:GetBucketVersioning", "s3:GetBucketObjectLockConfiguration"},
 			Resource: []string{fmt.Sprintf("arn:aws:s3:::%s", bucket)},
 		})
+		if bucket == Documents && user.Role == RoleWorker {
+			statements = append(statements, statement{
+				Effect: "Allow", Principal: principal, Action: []string{"s3:ListBucketVersions"},
+				Resource:  []string{fmt.Sprintf("arn:aws:s3:::%s", bucket)},
+				Condition: map[string]map[string][]string{"StringLike": {"s3:prefix": {user.Tenant + "/withheld/*"}}},
+			})
+		}
 		if len(denied) > 0 {
 			statements = append(statements, statement{
 				Effect: "Deny", Principal: principal, Action: denied,

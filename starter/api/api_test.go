@@ -101,6 +101,36 @@ func TestOnlyPartiesLearnThatASigningExists(t *testing.T) {
 	}
 }
 
+// Who started something wrongly, straight at the server, hears what is wrong; nobody else hears that it exists.
+func TestM4_AWrongStartIsAClearProblem(t *testing.T) {
+	t.Parallel()
+	s := newService(t)
+	for id, unreadable := range map[string]bool{"PO-1": false, "PO-2": true} {
+		s.open(id)
+		delete(s.pipeline.sagas, id)
+		s.pipeline.custody[id] = workflows.CustodyStatus{State: workflows.StateNotASigning, Detail: "the workflow id must be another one"}
+		s.pipeline.unreadable[id] = unreadable
+		for _, rest := range []string{"", "/decision?verdict=approve", "/events", "/document", "/evidence"} {
+			for _, who := range []string{"procurement", "olivia"} {
+				response, body := s.call(http.MethodGet, "/v1/acme/signings/"+id+rest, s.token(who), nil, nil)
+				if p := s.refusal(response, body, http.StatusConflict, "not-a-signing"); !strings.Contains(p.Detail, "the workflow id must be another one") || !strings.Contains(p.Detail, "under another one") {
+					t.Errorf("%s reads %q", who, p.Detail)
+				}
+			}
+			for _, who := range []string{"alice", "hart/carol", "ben"} {
+				response, body := s.call(http.MethodGet, "/v1/acme/signings/"+id+rest, s.token(who), nil, nil)
+				s.refusal(response, body, http.StatusNotFound, "not-found")
+			}
+		}
+	}
+	ask, err := json.Marshal(client.SigningRequest{V: 1, ID: "PO-2", Purpose: "contract", Title: "Agreement", Document: s.pipeline.started["PO-2"].Document})
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, body := s.call(http.MethodPost, "/v1/acme/signings", s.token("procurement"), jsonBody, ask)
+	s.refusal(response, body, http.StatusConflict, "not-a-signing")
+}
+
 // locked is evidence that says how its signing ended.
 func locked(outcome countersign.Outcome) *evidence.Locked {
 	return &evidence.Locked{Mode: "COMPLIANCE", Outcome: outcome, Object: countersign.Object{Bucket: "evidence", Key: "acme/evidence/PO-1.asice", VersionID: "v", SHA256: countersign.SHA256([]byte("bundle"))}}

@@ -217,6 +217,8 @@ type memoryPipeline struct {
 	signals []signal
 	broken  error
 	steps   chan func() // each lets the followed workflows do one step
+
+	unreadable map[string]bool // custodians that were started with no request
 }
 
 type signal struct {
@@ -225,7 +227,7 @@ type signal struct {
 }
 
 func newMemoryPipeline() *memoryPipeline {
-	return &memoryPipeline{started: map[string]countersign.Request{}, by: map[string]countersign.Actor{}, custody: map[string]workflows.CustodyStatus{}, sagas: map[string]workflows.Status{}, kept: map[string]kept{}, steps: make(chan func())}
+	return &memoryPipeline{started: map[string]countersign.Request{}, by: map[string]countersign.Actor{}, custody: map[string]workflows.CustodyStatus{}, sagas: map[string]workflows.Status{}, steps: make(chan func()), kept: map[string]kept{}, unreadable: map[string]bool{}}
 }
 
 func (m *memoryPipeline) Close()                      {}
@@ -247,6 +249,9 @@ func (m *memoryPipeline) Beginning(_ context.Context, request string) (countersi
 	r, ok := m.started[request]
 	if !ok {
 		return r, countersign.Actor{}, errNotFound
+	}
+	if m.unreadable[request] {
+		return countersign.Request{}, m.by[request], errUnreadable
 	}
 	return r, m.by[request], nil
 }

@@ -91,6 +91,9 @@ func completed(tenant string, in *requestInput) (countersign.Request, error) {
 // same says whether the request exists already with the same content; another content is a conflict.
 func (t *tenant) same(ctx context.Context, request, fingerprint string) error {
 	there, _, err := t.pipeline.Beginning(ctx, request)
+	if errors.Is(err, errUnreadable) {
+		return newProblem(http.StatusConflict, codeNotASigning, "what was started under this id is no signing: its input is no request; give this one an id of its own")
+	}
 	if err != nil {
 		return err
 	}

@@ -25,7 +25,8 @@ type pipeline interface {
 	Check(ctx context.Context) error
 	// Start starts the custodian as the actor. A request id that exists already is errExists.
 	Start(ctx context.Context, r countersign.Request, fingerprint string) error
-	// Beginning is the request that a custodian was started with, and who started it as the server stamped it.
+	// Beginning is the request that a custodian was started with, and who started it as the server stamped it. Where the input is no request,
+	// the error is errUnreadable, and who started it is told all the same.
 	Beginning(ctx context.Context, request string) (countersign.Request, countersign.Actor, error)
 	// Signal sends a signal to the saga as the actor.
 	Signal(ctx context.Context, request, name string, payload any) error
@@ -47,7 +48,10 @@ type pipeline interface {
 	Close()
 }
 
-var errExists = errors.New("the request exists already")
+var (
+	errExists     = errors.New("the request exists already")
+	errUnreadable = errors.New("it is no request")
+)
 
 // queryTimeout bounds one query: a worker has to answer it.
 const queryTimeout = 10 * time.Second
@@ -132,11 +136,11 @@ func (p *temporalPipeline) Beginning(ctx context.Context, request string) (count
 	if err != nil {
 		return r, countersign.Actor{}, known(err)
 	}
+	actor, _ := evidence.ActorOf(first.GetPrincipal())
 	input := first.GetWorkflowExecutionStartedEventAttributes().GetInput()
 	if err := converter.GetDefaultDataConverter().FromPayloads(input, &r); err != nil {
-		return r, countersign.Actor{}, fmt.Errorf("couldn't read the custodian's input: %w", err)
+		return countersign.Request{}, actor, fmt.Errorf("couldn't read the custodian's input: %w: %w", errUnreadable, err)
 	}
-	actor, _ := evidence.ActorOf(first.GetPrincipal())
 	return r, actor, nil
 }
 

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"net/http"
 	"time"
 
 	"github.com/countersign-dev/countersign"
@@ -20,16 +21,27 @@ func (s *Server) view(ctx context.Context, request, grant string) (client.Status
 		return client.Status{}, err
 	}
 	status, err := c.tenant.status(ctx, request)
-	if err != nil {
+	var wrong *notASigning
+	if err != nil && !errors.As(err, &wrong) {
 		return client.Status{}, fault(ctx, "read the signing's status", err)
 	}
 	if !c.tenant.maySee(status, c.actor, authority, s.now()) {
 		return client.Status{}, notThere()
 	}
+	if wrong != nil {
+		return client.Status{}, newProblem(http.StatusConflict, codeNotASigning, wrong.Error()+". It stays under this id; start the request again under another one")
+	}
 	return status, nil
 }
 
-// status merges what custodian and saga say.
+const codeNotASigning = "not-a-signing"
+
+// notASigning is a custodian that was started wrongly, straight at the server: it failed, and holds its id for ever.
+type notASigning struct{ why string }
+
+func (n *notASigning) Error() string { return "what was started under this id is no signing: " + n.why }
+
+// status merges what custodian and saga say. Of what is no signing it is an error, and the status says no more than who may hear of it.
 func (t *tenant) status(ctx context.Context, request string) (client.Status, error) {
 	if countersign.CheckRequestID(request) != nil {
 		return client.Status{}, errNotFound
@@ -37,6 +49,13 @@ func (t *tenant) status(ctx context.Context, request string) (client.Status, err
 	custody, err := t.pipeline.Custody(ctx, request)
 	if err != nil {
 		return client.Status{}, err
+	}
+	if custody.State == workflows.StateNotASigning {
+		_, by, err := t.pipeline.Beginning(ctx, request)
+		if err != nil && !errors.Is(err, errUnreadable) {
+			return client.Status{}, err
+		}
+		return client.Status{Saga: evidence.Execution{Workflow: countersign.SagaID(t.settings.Tenant, request)}, Requester: &by}, &notASigning{custody.Detail}
 	}
 	var saga workflows.Status
 	if custody.Saga.Run != "" {
@@ -64,7 +83,7 @@ func merge(tenant, request string, custody workflows.CustodyStatus, saga workflo
 	s := client.Status{
 		Tenant: tenant, Request: request, Title: saga.Request.Title, Purpose: saga.Request.Purpose, State: custody.State,
 		Custodian: countersign.CustodianID(tenant, request), Saga: custody.Saga, Context: saga.Context, Policy: saga.Policy,
-		Decisions: saga.Decisions, Decided: saga.Decided, Ignored: saga.Ignored, Problem: custody.Problem, Evidence: custody.Evidence,
+		Decisions: saga.Decisions, Decided: saga.Decided, Withdrawals: saga.Withdrawals, Ignored: saga.Ignored, Problem: custody.Problem, Evidence: custody.Evidence,
 	}
 	if custody.State == "saga" {
 		s.State, s.Stage = saga.State, saga.Stage
@@ -89,6 +108,9 @@ func merge(tenant, request string, custody workflows.CustodyStatus, saga workflo
 	}
 	if s.Decisions == nil {
 		s.Decisions = []countersign.DecisionRecord{}
+	}
+	if s.Withdrawals == nil {
+		s.Withdrawals = []countersign.WithdrawalRecord{}
 	}
 	if s.Decided == nil {
 		s.Decided = []countersign.Actor{}

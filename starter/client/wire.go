@@ -47,36 +47,47 @@ const (
 
 // Status is where a signing stands: saga and custodian in one.
 type Status struct {
-	Tenant      string                       `json:"tenant"`
-	Request     string                       `json:"request"`
-	Title       string                       `json:"title"`
-	Purpose     string                       `json:"purpose"`
-	State       string                       `json:"state" enum:"intake,approval,signing,ending,sealing,locking,voiding,done"`
-	Stage       string                       `json:"stage,omitempty" doc:"The open stage."`
-	Released    bool                         `json:"released" doc:"True only when the signing is completed and its evidence locked."`
-	Outcome     countersign.Outcome          `json:"outcome,omitempty" doc:"How it ended. A completed signing has none before its evidence is locked."`
-	Meaning     string                       `json:"meaning,omitempty"`
-	Detail      string                       `json:"detail,omitempty"`
-	Problem     string                       `json:"problem,omitempty" doc:"What whoever runs the service has to mend, so that the signing can go on."`
-	Requester   *countersign.Actor           `json:"requester,omitempty" doc:"As the Temporal server stamped the start."`
-	Document    *countersign.Document        `json:"document,omitempty" doc:"Absent until intake has read it."`
-	Custodian   string                       `json:"custodian"`
-	Saga        evidence.Execution           `json:"saga"`
-	Context     string                       `json:"context,omitempty" doc:"Digest of the transaction context."`
-	Transaction *countersign.Context         `json:"transaction,omitempty" doc:"What the context is the digest of: whoever decides can compute it."`
-	Asked       *countersign.Request         `json:"asked,omitempty" doc:"The request as it was admitted; the transaction holds its digest."`
-	Policy      string                       `json:"policy,omitempty" doc:"Hash of the frozen policy set."`
-	Plan        *countersign.Plan            `json:"plan,omitempty" doc:"The frozen plan of approval."`
-	Decisions   []countersign.DecisionRecord `json:"decisions" doc:"What became of each decide signal, in their order."`
-	Decided     []countersign.Actor          `json:"decided" doc:"Who decided, and counted."`
-	Ignored     int                          `json:"ignored" doc:"Signals that came after the end, or beyond the limit."`
-	Evidence    *evidence.Locked             `json:"evidence,omitempty" doc:"The locked bundle, once the state is done."`
+	Tenant      string                         `json:"tenant"`
+	Request     string                         `json:"request"`
+	Title       string                         `json:"title"`
+	Purpose     string                         `json:"purpose"`
+	State       string                         `json:"state" enum:"intake,approval,signing,ending,sealing,locking,voiding,done"`
+	Stage       string                         `json:"stage,omitempty" doc:"The open stage."`
+	Released    bool                           `json:"released" doc:"True only when the signing is completed and its evidence locked."`
+	Outcome     countersign.Outcome            `json:"outcome,omitempty" doc:"How it ended. A completed signing has none before its evidence is locked."`
+	Meaning     string                         `json:"meaning,omitempty"`
+	Detail      string                         `json:"detail,omitempty"`
+	Problem     string                         `json:"problem,omitempty" doc:"What whoever runs the service has to mend, so that the signing can go on."`
+	Requester   *countersign.Actor             `json:"requester,omitempty" doc:"As the Temporal server stamped the start."`
+	Document    *countersign.Document          `json:"document,omitempty" doc:"Absent until intake has read it."`
+	Custodian   string                         `json:"custodian"`
+	Saga        evidence.Execution             `json:"saga"`
+	Context     string                         `json:"context,omitempty" doc:"Digest of the transaction context."`
+	Transaction *countersign.Context           `json:"transaction,omitempty" doc:"What the context is the digest of: whoever decides can compute it."`
+	Asked       *countersign.Request           `json:"asked,omitempty" doc:"The request as it was admitted; the transaction holds its digest."`
+	Policy      string                         `json:"policy,omitempty" doc:"Hash of the frozen policy set."`
+	Plan        *countersign.Plan              `json:"plan,omitempty" doc:"The frozen plan of approval."`
+	Decisions   []countersign.DecisionRecord   `json:"decisions" doc:"What became of each decide signal, in their order."`
+	Decided     []countersign.Actor            `json:"decided" doc:"Who decided, and counted."`
+	Withdrawals []countersign.WithdrawalRecord `json:"withdrawals" doc:"What became of each withdraw signal, in their order."`
+	Ignored     int                            `json:"ignored" doc:"Signals that came after the end, or beyond the limit."`
+	Evidence    *evidence.Locked               `json:"evidence,omitempty" doc:"The locked bundle, once the state is done."`
 }
 
 // Record finds what became of a decision. One that was sent again has more than one record; one that counted is told before one that didn't.
 func (s Status) Record(id string) (found countersign.DecisionRecord, ok bool) {
 	for _, r := range s.Decisions {
 		if r.ID == id && (!ok || r.Counted()) {
+			found, ok = r, true
+		}
+	}
+	return found, ok
+}
+
+// Withdrawal finds what became of a withdrawal. One that was sent again has more than one record; one that took effect is told before one that didn't.
+func (s Status) Withdrawal(id string) (found countersign.WithdrawalRecord, ok bool) {
+	for _, r := range s.Withdrawals {
+		if r.ID == id && (!ok || r.Refusal == nil) {
 			found, ok = r, true
 		}
 	}

@@ -33,8 +33,9 @@ func main() {
 		o.Log.Fatal().Err(err).Send()
 	}
 	o.Log.Info().Msg("ready")
-	<-ctx.Done()
-	p.Stop()
+	if err := p.Wait(ctx); err != nil {
+		o.Log.Fatal().Err(err).Send()
+	}
 }
 
 type crash struct {

@@ -37,6 +37,7 @@ type Options struct {
 type Pool struct {
 	workers []worker.Worker
 	clients []client.Client
+	fatal   chan error // the first worker that stopped by itself
 }
 
 // TenantFiles lists the tenants' files, sorted.
@@ -55,7 +56,7 @@ func Start(ctx context.Context, o Options) (*Pool, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Pool{}
+	p := &Pool{fatal: make(chan error, 1)}
 	var faults []error
 	for _, file := range files {
 		if err := p.tenant(ctx, o, file); err != nil {
@@ -97,11 +98,11 @@ func (p *Pool) tenant(ctx context.Context, o Options, file string) error {
 		return err
 	}
 	interceptors := append([]interceptor.WorkerInterceptor{&activities.Heartbeats{}}, o.Interceptors...)
-	signing := worker.New(c, countersign.TaskQueueSigning, worker.Options{Interceptors: interceptors, OnFatalError: fatal(o.Log, s.Tenant)})
+	signing := worker.New(c, countersign.TaskQueueSigning, worker.Options{Interceptors: interceptors, OnFatalError: p.stopped(o.Log, s.Tenant)})
 	workflows.Register(signing)
 	t.Register(signing)
 	keys := worker.New(c, countersign.TaskQueueKeys, worker.Options{
-		Interceptors: interceptors, DisableWorkflowWorker: true, TaskQueueActivitiesPerSecond: o.KeyRate, OnFatalError: fatal(o.Log, s.Tenant),
+		Interceptors: interceptors, DisableWorkflowWorker: true, TaskQueueActivitiesPerSecond: o.KeyRate, OnFatalError: p.stopped(o.Log, s.Tenant),
 	})
 	t.RegisterKeys(keys)
 	p.workers = append(p.workers, signing, keys)
@@ -109,8 +110,27 @@ func (p *Pool) tenant(ctx context.Context, o Options, file string) error {
 	return nil
 }
 
-func fatal(l zerolog.Logger, tenant string) func(error) {
-	return func(err error) { l.Error().Str("tenant", tenant).Err(err).Msg("a worker stopped") }
+// stopped hears that a worker stops by itself: its namespace is gone, or the server refuses it for good.
+func (p *Pool) stopped(l zerolog.Logger, tenant string) func(error) {
+	return func(err error) {
+		l.Error().Str("tenant", tenant).Err(err).Msg("a worker stopped")
+		select {
+		case p.fatal <- fmt.Errorf("couldn't go on: a worker of tenant %s stopped: %w", tenant, err):
+		default: // the first one ends the process
+		}
+	}
+}
+
+// Wait runs until the context ends, or until a worker stops by itself, which is an error: a process that lives on without one of its workers looks
+// healthy and does nothing for that tenant. Either way all workers are stopped then.
+func (p *Pool) Wait(ctx context.Context) error {
+	defer p.Stop()
+	select {
+	case <-ctx.Done():
+		return nil
+	case err := <-p.fatal:
+		return err
+	}
 }
 
 // Stop lets running work end, and stops.
