@@ -1,7 +1,11 @@
 package tests
 
 import (
+	"encoding/json"
 	"errors"
+	"net/http"
+	"net/url"
+	"slices"
 	"testing"
 
 	commonpb "go.temporal.io/api/common/v1"
@@ -37,6 +41,40 @@ func TestM2_EachDecisionSignalCarriesItsSendersPrincipal(t *testing.T) {
 	want := []string{local.Actor("acme/alice").String(), local.Actor("hart/carol").String()}
 	if len(senders) != 2 || senders[0] != want[0] || senders[1] != want[1] {
 		t.Errorf("the server stamped %q, want %q", senders, want)
+	}
+}
+
+// The Temporal Web UI shows who sent what, as the server stamped it.
+func TestM2_TheTemporalUIShowsEachSendersPrincipal(t *testing.T) {
+	t.Parallel()
+	g := contract(t)
+	decide(t, g, "acme/alice", "legal", countersign.Approve)
+	decide(t, g, "hart/carol", "counsel", countersign.Reject)
+	ended(t, g, countersign.Rejected)
+	resp, err := http.Get(local.Temporal.UI + "/api/v1/namespaces/acme/workflows/" + url.PathEscape(countersign.SagaID("acme", g.Request.ID)) + "/history")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var page struct {
+		History struct {
+			Events []struct {
+				Principal struct{ Type, Name string }
+				Signal    *struct{ SignalName string } `json:"workflowExecutionSignaledEventAttributes"`
+			}
+		}
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&page); err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("the page's history answered %d: %v", resp.StatusCode, err)
+	}
+	var shown []string
+	for _, e := range page.History.Events {
+		if e.Signal != nil && e.Signal.SignalName == countersign.SignalDecide {
+			shown = append(shown, e.Principal.Type+" "+e.Principal.Name)
+		}
+	}
+	if want := []string{"person " + local.Actor("acme/alice").String(), "person " + local.Actor("hart/carol").String()}; !slices.Equal(shown, want) {
+		t.Errorf("the UI shows the senders %q, want %q", shown, want)
 	}
 }
 

@@ -1,11 +1,12 @@
 package tests
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
+	"net/http"
+	"os"
+	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/countersign-dev/countersign"
+	"github.com/countersign-dev/countersign/starter/client"
 	"github.com/countersign-dev/countersign/tests/stack"
 	"github.com/countersign-dev/countersign/workflows"
 )
@@ -76,6 +78,9 @@ func TestR05_RefusedDecisions(t *testing.T) {
 		{"signed with a foreign key", func(t *testing.T, x draft) (string, countersign.Decision, string) {
 			return "acme/alice", x.d, resigned(t, prove(t, "acme/alice", x.d), nil)
 		}, "token-signature", "not of a key of"},
+		{"expired", func(t *testing.T, x draft) (string, countersign.Decision, string) {
+			return "acme/alice", x.d, expired(t, "acme", prove(t, "acme/alice", x.d))
+		}, "token-expired", "the token expired at 20"},
 		{"of another issuer", func(t *testing.T, x draft) (string, countersign.Decision, string) {
 			return "acme/alice", x.d, resigned(t, prove(t, "acme/alice", x.d), func(claims map[string]any) { claims["iss"] = local.Issuers["globex"].URL })
 		}, "token-issuer", "doesn't trust"},
@@ -171,6 +176,63 @@ func TestR09_ADisabledPersonGetsNoProof(t *testing.T) {
 	}
 }
 
+// Paul approves with the quorum still open, and then sends the same token again under another id: it is his vote already.
+func TestR05_AReplayedTokenIsNoSecondVote(t *testing.T) {
+	faultyWorkers(t, "role: legal\n              quorum: 1", "role: legal\n              quorum: 2", "roles: [finance, requester]", "roles: [finance, requester, legal]")
+	g := begin(t, request(t, "globex", "supplier-contract"))
+	signed := decide(t, g, "globex/paul", "legal", countersign.Approve)
+	if r := record(t, g, signed); r.Refusal != nil {
+		t.Fatalf("the honest decision was refused: %v", r.Refusal)
+	}
+	signed.ID = "again"
+	if err := g.Send(t.Context(), "globex/paul", signed); err != nil {
+		t.Fatal(err)
+	}
+	refused(t, g, record(t, g, signed), "one-person-one-vote", "you have already decided in this signing")
+	if status, err := g.Status(t.Context()); err != nil || status.Stage != "legal" {
+		t.Errorf("the open stage is %q (%v), want legal: one of two approved", status.Stage, err)
+	}
+	decide(t, g, "globex/gina", "legal", countersign.Approve)
+	decide(t, g, "hart/chris", "counsel", countersign.Approve)
+	ended(t, g, countersign.Completed)
+}
+
+// An expired login opens neither the API nor the server.
+func TestR09_AnExpiredTokenLogsNobodyIn(t *testing.T) {
+	t.Parallel()
+	g := contract(t)
+	status, err := g.Open(t.Context(), "legal")
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, err := local.Token(t.Context(), "acme/alice")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		token   string
+		expired bool
+	}{"signed by the issuer's key again": {reissued(t, "acme", token, nil), false}, "expired": {expired(t, "acme", token), true}} {
+		var p client.Problem
+		code := call(t, "", "GET", "/v1/acme/signings/"+g.Request.ID, http.Header{"Authorization": {"Bearer " + c.token}}, nil, &p)
+		if c.expired != (code == http.StatusUnauthorized) || c.expired != (p.Code == "unauthenticated") || c.expired != strings.Contains(p.Detail, "an access token is needed: current") {
+			t.Errorf("%s: the API answered %d %q: %q", name, code, p.Code, p.Detail)
+		}
+		temporal, err := local.DialToken("acme", c.token)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer temporal.Close()
+		err = temporal.SignalWorkflow(t.Context(), status.Saga.Workflow, "", countersign.SignalDecide, "x")
+		if c.expired {
+			wantDenied(t, "an expired token", err)
+		} else if err != nil {
+			t.Errorf("%s: the server answered %v", name, err)
+		}
+	}
+}
+
+// Gina approves for globex. Whichever way she tries acme, she is told that she can't, and nothing else: neither who may, nor that the signing is there.
 func TestR10_AnApproverOfAnotherTenantIsTurnedAway(t *testing.T) {
 	t.Parallel()
 	g := contract(t)
@@ -180,6 +242,36 @@ func TestR10_AnApproverOfAnotherTenantIsTurnedAway(t *testing.T) {
 	}
 	_, err = g.Put(t.Context(), "globex/gina", g.Decision(status, "globex/gina", "legal", countersign.Approve))
 	wantDenied(t, "gina's decision in acme", err)
+	if err == nil || err.Error() != "Request unauthorized." {
+		t.Errorf("the server tells her %q", err)
+	}
+
+	path := "/v1/acme/signings/"
+	var there, missing client.Problem
+	for request, into := range map[string]*client.Problem{g.Request.ID: &there, "no-such-request": &missing} {
+		if code := call(t, "globex/gina", "GET", path+request+"/decision?verdict=approve", nil, nil, into); code != http.StatusUnauthorized {
+			t.Errorf("the API answers %d for %s", code, request)
+		}
+	}
+	if !reflect.DeepEqual(there, missing) || there.Code != "unauthenticated" || !strings.Contains(there.Detail, "of an identity provider that the tenant trusts") {
+		t.Errorf("the API tells her %+v, and of what isn't there %+v", there, missing)
+	}
+
+	_, told, code, err := local.CLI(t.Context(), apiURL, t.TempDir(), "globex/gina", "decide", g.Request.ID, "--approve", "--yes")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if code != 3 || !strings.Contains(told, "an access token is needed: current, of an identity provider that the tenant trusts") {
+		t.Errorf("the command line ends with %d and tells her %q", code, told)
+	}
+
+	// Nothing of it counts, and alice is asked as before.
+	decide(t, g, "acme/alice", "legal", countersign.Approve)
+	decide(t, g, "hart/carol", "counsel", countersign.Approve)
+	_, report := ended(t, g, countersign.Completed)
+	if n := len(report.Statement.Decisions); n != 2 {
+		t.Errorf("the evidence has %d decisions, want two", n)
+	}
 }
 
 // An early decision is checked at once, while its proof is fresh, and counts when its stage opens. A duplicate counts once.
@@ -222,8 +314,40 @@ func unsigned(t *testing.T, token string) string {
 	return base64.RawURLEncoding.EncodeToString(raw) + "." + parts[1] + "."
 }
 
+// expired is the token as its issuer would have issued it an hour ago.
+func expired(t *testing.T, issuer, token string) string {
+	t.Helper()
+	return reissued(t, issuer, token, func(claims map[string]any) {
+		for _, name := range []string{"iat", "nbf", "auth_time", "exp"} {
+			if at, ok := claims[name].(float64); ok {
+				claims[name] = at - time.Hour.Seconds()
+			}
+		}
+	})
+}
+
+// reissued is the token with its claims changed, signed by the issuer's real key.
+func reissued(t *testing.T, issuer, token string, change func(map[string]any)) string {
+	t.Helper()
+	raw, err := os.ReadFile(filepath.Join(local.Data, "idp", issuer, "state.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var state struct{ Keys []jose.JSONWebKey }
+	if err := json.Unmarshal(raw, &state); err != nil || len(state.Keys) == 0 {
+		t.Fatalf("couldn't read the keys of %s: %v", issuer, err)
+	}
+	return signedAgain(t, token, state.Keys[len(state.Keys)-1].Key, change)
+}
+
 // resigned is the token signed with a key of our own under the issuer's key id, with its claims changed.
 func resigned(t *testing.T, token string, change func(map[string]any)) string {
+	t.Helper()
+	return signedAgain(t, token, ecKey(t), change)
+}
+
+// signedAgain is the token with its claims changed, signed by a key under the key id and the type that it has.
+func signedAgain(t *testing.T, token string, key any, change func(map[string]any)) string {
 	t.Helper()
 	parsed, err := jose.ParseSignedCompact(token, []jose.SignatureAlgorithm{jose.ES256, jose.RS256})
 	if err != nil {
@@ -236,11 +360,12 @@ func resigned(t *testing.T, token string, change func(map[string]any)) string {
 	if change != nil {
 		change(claims)
 	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
+	header := parsed.Signatures[0].Header
+	options := (&jose.SignerOptions{}).WithHeader("kid", header.KeyID)
+	if kind, ok := header.ExtraHeaders[jose.HeaderType].(string); ok {
+		options = options.WithType(jose.ContentType(kind))
 	}
-	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: key}, (&jose.SignerOptions{}).WithHeader("kid", parsed.Signatures[0].Header.KeyID))
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: key}, options)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -119,14 +119,7 @@ func TestM4_TerminatedByAnOperatorStillLeavesEvidence(t *testing.T) {
 	if _, err := g.Open(t.Context(), "counsel"); err != nil {
 		t.Fatal(err)
 	}
-	c, err := local.Dial(t.Context(), "acme", "platform:operator/acme")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	if err := c.TerminateWorkflow(t.Context(), countersign.SagaID("acme", g.Request.ID), "", "drill"); err != nil {
-		t.Fatal(err)
-	}
+	terminate(t, g)
 	_, report := ended(t, g, countersign.Terminated)
 	if !strings.Contains(report.Statement.ClosedBy, "operator/acme") {
 		t.Errorf("the evidence says that %q ended it", report.Statement.ClosedBy)
@@ -141,6 +134,20 @@ func TestM4_TerminatedByAnOperatorStillLeavesEvidence(t *testing.T) {
 	hooks := inMailbox(t, "api/webhooks", g.Request.ID)
 	if told != 5 || !strings.Contains(string(hooks[len(hooks)-1]), evidence.EventEnded) {
 		t.Errorf("%d people were told by mail, want 5; the last webhook is %s", told, hooks[len(hooks)-1])
+	}
+}
+
+// terminate ends a saga as the tenant's operator.
+func terminate(t *testing.T, g *stack.Signing) {
+	t.Helper()
+	tenant := g.Request.Tenant
+	c, err := local.Dial(t.Context(), tenant, "platform:operator/"+tenant)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := c.TerminateWorkflow(t.Context(), countersign.SagaID(tenant, g.Request.ID), "", "drill"); err != nil {
+		t.Fatal(err)
 	}
 }
 

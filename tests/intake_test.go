@@ -2,6 +2,7 @@ package tests
 
 import (
 	"bytes"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -26,6 +27,7 @@ func TestM4_RefusedAtIntakeWithAReasonAndEvidence(t *testing.T) {
 		{"not a PDF", document([]byte("PK\x03\x04 this is a word document")), "not-a-pdf", "doesn't begin with %PDF-"},
 		{"empty", document(nil), "document-empty", "0 bytes"},
 		{"broken", document([]byte("%PDF-1.7\nnothing follows\n")), "pdf-broken", "open it and save it again"},
+		{"no pages", document(withoutPages()), "pdf-no-pages", "the PDF has no pages"},
 		{"encrypted", func(t *testing.T, r *countersign.Request) { document(encrypted(t, "user", "owner"))(t, r) }, "pdf-encrypted", "take the password off"},
 		{"encrypted for its owner alone", func(t *testing.T, r *countersign.Request) { document(encrypted(t, "", "owner"))(t, r) }, "pdf-encrypted", "take the password off"},
 		{"over the size limit", document(make([]byte, 50<<20+1)), "document-too-large", "at most 52428800 are allowed"},
@@ -80,6 +82,19 @@ func document(body []byte) func(*testing.T, *countersign.Request) {
 		}
 		r.Document = d
 	}
+}
+
+// withoutPages is a PDF in good order that has no page.
+func withoutPages() []byte {
+	text := "%PDF-1.7\n"
+	var places []any
+	for _, object := range []string{"1 0 obj\n<</Type/Catalog/Pages 2 0 R>>\nendobj\n", "2 0 obj\n<</Type/Pages/Kids[]/Count 0>>\nendobj\n"} {
+		places = append(places, len(text))
+		text += object
+	}
+	table := len(text)
+	text += fmt.Sprintf("xref\n0 3\n0000000000 65535 f \n%010d 00000 n \n%010d 00000 n \n", places...)
+	return []byte(text + fmt.Sprintf("trailer\n<</Size 3/Root 1 0 R>>\nstartxref\n%d\n%%%%EOF\n", table))
 }
 
 func encrypted(t *testing.T, user, owner string) []byte {

@@ -227,6 +227,31 @@ func TestM4_DeadRecipientsDoNotBlockAndAreInTheEvidence(t *testing.T) {
 	}
 }
 
+// A mail that is put off is taken on a later attempt, and a webhook that fails each time is given up: the evidence tells both, with the attempts.
+func TestM4_LateAndFailingRecipientsAreInTheEvidence(t *testing.T) {
+	hooks := "webhooks:\n    - url: " + local.Mail.Page + "hooks/"
+	faultyWorkers(t, "gina@globex.example", "slow@globex.example", hooks+"globex", hooks+"broken")
+	g := begin(t, request(t, "globex", "supplier-contract"))
+	decide(t, g, "globex/gina", "legal", countersign.Reject)
+	_, report := ended(t, g, countersign.Rejected)
+	if late := delivery(t, report, local.Actor("globex/gina").String()); !late.Delivered || late.Attempts != 3 || late.Problem != "" {
+		t.Errorf("the mail that was put off twice shows as %+v", late)
+	}
+	hook := delivery(t, report, "webhook 1 at "+strings.TrimSuffix(strings.TrimPrefix(local.Mail.Page, "http://"), "/"))
+	if hook.Delivered || hook.Attempts != evidence.NotifyAttempts || hook.Problem != "the webhook answered 500" {
+		t.Errorf("the webhook that fails shows as %+v", hook)
+	}
+	var mails int
+	for _, m := range inMailbox(t, "api/messages", g.Request.ID) {
+		if strings.Contains(string(m), "slow@globex.example") {
+			mails++
+		}
+	}
+	if told := len(inMailbox(t, "api/webhooks", g.Request.ID)); mails != 3 || told != 2*evidence.NotifyAttempts {
+		t.Errorf("%d mails were taken and %d webhooks tried", mails, told)
+	}
+}
+
 func delivery(t *testing.T, report *evidence.Report, recipient string) evidence.Delivery {
 	t.Helper()
 	for _, d := range report.Statement.Deliveries {

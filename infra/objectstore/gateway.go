@@ -55,6 +55,9 @@ type Config struct {
 	Region  string
 	Root    Credential
 	Users   []User
+
+	// takesAttributes says whether the file system has extended attributes; nil asks it.
+	takesAttributes func(dir string) bool
 }
 
 // Store is a running gateway.
@@ -79,7 +82,7 @@ func Start(ctx context.Context, c Config) (*Store, error) {
 	if err != nil || host != "127.0.0.1" {
 		return nil, fmt.Errorf("couldn't start the object store: address %q isn't 127.0.0.1 with a port", c.Address)
 	}
-	store, metadata, options, err := prepareMetadata(c.Dir)
+	store, metadata, options, err := prepareMetadata(c)
 	if err != nil {
 		return nil, fmt.Errorf("couldn't prepare the object store: %w", err)
 	}
@@ -124,7 +127,11 @@ func (s *Store) Stop() error {
 
 // prepareMetadata makes the directories and finds out whether the file system
 // takes extended attributes.
-func prepareMetadata(dir string) (meta.MetadataStorer, string, posix.PosixOpts, error) {
+func prepareMetadata(c Config) (meta.MetadataStorer, string, posix.PosixOpts, error) {
+	dir, attributes := c.Dir, c.takesAttributes
+	if attributes == nil {
+		attributes = takesAttributes
+	}
 	options := posix.PosixOpts{
 		VersioningDir: filepath.Join(dir, "versions"),
 		NewDirPerm:    0o700,
@@ -139,7 +146,7 @@ func prepareMetadata(dir string) (meta.MetadataStorer, string, posix.PosixOpts, 
 		}
 	}
 	sidecar := filepath.Join(dir, "sidecar")
-	if _, err := os.Stat(sidecar); errors.Is(err, os.ErrNotExist) && takesAttributes(dir) {
+	if _, err := os.Stat(sidecar); errors.Is(err, os.ErrNotExist) && attributes(dir) {
 		return meta.XattrMeta{}, MetadataXattr, options, nil
 	}
 	if err := os.MkdirAll(sidecar, 0o700); err != nil {

@@ -112,6 +112,49 @@ func TestEvidenceIsLockedAndTenantsAreApart(t *testing.T) {
 	}
 }
 
+// A file system without extended attributes is found out, evidence is locked there too, and what began so stays so.
+func TestR11_WithoutExtendedAttributesEvidenceIsLockedBySidecarFiles(t *testing.T) {
+	before, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.Chdir(before) })
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := Config{Dir: t.TempDir(), Address: listener.Addr().String(), Region: region, Root: root, Users: []User{users["acme-worker"]}}
+	listener.Close()
+	until := time.Now().Add(time.Hour)
+	var version *string
+	for round, takes := range []bool{false, true} {
+		config.takesAttributes = func(string) bool { return takes }
+		store, err := Start(t.Context(), config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if store.Metadata != MetadataSidecar {
+			t.Errorf("start %d keeps metadata in %s", round+1, store.Metadata)
+		}
+		if round == 0 {
+			stored, err := put(t.Context(), store.as("acme-worker"), Evidence, "acme/kept", func(in *s3.PutObjectInput) {
+				in.ObjectLockMode, in.ObjectLockRetainUntilDate = types.ObjectLockModeCompliance, &until
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			version = stored.VersionId
+		}
+		_, err = store.as("root").DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: aws.String(Evidence), Key: aws.String("acme/kept"), VersionId: version, BypassGovernanceRetention: aws.Bool(true)})
+		if status(t, err) != http.StatusForbidden {
+			t.Errorf("start %d: deleting the locked version: got %v, want 403", round+1, err)
+		}
+		if err := store.Stop(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func testLock(t *testing.T, store *Store) {
 	ctx := t.Context()
 	worker, admin := store.as("acme-worker"), store.as("root")

@@ -29,24 +29,50 @@ func callerOf(ctx context.Context) caller { c, _ := ctx.Value(callerKey{}).(call
 
 // note is what the access log will say of a request, beside what the request itself shows.
 type note struct {
-	log   zerolog.Logger
-	actor string
+	base                   zerolog.Logger
+	tenant, signing, actor string
 }
 
 type noteKey struct{}
 
 // logged writes an error under the request's id. Errors here hold no token and no body.
 func logged(ctx context.Context, err error) {
-	if n, ok := ctx.Value(noteKey{}).(*note); ok {
-		n.log.Error().Err(err).Msg("a request failed")
+	noteOf(ctx).log().Error().Err(err).Msg("a request failed")
+}
+
+// about keeps which tenant and signing a request is about, the signing as the workers name it. What is no id of a request is no signing.
+func (n *note) about(tenant, request string) {
+	n.tenant = tenant
+	if countersign.CheckRequestID(request) == nil {
+		n.signing = countersign.SagaID(tenant, request)
 	}
+}
+
+// log is a logger whose lines say what the request is about, as far as that is known.
+func (n *note) log() *zerolog.Logger {
+	fields := n.base.With()
+	for _, f := range [][2]string{{"tenant", n.tenant}, {"signing", n.signing}} {
+		if f[1] != "" {
+			fields = fields.Str(f[0], f[1])
+		}
+	}
+	l := fields.Logger()
+	return &l
+}
+
+// noteOf is the note of a request; outside of one, a note that nobody reads.
+func noteOf(ctx context.Context) *note {
+	if n, ok := ctx.Value(noteKey{}).(*note); ok {
+		return n
+	}
+	return &note{base: zerolog.Nop()}
 }
 
 // outer gives every request an id, a line in the log and answers that no cache keeps, and keeps a panic to its request.
 func (s *Server) outer(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		id := uuid.NewString()
-		n := &note{log: s.log.With().Str("request", id).Logger()}
+		n := &note{base: s.log.With().Str("request", id).Logger()}
 		out := &recorder{ResponseWriter: w}
 		for name, value := range map[string]string{"X-Request-Id": id, "X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"} {
 			out.Header().Set(name, value)
@@ -54,13 +80,13 @@ func (s *Server) outer(next http.Handler) http.Handler {
 		began := time.Now()
 		defer func() {
 			if fault := recover(); fault != nil && fault != http.ErrAbortHandler {
-				n.log.Error().Str("panic", fmt.Sprint(fault)).Bytes("stack", debug.Stack()).Msg("a request panicked")
+				n.log().Error().Str("panic", fmt.Sprint(fault)).Bytes("stack", debug.Stack()).Msg("a request panicked")
 				if out.status == 0 {
 					writeProblem(out, newProblem(http.StatusInternalServerError, "internal", "something went wrong here; the service's log tells more under this request's id"))
 				}
 			}
 			// The query is left out: it may hold a reason.
-			n.log.Info().Str("method", r.Method).Str("path", r.URL.Path).Int("status", out.status).Int64("bytes", out.bytes).
+			n.log().Info().Str("method", r.Method).Str("path", r.URL.Path).Int("status", out.status).Int64("bytes", out.bytes).
 				Dur("ms", time.Since(began)).Str("actor", n.actor).Msg("served")
 		}()
 		next.ServeHTTP(out, r.WithContext(context.WithValue(r.Context(), noteKey{}, n)))
@@ -113,10 +139,9 @@ func (s *Server) authenticate(ctx huma.Context, next func(huma.Context)) {
 		return
 	}
 	_, w := humago.Unwrap(ctx)
+	n := noteOf(ctx.Context())
 	refuse := func(reason string) {
-		if n, ok := ctx.Context().Value(noteKey{}).(*note); ok {
-			n.log.Warn().Str("reason", reason).Msg("not authenticated")
-		}
+		n.log().Warn().Str("reason", reason).Msg("not authenticated")
 		challenge := `Bearer realm="countersign"`
 		if reason != "no-token" {
 			challenge += `, error="invalid_token"`
@@ -144,6 +169,7 @@ func (s *Server) authenticate(ctx huma.Context, next func(huma.Context)) {
 		refuse("unknown-tenant")
 		return
 	}
+	n.about(t.settings.Tenant, ctx.Param("request"))
 	within, cancel := context.WithTimeout(ctx.Context(), 15*time.Second)
 	defer cancel()
 	actor, err := t.registry.VerifyBearer(within, token, s.now())
@@ -158,9 +184,7 @@ func (s *Server) authenticate(ctx huma.Context, next func(huma.Context)) {
 		writeProblem(w, newProblem(http.StatusServiceUnavailable, "issuer-unavailable", "your identity provider did not answer, so your token could not be checked; try again later"))
 		return
 	}
-	if n, ok := ctx.Context().Value(noteKey{}).(*note); ok {
-		n.actor = actor.String()
-	}
+	n.actor = actor.String()
 	ctx = huma.WithValue(ctx, callerKey{}, caller{t, actor})
 	next(huma.WithValue(ctx, authorizationKey{}, "Bearer "+token))
 }

@@ -34,6 +34,7 @@ func (s *Server) requestSigning(ctx context.Context, in *requestInput) (*request
 	if err != nil {
 		return nil, err
 	}
+	noteOf(ctx).about(r.Tenant, r.ID)
 	if refusal := t.mayRequest(c.actor, countersign.SagaID(r.Tenant, r.ID), s.now()); refusal != nil {
 		return nil, refused(http.StatusForbidden, refusal)
 	}

@@ -16,6 +16,7 @@ import (
 // endings are the histories that every released version leaves here: <version>/<ending>.json.
 var endings = []countersign.Outcome{
 	countersign.Completed, countersign.Rejected, countersign.Withdrawn, countersign.Expired, countersign.Refused, countersign.Terminated, countersign.Failed,
+	countersign.Voided,
 }
 
 func TestM5_HistoriesOfEveryReleasedVersionReplay(t *testing.T) {
@@ -43,7 +44,11 @@ func TestM5_HistoriesOfEveryReleasedVersionReplay(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if c.Result == nil && ending != countersign.Terminated || c.Result != nil && c.Result.Outcome != ending {
+				said := ending
+				if ending == countersign.Voided {
+					said = countersign.Completed // its custodian voided what the saga had completed
+				}
+				if c.Result == nil && ending != countersign.Terminated || c.Result != nil && c.Result.Outcome != said {
 					t.Errorf("it is not the history of a signing that ended %s", ending)
 				}
 				if strings.Contains(string(raw), "secret") {

@@ -7,7 +7,8 @@ set -uo pipefail
 cd "$(dirname "$0")/../.." || exit 2
 demo=var/demo file=tests/testdata/contract.pdf limit=20
 log=$(mktemp)
-trap 'rm -f "$log"' EXIT
+scratch=$(mktemp -d)
+trap 'rm -rf "$log" "$scratch"' EXIT
 
 failed() { echo "FAIL demo: $1"; exit 1; }
 
@@ -28,6 +29,11 @@ ran() {
 ran
 ran "PDF=$file"
 unzip -p "$demo/evidence.asice" document.pdf | cmp - "$file" || failed "the evidence doesn't hold the file that was given"
+# The README's own commands, as they stand there, beside a var/ of their own.
+ln -s "$PWD/var" "$scratch/var"
+awk '/^```/ { inside = !inside; next } inside && /^unzip / { found = 1 } inside && found { print } !inside && found { exit }' README.md >"$scratch/commands"
+grep -q 'openssl ts -verify' "$scratch/commands" || failed "the README shows no openssl ts -verify"
+(cd "$scratch" && bash -euo pipefail ./commands) || failed "the README's commands"
 seconds=$(sed -n 's/^Done in \([0-9.]*\) s\..*/\1/p' "$log")
 [ -n "$seconds" ] || failed "it doesn't say how long it took"
 awk -v took="$seconds" -v limit="$limit" 'BEGIN { exit !(took <= limit) }' || failed "the second run took $seconds s, at most $limit s are allowed"

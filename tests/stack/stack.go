@@ -61,6 +61,27 @@ type Process struct {
 	log  strings.Builder
 }
 
+// started are all processes that tests ran, so that what they logged can be looked through in the end.
+var started struct {
+	sync.Mutex
+	all []*Process
+}
+
+// Leaked looks for the texts in what every process logged, those that have ended too, and tells which has one.
+func Leaked(texts ...string) error {
+	started.Lock()
+	defer started.Unlock()
+	var found []error
+	for _, p := range started.all {
+		for _, text := range texts {
+			if strings.Contains(p.Log(), text) {
+				found = append(found, fmt.Errorf("the log of %s has %q in it", strings.Join(p.cmd.Args, " "), text))
+			}
+		}
+	}
+	return errors.Join(found...)
+}
+
 // Root is the root of the repository.
 func Root() string {
 	_, file, _, _ := runtime.Caller(0)
@@ -123,6 +144,9 @@ func (s *Stack) Workers(bin, tenants string, env ...string) (*Process, error) {
 func run(cmd *exec.Cmd) (*Process, error) {
 	p := &Process{cmd: cmd, done: make(chan struct{})}
 	cmd.Stderr = p
+	started.Lock()
+	started.all = append(started.all, p)
+	started.Unlock()
 	// A test that dies takes its servers with it.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	started := make(chan error, 1)
