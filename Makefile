@@ -22,7 +22,7 @@ build: ## build the commands into var/bin
 	@go -C infra build -v $(SLIM) -o ../$(BIN)/devstack ./devstack 2>&1 | $(call COUNT,local stack (minutes the first time))
 
 .PHONY: demo
-demo: build ## run a signing from request to verified evidence, and stay up (ONCE=1 ends after it, PDF=path signs your own file)
+demo: build ## run signings from request to verified evidence, and stay up (ONCE=1 ends after them, PDF=path signs your own file)
 	@go -C infra build $(SLIM) -o ../$(BIN)/demo ./demo
 	@$(BIN)/demo $(if $(ONCE),--once) $(if $(PDF),--pdf '$(PDF)')
 

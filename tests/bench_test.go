@@ -80,7 +80,7 @@ func senders(b *testing.B) func(ready) error {
 }
 
 // each runs f for 0 to n-1, some at a time.
-func each(b *testing.B, width, n int, f func(int) error) {
+func each(b testing.TB, width, n int, f func(int) error) {
 	b.Helper()
 	var wait sync.WaitGroup
 	places := make(chan struct{}, width)

@@ -1,5 +1,6 @@
-// Command demo runs one signing of two organisations on the local stack, from the request to evidence that is verified with the
-// network off, with the product's own commands, and says at each step who did what under which control.
+// Command demo runs signings of two organisations on the local stack, from the request to evidence that is verified with the network off,
+// and says at each step who did what under which control. The first is a supplier's contract, by the product's own commands. In the
+// second a reseller's delegate approves under a grant, by passkey, and one whose grant was revoked is refused.
 package main
 
 import (
@@ -44,8 +45,10 @@ type demo struct {
 	began   time.Time
 	stack   stack
 	api     string
-	request string
-	signing status
+	request string // of the first signing
+	signing status // how the first signing ended
+	resale  string // request of the second
+	grant   string // digest of the grant that Remy decides under
 	running []*process
 }
 
@@ -61,13 +64,13 @@ func (d *demo) run(ctx context.Context) error {
 	if err := os.MkdirAll(d.dir, 0o700); err != nil {
 		return err
 	}
-	for _, step := range []func(context.Context) error{d.start, d.ask, d.decide, d.release, d.export, d.check} {
+	for _, step := range []func(context.Context) error{d.start, d.ask, d.decide, d.release, d.export, d.check, d.askResale, d.lend, d.decideResale, d.checkResale, d.revoke} {
 		if err := step(ctx); err != nil {
 			return err
 		}
 	}
 	d.say("Done", "in %.1f s. What a stranger needs to check it is in %s:", time.Since(d.began).Seconds(), rel(d.dir))
-	for _, f := range []string{"evidence.asice", "tenant-ca.pem", "tsa-ca.pem", "history.json"} {
+	for _, f := range []string{"evidence.asice", "tenant-ca.pem", "tsa-ca.pem", "history.json", "resale.asice"} {
 		d.detail("%s", rel(filepath.Join(d.dir, f)))
 	}
 	if d.once {
@@ -91,6 +94,11 @@ func (d *demo) document() (string, error) {
 	if d.pdf != "" {
 		return filepath.Abs(d.pdf)
 	}
+	return d.sample()
+}
+
+// sample is the demo's own file.
+func (d *demo) sample() (string, error) {
 	path := filepath.Join(d.dir, "contract.pdf")
 	return path, os.WriteFile(path, contract, 0o600)
 }

@@ -27,7 +27,8 @@ type stack struct {
 	Mail     struct{ Page string }
 	TenantCA string
 	Platform string
-	Issuers  map[string]struct{ URL string }
+	Issuers  map[string]struct{ URL, Client, EvidenceClient string }
+	People   []struct{ Issuer, Login, Subject, Name, Password string }
 	Machines []struct{ Issuer, Client, KeyFile string }
 }
 

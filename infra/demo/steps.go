@@ -20,11 +20,14 @@ import (
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 )
 
-// The people of the demo: a person of the tenant, and one of a partner organisation with an identity provider of its own.
+// The people of the demo: a person of the tenant, and those of partner organisations with identity providers of their own.
 var (
 	procurement = person{name: "Acme's procurement system", who: "acme/procurement", issuer: "acme"}
 	alice       = person{name: "Alice Ahn, legal at Acme", who: "acme/alice", issuer: "acme"}
 	carol       = person{name: "Carol Hart, outside counsel at Hart & Lowe", who: "hart/carol", issuer: "hart"}
+	rhea        = person{name: "Rhea Rask, reseller at Nordwind", who: "nord/rhea", issuer: "nord"}
+	remy        = person{name: "Remy Roth, her colleague", who: "nord/remy", issuer: "nord"}
+	rona        = person{name: "Rona Ruud, another colleague", who: "nord/rona", issuer: "nord"}
 )
 
 // status is what the demo reads of a signing's status.
@@ -48,33 +51,37 @@ func (d *demo) ask(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var key string
-	for _, m := range d.stack.Machines {
-		if m.Issuer == "acme" && m.Client == "procurement" {
-			key = m.KeyFile
-		}
-	}
 	d.request = "PO-" + d.began.UTC().Format("20060102-150405")
 	d.say(procurement.name, "asks for %s to be signed, as request %s.", rel(document), d.request)
-	_, err = d.as(ctx, procurement, "request", "--file", document, "--purpose", "supplier-contract", "--title", "Supply agreement of Acme and Globex",
-		"--request", d.request, "--machine-key", key, "--machine-client", "procurement")
-	if err != nil {
+	if err := d.requested(ctx, d.request, "supplier-contract", "Supply agreement of Acme and Globex", document); err != nil {
 		return err
 	}
 	d.control("it proves itself by its own key (RFC 7523); Temporal stamps it on the start; the document counts by version and digest")
 	return nil
 }
 
+// requested has the procurement system ask for a signing.
+func (d *demo) requested(ctx context.Context, request, purpose, title, document string) error {
+	_, err := d.as(ctx, procurement, append([]string{"request", "--file", document, "--purpose", purpose, "--title", title, "--request", request}, d.machine()...)...)
+	return err
+}
+
+// machine is how the procurement system proves itself to the command line.
+func (d *demo) machine() []string {
+	for _, m := range d.stack.Machines {
+		if m.Issuer == "acme" && m.Client == "procurement" {
+			return []string{"--machine-key", m.KeyFile, "--machine-client", m.Client}
+		}
+	}
+	return nil
+}
+
 // decide lets both people approve.
 func (d *demo) decide(ctx context.Context) error {
 	for _, p := range []person{alice, carol} {
-		out, err := d.as(ctx, p, "decide", d.request, "--approve", "--yes", "--json")
+		record, err := d.approved(ctx, p, d.request)
 		if err != nil {
 			return err
-		}
-		var record struct{ Stage, Verdict, Digest string }
-		if err := json.Unmarshal(bytes.TrimSpace(out), &record); err != nil {
-			return fmt.Errorf("couldn't read what became of the decision: %w", err)
 		}
 		d.say(p.name, "approves, in stage %s.", record.Stage)
 		d.control("a fresh login at %s, for decision %s… alone", d.stack.Issuers[p.issuer].URL, record.Digest[:16])
@@ -82,16 +89,45 @@ func (d *demo) decide(ctx context.Context) error {
 	return nil
 }
 
-// release waits until the evidence is locked.
-func (d *demo) release(ctx context.Context) error {
-	out, err := d.as(ctx, alice, "watch", d.request, "--json")
+// record is what became of a decision.
+type record struct {
+	ID, Stage, Verdict, Digest string
+	Actor                      actor
+	Refusal                    *struct{ Code, Message string }
+}
+
+// approved lets somebody approve by the command line. A decision that does not count is an error.
+func (d *demo) approved(ctx context.Context, p person, request string, how ...string) (record, error) {
+	var r record
+	out, err := d.as(ctx, p, append([]string{"decide", request, "--approve", "--yes", "--json"}, how...)...)
 	if err != nil {
-		return err
+		return r, err
+	}
+	if err := json.Unmarshal(out, &r); err != nil {
+		return r, fmt.Errorf("couldn't read what became of the decision: %w", err)
+	}
+	return r, nil
+}
+
+// watched waits until a signing's evidence is locked.
+func (d *demo) watched(ctx context.Context, request string) (status, error) {
+	var last status
+	out, err := d.as(ctx, alice, "watch", request, "--json")
+	if err != nil {
+		return last, err
 	}
 	lines := bytes.Split(bytes.TrimSpace(out), []byte("\n"))
-	var last status
 	if err := json.Unmarshal(lines[len(lines)-1], &last); err != nil {
-		return fmt.Errorf("couldn't read the status: %w", err)
+		return last, fmt.Errorf("couldn't read the status: %w", err)
+	}
+	return last, nil
+}
+
+// release waits until the evidence is locked.
+func (d *demo) release(ctx context.Context) error {
+	last, err := d.watched(ctx, d.request)
+	if err != nil {
+		return err
 	}
 	if !last.Released {
 		return fmt.Errorf("the signing ended as %s, and nothing was released", last.Outcome)
@@ -153,44 +189,59 @@ func (d *demo) export(ctx context.Context) error {
 			return err
 		}
 	}
-	z, err := zip.OpenReader(bundle)
-	if err != nil {
-		return fmt.Errorf("couldn't open the bundle: %w", err)
-	}
-	defer z.Close()
-	f, err := z.Open("history.json")
-	if err != nil {
-		return fmt.Errorf("couldn't read the history in the bundle: %w", err)
-	}
-	defer f.Close()
-	history, err := io.ReadAll(io.LimitReader(f, 256<<20))
+	history, err := fileOf(bundle, "history.json")
 	if err != nil {
 		return err
 	}
 	return os.WriteFile(filepath.Join(d.dir, "history.json"), history, 0o644)
 }
 
+// fileOf is one file of a bundle.
+func fileOf(bundle, name string) ([]byte, error) {
+	z, err := zip.OpenReader(bundle)
+	if err != nil {
+		return nil, fmt.Errorf("couldn't open the bundle: %w", err)
+	}
+	defer z.Close()
+	f, err := z.Open(name)
+	if err != nil {
+		return nil, fmt.Errorf("couldn't read %s in the bundle: %w", name, err)
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, 256<<20))
+}
+
 // check verifies the evidence without a network, replays the history, and tries to delete what is locked.
 func (d *demo) check(ctx context.Context) error {
 	bundle := filepath.Join(d.dir, "evidence.asice")
-	out, offline, err := d.offline(ctx, "audit", "verify", bundle, "--tenant-ca", filepath.Join(d.dir, "tenant-ca.pem"), "--tsa-ca", filepath.Join(d.dir, "tsa-ca.pem"))
+	findings, err := d.verified(ctx, bundle)
 	if err != nil {
 		return err
+	}
+	for _, line := range findings {
+		d.detail("%s", line)
+	}
+	out, _, err := d.offline(ctx, "audit", "replay", bundle)
+	if err != nil {
+		return err
+	}
+	d.say("The workflow code", "is run again over the exported history:")
+	d.detail("%s", strings.Split(strings.TrimSpace(string(out)), "\n")[0])
+	return d.tamper(ctx)
+}
+
+// verified verifies a bundle as a stranger without a network does, and returns a line for each check. One that fails is an error.
+func (d *demo) verified(ctx context.Context, bundle string) ([]string, error) {
+	out, offline, err := d.offline(ctx, "audit", "verify", bundle, "--tenant-ca", filepath.Join(d.dir, "tenant-ca.pem"), "--tsa-ca", filepath.Join(d.dir, "tsa-ca.pem"))
+	if err != nil {
+		return nil, err
 	}
 	if offline {
 		d.say("A stranger", "verifies the evidence, in a process without any network:")
 	} else {
 		d.say("A stranger", "verifies the evidence (this system doesn't let us take the network away; the verifier opens no connection):")
 	}
-	for _, line := range strings.Split(strings.TrimSpace(string(out)), "\n") {
-		d.detail("%s", line)
-	}
-	if out, _, err = d.offline(ctx, "audit", "replay", bundle); err != nil {
-		return err
-	}
-	d.say("The workflow code", "is run again over the exported history:")
-	d.detail("%s", strings.Split(strings.TrimSpace(string(out)), "\n")[0])
-	return d.tamper(ctx)
+	return strings.Split(strings.TrimSpace(string(out)), "\n"), nil
 }
 
 // tamper tries, as the root of the store, to delete the locked evidence.

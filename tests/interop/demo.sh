@@ -14,16 +14,19 @@ failed() { echo "FAIL demo: $1"; exit 1; }
 
 # ran ARGUMENT...: one run of the demo. What an earlier one left is taken away first: it would prove nothing.
 ran() {
-	rm -f "$demo"/{evidence.asice,tenant-ca.pem,tsa-ca.pem,history.json}
+	rm -f "$demo"/{evidence.asice,resale.asice,tenant-ca.pem,tsa-ca.pem,history.json}
 	make --no-print-directory demo ONCE=1 "$@" </dev/null 2>&1 | tee "$log" || failed "make demo ONCE=1 $*"
-	for left in evidence.asice tenant-ca.pem tsa-ca.pem history.json; do
+	for left in evidence.asice resale.asice tenant-ca.pem tsa-ca.pem history.json; do
 		[ -s "$demo/$left" ] || failed "$demo/$left is not there"
 	done
 	for where in API 'Temporal UI' mailbox; do
 		grep -q "^ *$where  *http://" "$log" || failed "it doesn't print the address: $where"
 	done
 	python3 -m json.tool "$demo/history.json" >/dev/null || failed "$demo/history.json is not JSON"
-	tests/interop/bundle.sh "$demo/evidence.asice" "$demo/tenant-ca.pem" "$demo/tsa-ca.pem" || failed "its evidence under strangers' tools"
+	for bundle in evidence resale; do
+		tests/interop/bundle.sh "$demo/$bundle.asice" "$demo/tenant-ca.pem" "$demo/tsa-ca.pem" || failed "$bundle.asice under strangers' tools"
+	done
+	grep -q 'Rona Ruud, .* Refused (grant-is-in-force)' "$log" || failed "it doesn't tell that a revoked grant's decision was refused"
 }
 
 ran
