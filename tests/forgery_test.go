@@ -53,6 +53,7 @@ func TestR13_OurOwnServerCannotForge(t *testing.T) {
 		{name: "another document", check: "document", history: func(t *testing.T, h *historypb.History) {
 			everywhere(g.Request.Document.SHA256, strings.Repeat("0", 64))(t, h)
 		}},
+		{name: "another tenant", check: "context", history: everywhere(`"tenant":"acme"`, `"tenant":"globex"`)},
 		{name: "another sender", check: "decisions", history: func(_ *testing.T, h *historypb.History) {
 			for _, e := range h.Events {
 				if e.GetWorkflowExecutionSignaledEventAttributes() != nil {
