@@ -56,11 +56,11 @@ func ReadObject(ctx context.Context, c *s3.Client, o countersign.Object, limit i
 }
 
 // storeFirst stores the object if nothing is there yet. Where something is, it returns that with errExists: the first
-// stored wins, so that a repeated step ends with what the first one made.
+// stored wins, so that a repeated step ends with what the first one made. The object is tagged with its tenant.
 func (t *Tenant) storeFirst(ctx context.Context, bucket, key, mediaType string, body []byte, lock func(*s3.PutObjectInput)) (countersign.Object, error) {
 	input := &s3.PutObjectInput{
 		Bucket: aws.String(bucket), Key: aws.String(key), Body: bytes.NewReader(body), ContentType: aws.String(mediaType),
-		IfNoneMatch: aws.String("*"), ChecksumAlgorithm: types.ChecksumAlgorithmSha256,
+		IfNoneMatch: aws.String("*"), ChecksumAlgorithm: types.ChecksumAlgorithmSha256, Tagging: aws.String("tenant=" + t.settings.Tenant),
 	}
 	if lock != nil {
 		lock(input)

@@ -53,6 +53,7 @@ func TestR13_OurOwnServerCannotForge(t *testing.T) {
 		{name: "another document", check: "document", history: func(t *testing.T, h *historypb.History) {
 			everywhere(g.Request.Document.SHA256, strings.Repeat("0", 64))(t, h)
 		}},
+		{name: "another tenant", check: "context", history: everywhere(`"tenant":"acme"`, `"tenant":"globex"`)},
 		{name: "another sender", check: "decisions", history: func(_ *testing.T, h *historypb.History) {
 			for _, e := range h.Events {
 				if e.GetWorkflowExecutionSignaledEventAttributes() != nil {
@@ -60,7 +61,7 @@ func TestR13_OurOwnServerCannotForge(t *testing.T) {
 				}
 			}
 		}},
-		{name: "another assurance", check: "policy", history: everywhere(`"assurance":1`, `"assurance":2`)},
+		{name: "another assurance", check: "decisions", history: everywhere(`"assurance":1`, `"assurance":2`)},
 		{name: "a laxer policy", check: "policy", history: everywhere("one-person-one-vote", "one-person-two-vote")},
 		{name: "a smaller quorum", check: "context", history: everywhere(`"quorum":1`, `"quorum":0`)},
 		{name: "a later deadline", check: "context", history: everywhere(`"deadline":"20`, `"deadline":"21`)},

@@ -163,6 +163,7 @@ func testLock(t *testing.T, store *Store) {
 		in.ObjectLockMode = types.ObjectLockModeCompliance
 		in.ObjectLockRetainUntilDate = &until
 		in.IfNoneMatch = aws.String("*")
+		in.Tagging = aws.String("tenant=acme")
 	}
 	const key = "acme/signing/1.asice"
 	stored, err := put(ctx, worker, Evidence, key, lock)
@@ -181,6 +182,10 @@ func testLock(t *testing.T, store *Store) {
 	}
 	if read.Retention.Mode != types.ObjectLockRetentionModeCompliance || !read.Retention.RetainUntilDate.Equal(until) {
 		t.Errorf("retention is %v until %v, want COMPLIANCE until %v", read.Retention.Mode, read.Retention.RetainUntilDate, until)
+	}
+	tags, err := admin.GetObjectTagging(ctx, &s3.GetObjectTaggingInput{Bucket: aws.String(Evidence), Key: aws.String(key), VersionId: stored.VersionId})
+	if err != nil || len(tags.TagSet) != 1 || aws.ToString(tags.TagSet[0].Key) != "tenant" || aws.ToString(tags.TagSet[0].Value) != "acme" {
+		t.Errorf("the tags are %+v (%v), want tenant=acme", tags, err)
 	}
 	for name, client := range map[string]*s3.Client{"worker": worker, "root": admin} {
 		for _, bypass := range []*bool{nil, aws.Bool(true)} {

@@ -29,7 +29,9 @@ type statement struct {
 // PutObjectRetention is needed to put an object with a lock. It also lets a worker
 // extend a lock, never shorten a COMPLIANCE one. The gateway knows no condition on
 // the lock's mode (s3:object-lock-mode) or length, so a worker could lock with
-// GOVERNANCE: who archives must read the lock back.
+// GOVERNANCE: who archives must read the lock back. PutObjectTagging is needed to put
+// an object with a tag; a lock covers no tags, so they help billing and audits and
+// decide nothing.
 func bucketPolicy(bucket string, users []User) (string, error) {
 	var statements []statement
 	for _, user := range users {
@@ -83,13 +85,13 @@ func actions(bucket, role string) (allowed, denied []string, err error) {
 	never := []string{"s3:DeleteObject", "s3:DeleteObjectVersion", "s3:BypassGovernanceRetention", "s3:PutObjectLegalHold"}
 	switch {
 	case bucket == Documents && role == RoleWorker:
-		return append(append(read, multipart...), "s3:PutObject", "s3:DeleteObject", "s3:DeleteObjectVersion"), nil, nil
+		return append(append(read, multipart...), "s3:PutObject", "s3:PutObjectTagging", "s3:DeleteObject", "s3:DeleteObjectVersion"), nil, nil
 	case bucket == Documents && role == RoleStarter:
-		return append(append(read, multipart...), "s3:PutObject"), never, nil
+		return append(append(read, multipart...), "s3:PutObject", "s3:PutObjectTagging"), never, nil
 	case bucket == Evidence && role == RoleWorker:
-		return append(read, "s3:PutObject", "s3:PutObjectRetention", "s3:GetObjectRetention"), never, nil
+		return append(read, "s3:PutObject", "s3:PutObjectTagging", "s3:PutObjectRetention", "s3:GetObjectRetention"), never, nil
 	case bucket == Evidence && role == RoleStarter:
-		return read, append(never, "s3:PutObject", "s3:PutObjectRetention"), nil
+		return read, append(never, "s3:PutObject", "s3:PutObjectTagging", "s3:PutObjectRetention"), nil
 	}
 	return nil, nil, fmt.Errorf("couldn't write a policy for role %q in bucket %q: both must be known", role, bucket)
 }

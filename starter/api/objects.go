@@ -52,7 +52,7 @@ func (b *bucketObjects) PutDocument(ctx context.Context, body []byte) (countersi
 	d.Key = countersign.DocumentKey(b.settings.Tenant, d.SHA256)
 	out, err := b.s3.PutObject(ctx, &s3.PutObjectInput{
 		Bucket: aws.String(d.Bucket), Key: aws.String(d.Key), Body: bytes.NewReader(body), ContentType: aws.String("application/pdf"),
-		IfNoneMatch: aws.String("*"), ChecksumAlgorithm: s3types.ChecksumAlgorithmSha256,
+		IfNoneMatch: aws.String("*"), ChecksumAlgorithm: s3types.ChecksumAlgorithmSha256, Tagging: aws.String("tenant=" + b.settings.Tenant),
 	})
 	if err == nil {
 		d.VersionID = aws.ToString(out.VersionId)
