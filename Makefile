@@ -7,6 +7,8 @@ SLIM := -ldflags='-s -w'
 REVISION := $(shell git describe --always --dirty --abbrev=40 --exclude='*' 2>/dev/null)
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 WORKFLOWCHECK := go.temporal.io/sdk/contrib/tools/workflowcheck@v0.6.0
+# Where tests are that prove controls; the stack's are last.
+PROVEN := . ./identity/... ./policy/... ./evidence/... ./activities/... ./workflows/... ./workers/... ./starter/... ./tests/...
 # Shows that a long build is alive: on one line of a terminal, seldom elsewhere. What is no name of a package is an error, and is shown whole.
 COUNT = awk -v what='$(1)' -v tty="$$([ -t 2 ] && echo 1)" '/^[a-zA-Z0-9_.\/~-]+$$/ { n++; if (tty) printf "\r  %s: %d packages compiled ", what, n; else if (n % 250 == 0) print "  " what ": " n " packages compiled"; fflush(); next } { print } END { if (tty && n) printf "\n" }'
 
@@ -32,6 +34,13 @@ test: build ## everything that needs Go alone: unit, workflow, replay, end to en
 	go -C infra test ./...
 	go test -parallel 16 -timeout 20m ./tests/...
 
+.PHONY: controls
+controls: ## run the tests that prove controls, and print the table of controls with their results
+	@go generate ./starter/controls >/dev/null
+	@$(MAKE) --no-print-directory build
+	@go test -json -run '^Test[RMN][0-9]+_' -parallel 16 -timeout 20m $(PROVEN) >var/test-results.json; failed=$$?; \
+		$(BIN)/countersign controls --results var/test-results.json && exit $$failed
+
 .PHONY: lint
 lint: ## gofmt, go vet, staticcheck, workflowcheck, the floors
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo 'not formatted:'; gofmt -l $$(git ls-files '*.go'); exit 1; }
@@ -51,7 +60,7 @@ demo-check: ## run the demo twice, check its evidence with strangers' tools and 
 	tests/interop/demo.sh
 
 .PHONY: bench
-bench: build ## history events, KMS calls, latency and throughput of a two-approval signing on the stack
+bench: build ## history events, KMS calls, latency and throughput of a two-approval signing on the stack, and how soon a revocation is felt
 	go test -run '^$$' -bench . -benchtime 100x -timeout 30m ./tests
 	go test -run '^$$' -bench . ./policy ./evidence ./tests/golden
 

@@ -83,7 +83,7 @@ COUNTERSIGN_TOKEN gives an access token instead.`,
 	})
 	root.AddCommand(c.requestCommand(), c.inboxCommand(), c.decideCommand(), c.statusCommand(), c.watchCommand(), c.withdrawCommand(),
 		c.grantCommand(), c.keyCommand(), c.offboardCommand(),
-		c.auditCommand(), c.policyCommand(), c.loginCommand(), c.logoutCommand(), c.serveCommand(), exitCodesTopic())
+		c.auditCommand(), c.policyCommand(), c.controlsCommand(), c.loginCommand(), c.logoutCommand(), c.serveCommand(), exitCodesTopic())
 	return root
 }
 

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
+	historypb "go.temporal.io/api/history/v1"
 	"go.temporal.io/sdk/client"
 
 	"github.com/countersign-dev/countersign"
@@ -152,36 +153,43 @@ func BenchmarkThroughput(b *testing.B) {
 // fromLastApprovalToLock reads the times off the histories of saga and custodian.
 func fromLastApprovalToLock(b *testing.B, g *stack.Signing) (took time.Duration, saga, custodian int) {
 	b.Helper()
+	var approved, locked time.Time
+	var lock int64
+	for _, e := range events(b, countersign.SagaID("acme", g.Request.ID)) {
+		saga++
+		if e.GetWorkflowExecutionSignaledEventAttributes() != nil {
+			approved = e.GetEventTime().AsTime()
+		}
+	}
+	for _, e := range events(b, g.Run.GetID()) {
+		custodian++
+		switch {
+		case e.GetActivityTaskScheduledEventAttributes().GetActivityType().GetName() == evidence.ActivityLock:
+			lock = e.GetEventId()
+		case lock != 0 && e.GetActivityTaskCompletedEventAttributes().GetScheduledEventId() == lock:
+			locked = e.GetEventTime().AsTime()
+		}
+	}
+	return locked.Sub(approved), saga, custodian
+}
+
+// events is the history of one of acme's workflows so far.
+func events(b *testing.B, id string) (all []*historypb.HistoryEvent) {
+	b.Helper()
 	c, err := local.Dial(b.Context(), "acme", "platform:compliance/acme")
 	if err != nil {
 		b.Fatal(err)
 	}
 	defer c.Close()
-	var approved, locked time.Time
-	var lock int64
-	for _, id := range []string{countersign.SagaID("acme", g.Request.ID), g.Run.GetID()} {
-		events := c.GetWorkflowHistory(b.Context(), id, "", false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
-		for events.HasNext() {
-			e, err := events.Next()
-			if err != nil {
-				b.Fatal(err)
-			}
-			if id == g.Run.GetID() {
-				custodian++
-			} else {
-				saga++
-			}
-			switch {
-			case e.GetWorkflowExecutionSignaledEventAttributes() != nil:
-				approved = e.GetEventTime().AsTime()
-			case e.GetActivityTaskScheduledEventAttributes().GetActivityType().GetName() == evidence.ActivityLock:
-				lock = e.GetEventId()
-			case lock != 0 && e.GetActivityTaskCompletedEventAttributes().GetScheduledEventId() == lock:
-				locked = e.GetEventTime().AsTime()
-			}
+	history := c.GetWorkflowHistory(b.Context(), id, "", false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+	for history.HasNext() {
+		e, err := history.Next()
+		if err != nil {
+			b.Fatal(err)
 		}
+		all = append(all, e)
 	}
-	return locked.Sub(approved), saga, custodian
+	return all
 }
 
 // keyCalls is how many signatures the key service was asked for.

@@ -154,13 +154,13 @@ func Under(d countersign.Decision, holder countersign.Actor, grants ...string) c
 	return d
 }
 
-// PutWith proves a decision with a passkey as well, and sends it.
-func (g *Signing) PutWith(ctx context.Context, who string, d countersign.Decision, a *Authenticator) (countersign.SignedDecision, error) {
+// ProveWith proves a decision, with a passkey as well where there is one, and sends nothing.
+func (s *Stack) ProveWith(ctx context.Context, who string, d countersign.Decision, a *Authenticator) (countersign.SignedDecision, error) {
 	digest, err := d.Digest()
 	if err != nil {
 		return countersign.SignedDecision{}, err
 	}
-	token, err := g.Stack.ProveDigest(ctx, who, digest)
+	token, err := s.ProveDigest(ctx, who, digest)
 	if err != nil {
 		return countersign.SignedDecision{}, err
 	}
@@ -171,6 +171,15 @@ func (g *Signing) PutWith(ctx context.Context, who string, d countersign.Decisio
 			return countersign.SignedDecision{}, err
 		}
 		signed.Proof.Key = &key
+	}
+	return signed, nil
+}
+
+// PutWith proves a decision with a passkey as well, and sends it.
+func (g *Signing) PutWith(ctx context.Context, who string, d countersign.Decision, a *Authenticator) (countersign.SignedDecision, error) {
+	signed, err := g.Stack.ProveWith(ctx, who, d, a)
+	if err != nil {
+		return countersign.SignedDecision{}, err
 	}
 	return signed, g.Send(ctx, who, signed)
 }

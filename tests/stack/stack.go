@@ -68,7 +68,7 @@ var started struct {
 	all []*Process
 }
 
-// Leaked looks for the texts in what every process logged, those that have ended too, and tells which has one.
+// Leaked looks for secrets in what every process logged, those that have ended too, and tells which has one.
 func Leaked() error {
 	started.Lock()
 	defer started.Unlock()
