@@ -78,6 +78,9 @@ type listKeysOutput struct{ Body client.Keys }
 func (s *Server) listKeys(ctx context.Context, _ *inboxInput) (*listKeysOutput, error) {
 	c := callerOf(ctx)
 	out := &listKeysOutput{client.Keys{Keys: []evidence.KeyStatus{}}}
+	if !c.listed() {
+		return out, nil
+	}
 	var mu sync.Mutex
 	more, unanswered, err := c.tenant.each(ctx, countersign.WorkflowEnrolment, func(id string) error {
 		var k evidence.KeyStatus

@@ -154,11 +154,15 @@ const maxInbox = 1000
 // inbox asks every running signing whether it waits for the caller.
 func (s *Server) inbox(ctx context.Context, _ *inboxInput) (*inboxOutput, error) {
 	c := callerOf(ctx)
+	out := &inboxOutput{client.Inbox{Waiting: []client.Waiting{}}}
+	if !c.listed() {
+		return out, nil
+	}
 	requests, more, err := c.tenant.pipeline.Running(ctx, maxInbox)
 	if err != nil {
 		return nil, fault(ctx, "list the running signings", err)
 	}
-	out := &inboxOutput{client.Inbox{Waiting: []client.Waiting{}, Truncated: more}}
+	out.Body.Truncated = more
 	var mu sync.Mutex
 	var wait sync.WaitGroup
 	for _, request := range requests {
