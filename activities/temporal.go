@@ -7,6 +7,7 @@ import (
 	"github.com/rs/zerolog"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/log"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/countersign-dev/countersign"
 )
@@ -50,11 +51,14 @@ func (s sdkLogger) event(e *zerolog.Event, msg string, kv []any) {
 		if word, ok := words[key]; ok {
 			key = word
 		}
-		if err, ok := kv[i+1].(error); ok {
-			e = e.Str(key, err.Error())
-			continue
+		switch value := kv[i+1].(type) {
+		case proto.Message:
+			// The SDK logs an activity's result beside its error: decisions with their proofs are in it, and they belong in no log.
+		case error:
+			e = e.Str(key, value.Error())
+		default:
+			e = e.Interface(key, value)
 		}
-		e = e.Interface(key, kv[i+1])
 	}
 	e.Msg(msg)
 }

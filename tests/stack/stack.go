@@ -83,9 +83,9 @@ func Leaked() error {
 	return errors.Join(found...)
 }
 
-// secrets are what no log may have. A token is more than its first letters, which the ids of requests have by chance.
+// secrets are what no log may have. A token, and a payload of JSON, is longer than the ids of requests, which have its first letters by chance.
 var secrets = map[string]*regexp.Regexp{
-	"a token": regexp.MustCompile(`eyJ[A-Za-z0-9_-]{8,}\.`), "a document": regexp.MustCompile("%PDF"), "a key": regexp.MustCompile("-----BEGIN|BEGIN [A-Z]+ KEY"),
+	"a token or a payload": regexp.MustCompile(`eyJ[A-Za-z0-9+/_-]{24,}`), "a document": regexp.MustCompile("%PDF"), "a key": regexp.MustCompile("-----BEGIN|BEGIN [A-Z]+ KEY"),
 }
 
 // Root is the root of the repository.
