@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	commonpb "go.temporal.io/api/common/v1"
 	enumspb "go.temporal.io/api/enums/v1"
@@ -21,6 +22,7 @@ const (
 	useUpdate       = "use"
 	requestQueue    = "signing"
 	maxWorkflowID   = 512
+	taskTimeout     = 10 * time.Second // the server's own, which SDKs send as well
 )
 
 type roleRules struct {
@@ -214,6 +216,10 @@ func startRule(workflow, kind string, timeSkipping bool) rule {
 		case enumspb.WORKFLOW_ID_CONFLICT_POLICY_UNSPECIFIED, enumspb.WORKFLOW_ID_CONFLICT_POLICY_FAIL:
 		default:
 			return errors.New("the conflict policy isn't FAIL")
+		}
+		// A task that may take long keeps a dead worker's task for as long; one that may take no time never ends, and the workflow with it.
+		if timeout := start.GetWorkflowTaskTimeout().AsDuration(); timeout != 0 && timeout != taskTimeout {
+			return fmt.Errorf("the workflow task timeout isn't %s", taskTimeout)
 		}
 		if start.GetWorkflowExecutionTimeout().AsDuration() != 0 || start.GetWorkflowRunTimeout().AsDuration() != 0 {
 			return errors.New("a workflow has no timeout of its own; stages and grants have deadlines")

@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	commonpb "go.temporal.io/api/common/v1"
 	enumspb "go.temporal.io/api/enums/v1"
@@ -106,6 +107,15 @@ func TestARequesterStartsASigningAndNothingElse(t *testing.T) {
 		{"with conflict policy FAIL", func(r *workflowservice.StartWorkflowExecutionRequest) {
 			r.WorkflowIdConflictPolicy = enumspb.WORKFLOW_ID_CONFLICT_POLICY_FAIL
 		}, true},
+		{"with the server's own task timeout", func(r *workflowservice.StartWorkflowExecutionRequest) {
+			r.WorkflowTaskTimeout = durationpb.New(10 * time.Second)
+		}, true},
+		{"with tasks that have no time", func(r *workflowservice.StartWorkflowExecutionRequest) {
+			r.WorkflowTaskTimeout = durationpb.New(time.Millisecond)
+		}, false},
+		{"with tasks that have an hour", func(r *workflowservice.StartWorkflowExecutionRequest) {
+			r.WorkflowTaskTimeout = durationpb.New(time.Hour)
+		}, false},
 		{"another type", func(r *workflowservice.StartWorkflowExecutionRequest) { r.WorkflowType.Name = "Signing" }, false},
 		{"another tenant's id", func(r *workflowservice.StartWorkflowExecutionRequest) { r.WorkflowId = "signing/globex/1" }, false},
 		{"a saga's id", func(r *workflowservice.StartWorkflowExecutionRequest) { r.WorkflowId = "saga/acme/1" }, false},
