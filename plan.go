@@ -1,9 +1,7 @@
 package countersign
 
 import (
-	"fmt"
-	"strconv"
-	"strings"
+	"slices"
 	"time"
 )
 
@@ -25,6 +23,29 @@ type Stage struct {
 	// Assurance is the least with which a decision must be proven: 1, an ID token bound to it; 2, a signature of the person's own enrolled
 	// key as well. 0 is 1.
 	Assurance int `json:"assurance,omitempty"`
+	// Beside says that the stage opens together with the one before it, and not after it.
+	Beside bool `json:"beside,omitempty"`
+	// AtLeast are the shares of the quorum that are kept for certain people. Each approval fills one place.
+	AtLeast []Share `json:"atLeast,omitempty"`
+	// Without are issuers whose people have no part here: not as approvers, and not as anybody's delegate.
+	Without []string `json:"without,omitempty"`
+	// Reminders are the instants at which those who have not decided are asked again.
+	Reminders  []time.Time `json:"reminders,omitempty"`
+	Escalation *Escalation `json:"escalation,omitempty"`
+}
+
+// Share is a part of a quorum that only certain people can fill: holders of a role as well, people of an issuer, or both.
+type Share struct {
+	Count  int    `json:"count"`
+	Role   string `json:"role,omitempty"`
+	Issuer string `json:"issuer,omitempty"` // URL
+}
+
+// Escalation is who else may decide in a stage from an instant on. It adds people, and never lowers the quorum: there is no field to lower it with.
+type Escalation struct {
+	At       time.Time  `json:"at"`
+	Role     string     `json:"role"`
+	Eligible []Eligible `json:"eligible"`
 }
 
 // Eligible is a person who may decide in a stage, as the tenant listed them when the plan was frozen.
@@ -33,6 +54,8 @@ type Eligible struct {
 	Name         string `json:"name"`
 	Organisation string `json:"organisation"`
 	Partner      bool   `json:"partner,omitempty"`
+	// Roles are those of the person's roles that a share of the stage names.
+	Roles []string `json:"roles,omitempty"`
 }
 
 // Digest freezes the plan.
@@ -48,157 +71,100 @@ func (p Plan) Stage(name string) (Stage, bool) {
 	return Stage{}, false
 }
 
-// Find says whether the actor is among those who may decide in the stage.
+// Steps are the stages in the order in which they open: those of one step open together, the next step when all of them have closed.
+func (p Plan) Steps() [][]Stage {
+	var steps [][]Stage
+	for i, s := range p.Stages {
+		if i > 0 && s.Beside {
+			steps[len(steps)-1] = append(steps[len(steps)-1], s)
+		} else {
+			steps = append(steps, []Stage{s})
+		}
+	}
+	return steps
+}
+
+// As is the plan with those of its people's roles left out that the settings, as they are now, don't give them any more. People stay: whether they
+// may still decide is another question.
+func (p Plan) As(now *Settings) Plan {
+	held := func(people []Eligible) []Eligible {
+		out := slices.Clone(people)
+		for i, e := range out {
+			m, _ := now.Member(e.Actor)
+			out[i].Roles = slices.DeleteFunc(slices.Clone(e.Roles), func(role string) bool { return !has(m.Roles, role) })
+		}
+		return out
+	}
+	p.Stages = slices.Clone(p.Stages)
+	for i, s := range p.Stages {
+		p.Stages[i].Eligible = held(s.Eligible)
+		if s.Escalation != nil {
+			e := *s.Escalation
+			e.Eligible = held(e.Eligible)
+			p.Stages[i].Escalation = &e
+		}
+	}
+	return p
+}
+
+// Find says whether the actor is among those who may decide in the stage, from the beginning or by escalation.
 func (s Stage) Find(a Actor) (Eligible, bool) {
+	e, _, ok := s.find(a, true)
+	return e, ok
+}
+
+// At is the stage as of an instant: who may decide in it then. Before its escalation that is nobody more than from the beginning.
+func (s Stage) At(when time.Time) Stage {
+	if s.Escalation != nil && when.Before(s.Escalation.At) {
+		s.Escalation = nil
+	}
+	return s
+}
+
+// RoleOf is the role on which somebody may decide in the stage: its own, or that of its escalation. Of others it is the stage's own.
+func (s Stage) RoleOf(a Actor) string {
+	if _, role, ok := s.find(a, true); ok {
+		return role
+	}
+	return s.Role
+}
+
+// Everybody is who may decide in the stage, from the beginning or by escalation, each once.
+func (s Stage) Everybody() []Eligible {
+	if s.Escalation == nil {
+		return s.Eligible
+	}
+	all := slices.Clone(s.Eligible)
+	for _, e := range s.Escalation.Eligible {
+		if _, _, twice := s.find(e.Actor, false); !twice {
+			all = append(all, e)
+		}
+	}
+	return all
+}
+
+func (s Stage) find(a Actor, escalated bool) (Eligible, string, bool) {
 	for _, e := range s.Eligible {
 		if e.Actor == a {
-			return e, true
+			return e, s.Role, true
 		}
 	}
-	return Eligible{}, false
-}
-
-// shortage is one stage or several whose quorums can't all be met: there are fewer people for them than approvals that they need.
-type shortage struct {
-	stages []int // places in the plan, in order
-	needed int
-	people int
-	spared bool // the requester would be one of the people, and may not approve
-}
-
-// shortOf finds stages that can't all be met. A person counts once in a signing, and the requester never: so it gives each stage as many people
-// as its quorum, moving those who are wanted elsewhere (augmenting paths), until somebody is missing. Whoever it then looked at in vain is
-// the shortage (Hall's theorem). Without a requester, pass nobody.
-func shortOf(stages []Stage, requester Actor) *shortage {
-	for i, s := range stages {
-		if people := s.others(requester); s.Quorum > len(people) {
-			return lacking(stages, map[int]bool{i: true}, len(people), requester)
+	if escalated && s.Escalation != nil {
+		for _, e := range s.Escalation.Eligible {
+			if e.Actor == a {
+				return e, s.Escalation.Role, true
+			}
 		}
 	}
-	kept := map[Actor]int{} // the stage that a person is kept for
-	for i, s := range stages {
-		for range s.Quorum {
-			tried, asked := map[int]bool{}, map[Actor]bool{}
-			var fill func(int) bool
-			fill = func(stage int) bool {
-				if tried[stage] {
-					return false
-				}
-				tried[stage] = true
-				for _, who := range stages[stage].others(requester) {
-					if asked[who] {
-						continue
-					}
-					asked[who] = true
-					if elsewhere, taken := kept[who]; !taken || fill(elsewhere) {
-						kept[who] = stage
-						return true
-					}
-				}
-				return false
-			}
-			if !fill(i) {
-				return lacking(stages, tried, len(asked), requester)
-			}
+	return Eligible{}, "", false
+}
+
+// Bars refuses whoever has no part in the stage because of whom they work for.
+func (s Stage) Bars(people ...Actor) *Refusal {
+	for _, a := range people {
+		if slices.Contains(s.Without, a.Issuer) {
+			return Refuse("employer-barred", "nobody of %s has a part in stage %q, and so %s has none, in person or for somebody else", a.Issuer, s.Name, a)
 		}
 	}
 	return nil
-}
-
-// others are the different people who may decide in the stage, without the requester.
-func (s Stage) others(requester Actor) []Actor {
-	var out []Actor
-	seen := map[Actor]bool{requester: true}
-	for _, e := range s.Eligible {
-		if !seen[e.Actor] {
-			seen[e.Actor] = true
-			out = append(out, e.Actor)
-		}
-	}
-	return out
-}
-
-func lacking(stages []Stage, among map[int]bool, people int, requester Actor) *shortage {
-	short := &shortage{people: people}
-	for i, s := range stages {
-		if among[i] {
-			short.stages = append(short.stages, i)
-			short.needed += s.Quorum
-			_, holds := s.Find(requester)
-			short.spared = short.spared || holds
-		}
-	}
-	return short
-}
-
-// refusal says which stages are short of people, and why.
-func (s *shortage) refusal(stages []Stage) *Refusal {
-	beside := ""
-	if s.spared {
-		beside = " beside the requester, who can't approve"
-	}
-	if len(s.stages) == 1 {
-		st := stages[s.stages[0]]
-		return Refuse("quorum-too-large", "stage %q needs %d approvals, but only %d people hold the role %q%s", st.Name, st.Quorum, s.people, st.Role, beside)
-	}
-	return Refuse("quorum-too-large", "stages %s need %d approvals together, but only %d people hold their roles%s; nobody counts twice in a signing",
-		s.names(stages), s.needed, s.people, beside)
-}
-
-func (s *shortage) names(stages []Stage) string {
-	var names []string
-	for _, i := range s.stages {
-		names = append(names, strconv.Quote(stages[i].Name))
-	}
-	return strings.Join(names, " and ")
-}
-
-// Satisfied says whether the approvals are enough: as many different eligible people as the quorum asks, per stage. It
-// is asked when a decision arrives, again in the moment of signing, and again by whoever verifies the evidence.
-func (p Plan) Satisfied(approvals []Approval) error {
-	if len(p.Stages) == 0 {
-		return fmt.Errorf("the plan has no stage: nothing can be approved under it")
-	}
-	voted := map[Actor]string{}
-	count := map[string]int{}
-	for _, a := range approvals {
-		stage, ok := p.Stage(a.Stage)
-		if !ok {
-			return fmt.Errorf("an approval names stage %q, which the plan doesn't have", clip(a.Stage))
-		}
-		if _, ok := stage.Find(a.holder()); !ok {
-			return fmt.Errorf("%s approved in stage %q without being eligible there", a.holder(), a.Stage)
-		}
-		for _, person := range append([]Actor{a.Actor}, a.Delegators...) {
-			if was, twice := voted[person]; twice {
-				return fmt.Errorf("%s is counted twice, in stage %q and in %q", person, was, a.Stage)
-			}
-			voted[person] = a.Stage
-		}
-		count[a.Stage]++
-	}
-	for _, s := range p.Stages {
-		if s.Quorum < 1 {
-			return fmt.Errorf("stage %q has a quorum of %d; the least is 1", s.Name, s.Quorum)
-		}
-		if count[s.Name] < s.Quorum {
-			return fmt.Errorf("stage %q has %d of %d approvals", s.Name, count[s.Name], s.Quorum)
-		}
-	}
-	return nil
-}
-
-// Approval is one counted vote, reduced to what quorum arithmetic needs.
-type Approval struct {
-	Stage      string
-	Actor      Actor
-	Delegators []Actor // who lent the authority, the role's holder first; none where the actor holds the role
-}
-
-// holder is whose role the approval stands on.
-func (a Approval) holder() Actor {
-	if len(a.Delegators) > 0 {
-		return a.Delegators[0]
-	}
-	return a.Actor
 }

@@ -127,9 +127,13 @@ func TestR16_APlanIsAcceptedExactlyIfDifferentPeopleCanMeetAllItsQuorums(t *test
 		}
 		var stages []countersign.StageSetting
 		for i := range rapid.IntRange(1, 3).Draw(t, "stages") {
-			stages = append(stages, countersign.StageSetting{
+			st := countersign.StageSetting{
 				Name: fmt.Sprint("s", i), Role: fmt.Sprint("r", rapid.IntRange(0, 2).Draw(t, "role")), Quorum: rapid.IntRange(1, 3).Draw(t, "quorum"), Within: countersign.Duration(time.Hour),
-			})
+			}
+			for range rapid.IntRange(0, st.Quorum).Draw(t, "shares") {
+				st.AtLeast = append(st.AtLeast, countersign.ShareSetting{Count: 1, Role: fmt.Sprint("r", rapid.IntRange(0, 2).Draw(t, "share"))})
+			}
+			stages = append(stages, st)
 		}
 		s.Purposes = map[string]countersign.Purpose{"any": {Title: "Any", Stages: stages}}
 		requester := countersign.Actor{Issuer: "https://id.acme.example", Subject: fmt.Sprint("p", rapid.IntRange(0, 7).Draw(t, "requester"))}
@@ -144,40 +148,47 @@ func TestR16_APlanIsAcceptedExactlyIfDifferentPeopleCanMeetAllItsQuorums(t *test
 	})
 }
 
-// choice says whether some choice of stages for the people, at most one each, meets all quorums.
+// choice says whether some choice of places for the people, at most one each, fills all quorums.
 func choice(s *countersign.Settings, stages []countersign.StageSetting, requester countersign.Actor) bool {
-	missing := make([]int, len(stages))
-	for i, st := range stages {
-		missing[i] = st.Quorum
+	type place struct{ role, share string }
+	var open []place
+	for _, st := range stages {
+		for n := range st.Quorum {
+			p := place{role: st.Role, share: st.Role}
+			if n < len(st.AtLeast) {
+				p.share = st.AtLeast[n].Role
+			}
+			open = append(open, p)
+		}
 	}
 	members := s.Members()
-	var from func(int) bool
-	from = func(n int) bool {
-		if n == len(members) {
-			for _, m := range missing {
-				if m > 0 {
-					return false
-				}
-			}
+	filled := make([]bool, len(open))
+	var from func(n, left int) bool
+	from = func(n, left int) bool {
+		if left == 0 {
 			return true
 		}
-		if from(n + 1) {
+		if n == len(members) || len(members)-n < left {
+			return false
+		}
+		if from(n+1, left) {
 			return true
 		}
-		for i, st := range stages {
-			if members[n].Actor == requester || !slices.Contains(members[n].Roles, st.Role) {
+		for i, p := range open {
+			roles := members[n].Roles
+			if filled[i] || members[n].Actor == requester || !slices.Contains(roles, p.role) || !slices.Contains(roles, p.share) {
 				continue
 			}
-			missing[i]--
-			met := from(n + 1)
-			missing[i]++
+			filled[i] = true
+			met := from(n+1, left-1)
+			filled[i] = false
 			if met {
 				return true
 			}
 		}
 		return false
 	}
-	return from(0)
+	return from(0, len(open))
 }
 
 func person(n int) countersign.Actor {
@@ -292,6 +303,99 @@ func TestSatisfiedRefusesStrangersUnknownStagesAndSecondVotes(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestN07_AQuorumHasItsComposition is two of five, at least one counsel, none from the reseller.
+func TestN07_AQuorumHasItsComposition(t *testing.T) {
+	t.Parallel()
+	const acme, hart, nord = "https://id.acme.example", "https://id.hart.example", "https://id.nord.example"
+	who := func(issuer, name string, roles ...string) countersign.Eligible {
+		return countersign.Eligible{Actor: countersign.Actor{Issuer: issuer, Subject: name}, Roles: roles}
+	}
+	ann, bob, cat, dan, eve := who(acme, "ann"), who(acme, "bob"), who(acme, "cat", "counsel"), who(hart, "dan", "counsel"), who(hart, "eve")
+	rob := countersign.Actor{Issuer: nord, Subject: "rob"}
+	plan := countersign.Plan{Stages: []countersign.Stage{{
+		Name: "board", Role: "board", Quorum: 2, Eligible: []countersign.Eligible{ann, bob, cat, dan, eve},
+		AtLeast: []countersign.Share{{Count: 1, Role: "counsel"}}, Without: []string{nord},
+	}}}
+	by := func(e countersign.Eligible, delegators ...countersign.Actor) countersign.Approval {
+		return countersign.Approval{Stage: "board", Actor: e.Actor, Delegators: delegators}
+	}
+	for _, c := range []struct {
+		name      string
+		approvals []countersign.Approval
+		refusal   string
+	}{
+		{"a counsel and somebody", []countersign.Approval{by(ann), by(cat)}, ""},
+		{"in any order", []countersign.Approval{by(cat), by(ann)}, ""},
+		{"two counsels", []countersign.Approval{by(cat), by(dan)}, ""},
+		{"three, one of them counsel", []countersign.Approval{by(ann), by(bob), by(dan)}, ""},
+		{"a counsel alone", []countersign.Approval{by(cat)}, `stage "board" has 1 of 2 approvals`},
+		{"two without a counsel", []countersign.Approval{by(ann), by(bob)}, `stage "board" has 2 approvals, but not at least 1 of the role "counsel" among them`},
+		{"all who are no counsel", []countersign.Approval{by(ann), by(bob), by(eve)}, `has 3 approvals, but not at least 1`},
+		{"somebody in a counsel's place", []countersign.Approval{by(ann), {Stage: "board", Actor: bob.Actor, Delegators: []countersign.Actor{cat.Actor}}}, ""},
+		{"a counsel in somebody's place", []countersign.Approval{by(ann), {Stage: "board", Actor: cat.Actor, Delegators: []countersign.Actor{bob.Actor}}}, `not at least 1 of the role "counsel"`},
+		{"the reseller in a counsel's place", []countersign.Approval{by(ann), {Stage: "board", Actor: rob, Delegators: []countersign.Actor{cat.Actor}}}, "nobody of https://id.nord.example has a part in stage \"board\""},
+		{"through the reseller's hands", []countersign.Approval{by(ann), {Stage: "board", Actor: bob.Actor, Delegators: []countersign.Actor{cat.Actor, rob}}}, "nobody of https://id.nord.example has a part"},
+	} {
+		err := plan.Satisfied(c.approvals)
+		if (err == nil) != (c.refusal == "") || err != nil && !strings.Contains(err.Error(), c.refusal) {
+			t.Errorf("%s: %v, want %q", c.name, err, c.refusal)
+		}
+	}
+	each := plan
+	each.Stages = []countersign.Stage{plan.Stages[0]}
+	each.Stages[0].AtLeast = []countersign.Share{{Count: 1, Issuer: acme}, {Count: 1, Role: "counsel"}}
+	if err := each.Satisfied([]countersign.Approval{by(cat), by(eve)}); err == nil {
+		t.Error("one person fills two places")
+	}
+	if err := each.Satisfied([]countersign.Approval{by(cat), by(bob)}); err != nil {
+		t.Errorf("cat is counsel, and bob of acme: %v", err)
+	}
+}
+
+func TestR24_EscalationAddsPeopleFromItsInstantAndNeverLowersAQuorum(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		p, list := satisfying(t)
+		at := start.Add(time.Hour)
+		for i := range p.Stages {
+			p.Stages[i].Escalation = &countersign.Escalation{At: at, Role: "deputy", Eligible: []countersign.Eligible{{Actor: person(50 + i)}}}
+		}
+		i := rapid.IntRange(0, len(list)-1).Draw(t, "replaced")
+		if p.Satisfied(append(append([]countersign.Approval{}, list[:i]...), list[i+1:]...)) == nil {
+			t.Fatal("satisfied with one approval less than the quorum")
+		}
+		for j := range p.Stages {
+			if p.Stages[j].Name == list[i].Stage {
+				list[i].Actor = person(50 + j)
+			}
+		}
+		list[i].At = at
+		if err := p.Satisfied(list); err != nil {
+			t.Fatalf("somebody whom escalation added: %v", err)
+		}
+		list[i].At = at.Add(-1)
+		if p.Satisfied(list) == nil {
+			t.Fatal("satisfied by somebody before the escalation that adds them")
+		}
+	})
+}
+
+func TestStagesOpenInOrderOrSideBySide(t *testing.T) {
+	t.Parallel()
+	p := countersign.Plan{Stages: []countersign.Stage{{Name: "a"}, {Name: "b", Beside: true}, {Name: "c"}, {Name: "d", Beside: true}, {Name: "e", Beside: true}}}
+	var got []string
+	for _, step := range p.Steps() {
+		names := ""
+		for _, s := range step {
+			names += s.Name
+		}
+		got = append(got, names)
+	}
+	if strings.Join(got, " ") != "ab cde" {
+		t.Errorf("the steps are %q", got)
+	}
 }
 
 func TestSatisfiedDoesNotDependOnTheOrder(t *testing.T) {

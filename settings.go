@@ -8,6 +8,7 @@ import (
 	"net/mail"
 	"net/url"
 	"regexp"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -118,7 +119,40 @@ type StageSetting struct {
 	Role   string   `yaml:"role"`
 	Quorum int      `yaml:"quorum"`
 	Within Duration `yaml:"within"`
+	// Beside opens the stage together with the one before it.
+	Beside bool `yaml:"beside"`
+	// People narrows the role to those named.
+	People []PersonRef `yaml:"people"`
+	// AtLeast are shares of the quorum that certain people have to fill.
+	AtLeast []ShareSetting `yaml:"atLeast"`
+	// Without are issuers, by id, whose people have no part; "requester" is the issuer of whoever requests.
+	Without []string `yaml:"without"`
+	// Remind are periods before the deadline.
+	Remind     []Duration         `yaml:"remind"`
+	Escalation *EscalationSetting `yaml:"escalate"`
 }
+
+// PersonRef names a person of the file by issuer id and subject.
+type PersonRef struct {
+	Issuer  string `yaml:"issuer"`
+	Subject string `yaml:"subject"`
+}
+
+// ShareSetting is a share of a quorum: holders of a role as well, people of an issuer by its id, or both.
+type ShareSetting struct {
+	Count  int    `yaml:"count"`
+	Role   string `yaml:"role"`
+	Issuer string `yaml:"issuer"`
+}
+
+// EscalationSetting adds the holders of a role to those who may decide, some time after the start.
+type EscalationSetting struct {
+	After Duration `yaml:"after"`
+	Role  string   `yaml:"role"`
+}
+
+// theRequesters, among the issuers of Without, is the issuer of whoever requests.
+const theRequesters = "requester"
 
 // AWS says where keys and buckets are and under which profiles of the shared credentials file each process reaches them.
 type AWS struct {
@@ -341,14 +375,19 @@ func (s *Settings) Plan(r Request, requester Actor, start time.Time) (Plan, *Ref
 			}
 			deadline = given
 		}
-		stage := Stage{Name: st.Name, Role: st.Role, Quorum: st.Quorum, Deadline: deadline.UTC()}
+		stage := s.stage(st, requester)
+		stage.Deadline = deadline.UTC()
 		if least := p.least(); least > 1 {
 			stage.Assurance = least
 		}
-		for _, m := range s.Members() {
-			if m.Kind != "machine" && has(m.Roles, st.Role) {
-				stage.Eligible = append(stage.Eligible, Eligible{m.Actor, m.Name, m.Organisation, m.Kind == "partner"})
+		for i := len(st.Remind) - 1; i >= 0; i-- {
+			if at := stage.Deadline.Add(-time.Duration(st.Remind[i])); at.After(start) {
+				stage.Reminders = append(stage.Reminders, at)
 			}
+		}
+		slices.SortFunc(stage.Reminders, time.Time.Compare)
+		if stage.Escalation != nil {
+			stage.Escalation.At = start.Add(time.Duration(st.Escalation.After)).UTC()
 		}
 		plan.Stages = append(plan.Stages, stage)
 	}
@@ -361,6 +400,54 @@ func (s *Settings) Plan(r Request, requester Actor, start time.Time) (Plan, *Ref
 		return Plan{}, short.refusal(plan.Stages)
 	}
 	return plan, nil
+}
+
+// stage is a stage with its people, without its instants. Nobody of an issuer that has no part in it is among them.
+func (s *Settings) stage(st StageSetting, requester Actor) Stage {
+	stage := Stage{Name: st.Name, Role: st.Role, Quorum: st.Quorum, Beside: st.Beside}
+	for _, id := range st.Without {
+		url := requester.Issuer
+		if id != theRequesters {
+			issuer, _ := s.issuerByID(id)
+			url = issuer.URL
+		}
+		if url != "" {
+			stage.Without = append(stage.Without, url)
+		}
+	}
+	for _, share := range st.AtLeast {
+		issuer, _ := s.issuerByID(share.Issuer)
+		stage.AtLeast = append(stage.AtLeast, Share{Count: share.Count, Role: share.Role, Issuer: issuer.URL})
+	}
+	named := map[Actor]bool{}
+	for _, ref := range st.People {
+		issuer, _ := s.issuerByID(ref.Issuer)
+		named[Actor{issuer.URL, ref.Subject}] = true
+	}
+	holders := func(role string) (out []Eligible) {
+		for _, m := range s.Members() {
+			if m.Kind == "machine" || !has(m.Roles, role) || has(stage.Without, m.Actor.Issuer) {
+				continue
+			}
+			e := Eligible{Actor: m.Actor, Name: m.Name, Organisation: m.Organisation, Partner: m.Kind == "partner"}
+			for _, share := range stage.AtLeast {
+				if share.Role != "" && has(m.Roles, share.Role) && !has(e.Roles, share.Role) {
+					e.Roles = append(e.Roles, share.Role)
+				}
+			}
+			out = append(out, e)
+		}
+		return out
+	}
+	for _, e := range holders(st.Role) {
+		if len(named) == 0 || named[e.Actor] {
+			stage.Eligible = append(stage.Eligible, e)
+		}
+	}
+	if st.Escalation != nil {
+		stage.Escalation = &Escalation{Role: st.Escalation.Role, Eligible: holders(st.Escalation.Role)}
+	}
+	return stage
 }
 
 func (s *Settings) purposeNames() []string {

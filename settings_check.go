@@ -89,8 +89,8 @@ func (c *settingsCheck) issuers(s *Settings) {
 	}
 	ids, urls := map[string]bool{}, map[string]bool{}
 	for i, iss := range s.Issuers {
-		if !namePattern.MatchString(iss.ID) || ids[iss.ID] {
-			c.fault(at("issuers", i, "id"), "issuer id %q must be a name, and used once", iss.ID)
+		if !namePattern.MatchString(iss.ID) || ids[iss.ID] || iss.ID == theRequesters {
+			c.fault(at("issuers", i, "id"), "issuer id %q must be a name, and used once; %q means another thing in without", iss.ID, theRequesters)
 		}
 		if !isURL(iss.URL) || strings.HasSuffix(iss.URL, "/") || strings.ContainsAny(iss.URL, "?#") || urls[iss.URL] {
 			c.fault(at("issuers", i, "url"), "issuer url %q must be an http(s) URL as the provider writes it in iss, without a slash at the end, and used once", iss.URL)
@@ -162,6 +162,7 @@ func (c *settingsCheck) purposes(s *Settings) {
 			if st.Quorum < 1 {
 				c.fault(append(path, "quorum"), "quorum is %d; the least is 1", st.Quorum)
 			}
+			c.stage(s, path, i == 0, st)
 			if st.Within <= 0 || time.Duration(st.Within) > maxDeadline {
 				c.fault(append(path, "within"), "within must be more than 0 and at most 366d")
 			}
@@ -170,26 +171,96 @@ func (c *settingsCheck) purposes(s *Settings) {
 	}
 }
 
+// stage checks what a stage says beside its quorum.
+func (c *settingsCheck) stage(s *Settings, path []any, first bool, st StageSetting) {
+	at := func(more ...any) []any { return append(append([]any{}, path...), more...) }
+	if st.Beside && first {
+		c.fault(at("beside"), "the first stage can't open beside another; say so of the second")
+	}
+	for i, ref := range st.People {
+		m, ok := s.person(ref)
+		if !ok || !has(m.Roles, st.Role) {
+			c.fault(at("people", i), "%s of issuer %q is nobody of this file who holds the role %q", ref.Subject, ref.Issuer, st.Role)
+		}
+	}
+	places := 0
+	for i, share := range st.AtLeast {
+		places += max(share.Count, 0)
+		if share.Count < 1 {
+			c.fault(at("atLeast", i, "count"), "count is %d; the least is 1", share.Count)
+		}
+		if share.Role == "" && share.Issuer == "" {
+			c.fault(at("atLeast", i), "atLeast: say of which role or issuer; a share of anybody is the quorum itself")
+		}
+		if _, ok := s.issuerByID(share.Issuer); !ok && share.Issuer != "" {
+			c.fault(at("atLeast", i, "issuer"), "issuer %q is not among the issuers of this file", share.Issuer)
+		}
+	}
+	if places > st.Quorum {
+		c.fault(at("atLeast"), "atLeast: the shares need %d approvals, but the quorum is %d; each approval fills one place", places, st.Quorum)
+	}
+	for i, id := range st.Without {
+		if _, ok := s.issuerByID(id); !ok && id != theRequesters {
+			c.fault(at("without", i), "without: %q is not among the issuers of this file, and not %q", id, theRequesters)
+		}
+	}
+	if len(st.Remind) > maxReminders {
+		c.fault(at("remind"), "remind has %d periods; give at most %d", len(st.Remind), maxReminders)
+	}
+	for i, before := range st.Remind {
+		if before <= 0 || before >= st.Within {
+			c.fault(at("remind", i), "remind: %s before the deadline must be more than 0 and less than the stage's %s", time.Duration(before), time.Duration(st.Within))
+		}
+	}
+	if e := st.Escalation; e != nil {
+		c.needed(at("escalate", "role"), e.Role)
+		if e.After <= 0 || e.After >= st.Within {
+			c.fault(at("escalate", "after"), "escalate: after must be more than 0 and less than the stage's %s", time.Duration(st.Within))
+		}
+		if e.Role == st.Role {
+			c.fault(at("escalate", "role"), "escalate: the role %q decides in this stage anyway; name one that adds people", e.Role)
+		} else if e.Role != "" && len(s.stage(st, Actor{}).Escalation.Eligible) == 0 {
+			c.fault(at("escalate", "role"), "escalate: nobody who may have a part in this stage holds the role %q", e.Role)
+		}
+	}
+}
+
+// maxReminders is how often one stage reminds: each is a timer and a message in the history.
+const maxReminders = 5
+
+// person finds a person of the file.
+func (s *Settings) person(ref PersonRef) (Person, bool) {
+	for _, p := range s.People {
+		if p.Issuer == ref.Issuer && p.Subject == ref.Subject {
+			return p, true
+		}
+	}
+	return Person{}, false
+}
+
 // quorums wants different people for all quorums of a purpose. Who will request is not known yet; Plan asks again when it is.
 func (c *settingsCheck) quorums(s *Settings, purpose string) {
+	for _, p := range s.People {
+		if _, ok := s.issuerByID(p.Issuer); !ok {
+			return // told already, and nobody's quorum can be counted
+		}
+	}
 	var stages []Stage
 	alone := false
 	for i, st := range s.Purposes[purpose].Stages {
-		stage := Stage{Name: st.Name, Role: st.Role, Quorum: st.Quorum}
-		for _, p := range s.People {
-			if has(p.Roles, st.Role) {
-				stage.Eligible = append(stage.Eligible, Eligible{Actor: Actor{p.Issuer, p.Subject}})
-			}
-		}
+		stage := s.stage(st, Actor{})
 		stages = append(stages, stage)
 		if short := shortOf([]Stage{stage}, Actor{}); short != nil {
 			alone = true
-			c.fault(at("purposes", purpose, "stages", i, "quorum"), "quorum is %d, but only %d people hold the role %q", st.Quorum, short.people, st.Role)
+			setting := "quorum"
+			if short.share != nil {
+				setting = "atLeast"
+			}
+			c.fault(at("purposes", purpose, "stages", i, setting), "%s", short.refusal([]Stage{stage}).Message)
 		}
 	}
 	if short := shortOf(stages, Actor{}); short != nil && !alone {
-		c.fault(at("purposes", purpose, "stages", short.stages[len(short.stages)-1], "quorum"),
-			"stages %s need %d approvals together, but only %d people hold their roles; nobody counts twice in a signing", short.names(stages), short.needed, short.people)
+		c.fault(at("purposes", purpose, "stages", short.stages[len(short.stages)-1], "quorum"), "%s", short.refusal(stages).Message)
 	}
 }
 

@@ -123,7 +123,7 @@ func settingsFaults() []change {
 		{"purpose that is no name", "  supplier-contract:\n", "  Supplier Contract:\n", "  Supplier Contract:", "is not a name"},
 		{"stage that is no name", "- name: counsel\n", "- name: Counsel!\n", "", "must be a name"},
 		{"stage used twice", "- name: counsel\n", "- name: legal\n", "      - name: legal\n        role: counsel", "used once in its purpose"},
-		{"quorum larger than its people", "quorum: 2", "quorum: 3", "", `quorum is 3, but only 2 people hold the role "legal"`},
+		{"quorum larger than its people", "quorum: 2", "quorum: 3", "", `stage "legal" needs 3 approvals, but only 2 people hold the role "legal"`},
 		{"one person for two stages", "roles: [legal, compliance]\n  - issuer: counsel\n    subject: carla\n    name: Carla Counsel\n    email: carla@counsel.example\n    roles: [counsel]", "roles: [legal, counsel]", "        quorum: 1", `stages "legal" and "counsel" need 3 approvals together, but only 2 people hold their roles; nobody counts twice`},
 		{"quorum of none", "quorum: 2", "quorum: 0", "", "quorum is 0; the least is 1"},
 		{"quorum below none", "quorum: 2", "quorum: -1", "", "quorum is -1; the least is 1"},
@@ -131,6 +131,22 @@ func settingsFaults() []change {
 		{"period of nothing", "within: 72h", "within: 0h", "", "within must be more than 0"},
 		{"period in the past", "within: 72h", "within: -3d", "", "within must be more than 0"},
 		{"period of more than a year", "within: 72h", "within: 367d", "", "at most 366d"},
+
+		{"first stage beside another", "- name: legal\n", "- name: legal\n        beside: true\n", "        beside: true", "the first stage can't open beside another"},
+		{"named person without the role", "quorum: 2", "quorum: 1\n        people: [{issuer: counsel, subject: carla}]", "        people:", `carla of issuer "counsel" is nobody of this file who holds the role "legal"`},
+		{"share of nobody", "quorum: 2", "quorum: 2\n        atLeast: [{count: 1, role: director}]", "        atLeast:", `needs at least 1 of the role "director" among its approvals, but only 0 of its people are that`},
+		{"share of anybody", "quorum: 2", "quorum: 2\n        atLeast: [{count: 1}]", "        atLeast:", "a share of anybody is the quorum itself"},
+		{"share of none", "quorum: 2", "quorum: 2\n        atLeast: [{count: 0, role: legal}]", "        atLeast:", "count is 0; the least is 1"},
+		{"share of an unknown issuer", "quorum: 2", "quorum: 2\n        atLeast: [{count: 1, issuer: nowhere}]", "        atLeast:", `issuer "nowhere" is not among the issuers`},
+		{"shares beyond the quorum", "quorum: 2", "quorum: 2\n        atLeast: [{count: 3, role: legal}]", "        atLeast:", "the shares need 3 approvals, but the quorum is 2"},
+		{"shares that one person would fill twice", "quorum: 2", "quorum: 2\n        atLeast: [{count: 2, role: compliance}]", "        atLeast:", `needs at least 2 of the role "compliance" among its approvals, but only 1 of its people are that`},
+		{"without an unknown issuer", "quorum: 2", "quorum: 2\n        without: [nowhere]", "        without:", `"nowhere" is not among the issuers of this file, and not "requester"`},
+		{"without everybody", "quorum: 2", "quorum: 2\n        without: [acme]", "        quorum: 2", `only 0 people hold the role "legal"`},
+		{"reminder after the deadline", "within: 72h", "within: 72h\n        remind: [73h]", "        remind:", "73h0m0s before the deadline must be more than 0 and less than the stage's 72h0m0s"},
+		{"reminders without end", "within: 72h", "within: 72h\n        remind: [1h, 2h, 3h, 4h, 5h, 6h]", "        remind:", "give at most 5"},
+		{"escalation after the deadline", "within: 72h", "within: 72h\n        escalate: {after: 72h, role: counsel}", "        escalate:", "after must be more than 0 and less than the stage's 72h0m0s"},
+		{"escalation to the same people", "within: 72h", "within: 72h\n        escalate: {after: 24h, role: legal}", "        escalate:", "name one that adds people"},
+		{"escalation to nobody", "within: 72h", "within: 72h\n        escalate: {after: 24h, role: board}", "        escalate:", `nobody who may have a part in this stage holds the role "board"`},
 
 		{"region missing", "  region: eu-central-1\n", "", "aws:", "aws.region is missing"},
 		{"alias instead of ARN", "111122223333:key/0d1e2f3a-0000-4000-8000-000000000001", "111122223333:alias/acme", "  key: arn", "an alias can be pointed at another key"},
@@ -194,7 +210,7 @@ func TestParseSettingsTellsAllFaultsAtOnce(t *testing.T) {
 	if err == nil {
 		t.Fatal("accepted")
 	}
-	for _, want := range []string{"quorum is 9", "must be host:port", "neither home nor partner"} {
+	for _, want := range []string{"needs 9 approvals", "must be host:port", "neither home nor partner"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is not told in\n%s", want, err)
 		}

@@ -74,6 +74,9 @@ func (t *Tenant) CheckDecision(ctx context.Context, in evidence.CheckInput) (evi
 	} else if err != nil {
 		return c, err
 	}
+	if refusal := stage.Bars(append(c.Authority.Delegators(), d.Actor)...); refusal != nil {
+		return refuse(refusal)
+	}
 	if len(in.Issuers) > 0 {
 		if _, err := evidence.VerifyCounted(c.Counted(signed), in.Issuers); errors.As(err, &refusal) {
 			return refuse(refusal)

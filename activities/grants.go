@@ -107,7 +107,7 @@ func (t *Tenant) handedOn(ctx context.Context, a *evidence.GrantAdmission, g cou
 func (t *Tenant) stageRole(role string) bool {
 	for _, p := range t.settings.Purposes {
 		for _, s := range p.Stages {
-			if s.Role == role {
+			if s.Role == role || s.Escalation != nil && s.Escalation.Role == role {
 				return true
 			}
 		}

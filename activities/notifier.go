@@ -68,6 +68,9 @@ func (t *Tenant) Notify(ctx context.Context, in evidence.NotifyInput) ([]evidenc
 	if in.Owner {
 		r.tell("owner", func() error { return t.mail(ctx, t.settings.Owner.Name, t.settings.Owner.Email, in) })
 	}
+	if in.Event.Type == evidence.EventApprovalEscalated {
+		r.tell("escalation", func() error { return t.mail(ctx, t.settings.Escalation.Name, t.settings.Escalation.Email, in) })
+	}
 	for _, hook := range t.hooks {
 		r.tell(hook.name, func() error { return t.post(ctx, hook, in) })
 	}
@@ -225,6 +228,10 @@ func subject(e evidence.Event) string {
 	switch e.Type {
 	case evidence.EventApprovalRequested:
 		return "Your decision is asked: " + e.Title
+	case evidence.EventApprovalReminder:
+		return "Your decision is still asked: " + e.Title
+	case evidence.EventApprovalEscalated:
+		return "A decision is overdue: " + e.Title
 	case evidence.EventReleased:
 		return "Signed: " + e.Title
 	case evidence.EventVoided:
@@ -251,6 +258,12 @@ func text(s *countersign.Settings, e evidence.Event) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s\n\n", e.Title)
 	switch e.Type {
+	case evidence.EventApprovalEscalated:
+		fmt.Fprintf(&b, "Stage %q of this document still waits, so more people may decide now: those to whom it escalates. The quorum stays as it was.\n", e.Stage)
+		fmt.Fprintf(&b, "Decide before %s.\n", e.Deadline.UTC().Format("2 January 2006, 15:04 UTC"))
+	case evidence.EventApprovalReminder:
+		fmt.Fprintf(&b, "This document still waits for your decision, in stage %q.\n", e.Stage)
+		fmt.Fprintf(&b, "Decide before %s.\n", e.Deadline.UTC().Format("2 January 2006, 15:04 UTC"))
 	case evidence.EventApprovalRequested:
 		fmt.Fprintf(&b, "You are asked to approve or reject this document, in stage %q.\n", e.Stage)
 		if e.Deadline != nil {

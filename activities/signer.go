@@ -143,7 +143,11 @@ func (t *Tenant) entitled(ctx context.Context, in evidence.SignInput, current *c
 	for _, counted := range in.Decisions {
 		d := counted.Signed.Decision
 		stage, _ := in.Plan.Stage(d.Stage)
-		if refusal, err := t.lost(ctx, counted, stage.Role, current); refusal != nil || err != nil {
+		holder := d.Actor
+		if d.OnBehalfOf != nil {
+			holder = *d.OnBehalfOf
+		}
+		if refusal, err := t.lost(ctx, counted, stage.RoleOf(holder), current); refusal != nil || err != nil {
 			return refusal, err
 		}
 	}
@@ -153,6 +157,9 @@ func (t *Tenant) entitled(ctx context.Context, in evidence.SignInput, current *c
 	}
 	if err := in.Plan.Satisfied(approvals); err != nil {
 		return countersign.Refuse("quorum-not-met", "%s", err), nil
+	}
+	if err := in.Plan.As(current).Satisfied(approvals); err != nil {
+		return countersign.Refuse("authority-lost", "somebody no longer holds a role that the quorum asks for: %s", err), nil
 	}
 	return nil, nil
 }

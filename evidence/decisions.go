@@ -12,14 +12,21 @@ import (
 // DecideQuestion is the question to the policy about one decision: one function for the worker that asks it first and for
 // the verifier that asks it again. The authority is nil where the decision is made on a role of the actor's own.
 func DecideQuestion(in CheckInput, d countersign.Decision, stage countersign.Stage, who policy.Principal, authority *Authority, assurance int, now time.Time) policy.Question {
-	eligible := make([]countersign.Actor, 0, len(stage.Eligible))
-	for _, e := range stage.Eligible {
+	// Who may decide, and on which role, is as of the instant of the decision: escalation adds people, from its own instant on.
+	stage = stage.At(now)
+	everybody := stage.Everybody()
+	eligible := make([]countersign.Actor, 0, len(everybody))
+	for _, e := range everybody {
 		eligible = append(eligible, e.Actor)
+	}
+	holder := who.Actor
+	if chain := authority.Delegators(); len(chain) > 0 {
+		holder = chain[0]
 	}
 	q := policy.Question{
 		Action: policy.Decide, Principal: who, Now: now, Assurance: assurance, Grant: authority.Scope(),
 		Resource: policy.Resource{
-			Signing: in.Saga.Workflow, Stage: d.Stage, Tenant: in.Tenant, Role: stage.Role, Requester: &in.Requester,
+			Signing: in.Saga.Workflow, Stage: d.Stage, Tenant: in.Tenant, Role: stage.RoleOf(holder), Requester: &in.Requester,
 			Eligible: eligible, Decided: in.Decided, Deadline: stage.Deadline, Assurance: max(1, stage.Assurance),
 		},
 	}
@@ -59,9 +66,15 @@ func VerifyDecisions(in SignInput, issuers []countersign.Issuer) ([]countersign.
 		if ok && Assurance(counted.Enrolled) < stage.Assurance {
 			return nil, countersign.Refuse("proof-strong-enough", "the decision of %s is not proven strongly enough for stage %q", d.Actor, d.Stage)
 		}
-		approvals = append(approvals, countersign.Approval{Stage: d.Stage, Actor: d.Actor, Delegators: counted.Authority.Delegators()})
+		approvals = append(approvals, counted.Approval())
 	}
 	return approvals, nil
+}
+
+// Approval is the decision, reduced to what quorum arithmetic needs.
+func (c CountedDecision) Approval() countersign.Approval {
+	d := c.Signed.Decision
+	return countersign.Approval{Stage: d.Stage, Actor: d.Actor, Delegators: c.Authority.Delegators(), At: c.At}
 }
 
 // VerifyCounted checks the proof of one decision again, without a network, under the given issuers.

@@ -168,7 +168,7 @@ type NotifyInput struct {
 	ID    string              `json:"id"` // of the message: the same on every attempt, so that receivers can tell repeats
 	Event Event               `json:"event"`
 	To    []countersign.Actor `json:"to"`
-	Owner bool                `json:"owner"` // tell the tenant's owner as well
+	Owner bool                `json:"owner"` // tell the tenant's owner as well, and where it escalates the tenant's escalation contact
 }
 
 // Delivery is what became of one message to one recipient.
@@ -246,6 +246,8 @@ type Ending struct {
 // The types of events that people and systems are told.
 const (
 	EventApprovalRequested = "approval.requested"
+	EventApprovalReminder  = "approval.reminder"
+	EventApprovalEscalated = "approval.escalated"
 	EventSigned            = "signing.signed"   // evidence pending: nothing is released yet
 	EventReleased          = "signing.released" // evidence locked
 	EventVoided            = "signing.voided"

@@ -73,8 +73,9 @@ func (s *signing) decision(ctx workflow.Context, body json.RawMessage, ordinal i
 		s.rejected[check.Record.Stage] = &signed.Decision
 		return
 	}
-	s.approvals[check.Record.Stage]++
-	s.counted = append(s.counted, check.Counted(signed))
+	counted := check.Counted(signed)
+	s.counted = append(s.counted, counted)
+	s.approvals = append(s.approvals, counted.Approval())
 }
 
 // voice is whose decision it is under which id: two people may choose the same one.

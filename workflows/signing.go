@@ -13,7 +13,7 @@ import (
 	"github.com/countersign-dev/countersign/evidence"
 )
 
-// Signing is the saga of one document: admit, approve stage by stage, record the intent, sign, tell. It is started by its custodian
+// Signing is the saga of one document: admit, approve step by step, record the intent, sign, tell. It is started by its custodian
 // and signalled by approvers (decide) and the requester (withdraw). However it ends, its history is the evidence.
 func Signing(ctx workflow.Context, in evidence.SagaInput) (evidence.SagaResult, error) {
 	s, err := newSigning(ctx, in)
@@ -28,8 +28,8 @@ func (s *signing) run(ctx workflow.Context) (evidence.SagaResult, error) {
 	ended := s.admit(ctx)
 	if ended == nil {
 		s.listen(ctx)
-		for _, stage := range s.admission.Plan.Stages {
-			if ended = s.approve(ctx, stage); ended != nil {
+		for _, step := range s.admission.Plan.Steps() {
+			if ended = s.approve(ctx, step); ended != nil {
 				break
 			}
 		}
@@ -65,36 +65,43 @@ func (s *signing) admit(ctx workflow.Context) *ending {
 	return nil
 }
 
-// approve waits until enough people approved the stage, or somebody rejected, the requester withdrew, or time is up.
-func (s *signing) approve(ctx workflow.Context, stage countersign.Stage) *ending {
-	s.state, s.stage = "approval", stage.Name
-	s.ask(ctx, stage)
-
-	decided := func() bool {
-		return s.withdrawn != nil || s.rejected[stage.Name] != nil || s.approvals[stage.Name] >= stage.Quorum
+// approve opens the stages of one step, and waits until each has its quorum, or somebody rejected, the requester withdrew, or time is up.
+func (s *signing) approve(ctx workflow.Context, step []countersign.Stage) *ending {
+	s.state = "approval"
+	for _, stage := range step {
+		s.open(ctx, stage)
 	}
-	if _, err := workflow.AwaitWithTimeout(ctx, stage.Deadline.Sub(workflow.Now(ctx)), decided); err != nil {
-		return s.cancelled()
+	var late *countersign.Stage
+	for first := true; first || late == nil && !s.settled(step); first = false {
+		next := s.nextDeadline(step)
+		waiting := len(s.waiting(step))
+		moved, err := workflow.AwaitWithTimeout(ctx, next.Deadline.Sub(workflow.Now(ctx)), func() bool { return s.settled(step) || len(s.waiting(step)) < waiting })
+		if err != nil {
+			return s.cancelled()
+		}
+		// What came before now counts even if its check takes longer: an approval at the deadline, and a rejection beside the last approval.
+		if err := workflow.Await(ctx, func() bool { return !s.checking }); err != nil {
+			return s.cancelled()
+		}
+		if !moved && !s.met(next) {
+			late = &next
+		}
 	}
-	// What came before now counts even if its check takes longer: an approval at the deadline, and a rejection beside the last approval.
-	if err := workflow.Await(ctx, func() bool { return !s.checking }); err != nil {
-		return s.cancelled()
-	}
-	s.closed[stage.Name] = true
-	switch rejected := s.rejected[stage.Name]; {
+	s.close(step)
+	switch rejected := s.rejection(step); {
 	case s.withdrawn != nil:
 		return &ending{countersign.Withdrawn, s.withdrawn.Reason}
 	case rejected != nil:
-		return &ending{countersign.Rejected, fmt.Sprintf("stage %s, by %s: %s", stage.Name, rejected.Actor, rejected.Reason)}
-	case s.approvals[stage.Name] >= stage.Quorum:
-		return nil
+		return &ending{countersign.Rejected, fmt.Sprintf("stage %s, by %s: %s", rejected.Stage, rejected.Actor, rejected.Reason)}
+	case late != nil:
+		return &ending{countersign.Expired, s.expiry(*late)}
 	}
-	return &ending{countersign.Expired, fmt.Sprintf("stage %s had %d of %d approvals at its deadline", stage.Name, s.approvals[stage.Name], stage.Quorum)}
+	return nil
 }
 
 // intend locks the intent to sign, before the key is asked. It is the last moment at which the requester can withdraw.
 func (s *signing) intend(ctx workflow.Context) *ending {
-	s.state, s.stage = "signing", ""
+	s.state, s.opened = "signing", nil
 	var intent evidence.Intent
 	if err := s.do(ctx, patient, evidence.ActivityIntend, s.signInput(), &intent); err != nil {
 		return s.broken(ctx, "the intent to sign could not be recorded", err)
@@ -131,7 +138,7 @@ func (s *signing) sign(ctx workflow.Context) *ending {
 func (s *signing) finish(ctx workflow.Context, e ending) (evidence.SagaResult, error) {
 	// What must happen at the end happens even if an operator cancelled the saga.
 	ctx, _ = workflow.NewDisconnectedContext(ctx)
-	s.state, s.stage, s.over = "ending", "", true
+	s.state, s.opened, s.over = "ending", nil, true
 	result := evidence.SagaResult{Outcome: e.outcome, Detail: e.detail, Context: s.admission.Digest, ReleaseWithin: s.admission.ReleaseWithin}
 	if e.outcome == countersign.Completed {
 		result.Signature = &s.signature

@@ -24,16 +24,16 @@ type signing struct {
 	admission evidence.Admission
 	signature evidence.Signature
 
-	state string // intake, approval, signing or ending
-	stage string // the open one
-	over  bool   // nothing counts any more
+	state  string   // intake, approval, signing or ending
+	opened []string // the open stages
+	over   bool     // nothing counts any more
 
 	tooLate bool // the key is being asked, so nothing can be withdrawn
 
 	decisions []countersign.DecisionRecord
 	counted   []evidence.CountedDecision
 	decided   []countersign.Actor
-	approvals map[string]int
+	approvals []countersign.Approval
 	rejected  map[string]*countersign.Decision
 	closed    map[string]bool
 	seen      map[string]bool
@@ -56,7 +56,7 @@ func newSigning(ctx workflow.Context, in evidence.SagaInput) (*signing, error) {
 	info := workflow.GetInfo(ctx).WorkflowExecution
 	s := &signing{
 		ctx: ctx, in: in, self: evidence.Execution{Workflow: info.ID, Run: info.RunID},
-		approvals: map[string]int{}, rejected: map[string]*countersign.Decision{}, closed: map[string]bool{}, seen: map[string]bool{},
+		rejected: map[string]*countersign.Decision{}, closed: map[string]bool{}, seen: map[string]bool{},
 	}
 	s.records.add("start", []byte(info.ID))
 	if err := workflow.SetQueryHandler(ctx, countersign.QueryStatus, s.status); err != nil {
@@ -130,25 +130,6 @@ func (s *signing) do(ctx workflow.Context, how workflow.ActivityOptions, name st
 	return nil
 }
 
-// ask tells those who may decide in a stage that it is open, while the saga goes on.
-func (s *signing) ask(ctx workflow.Context, stage countersign.Stage) {
-	deadline := stage.Deadline
-	var to []countersign.Actor
-	for _, e := range stage.Eligible {
-		to = append(to, e.Actor)
-	}
-	s.told = append(s.told, to...)
-	event := s.event(evidence.EventApprovalRequested)
-	event.Stage, event.Deadline = stage.Name, &deadline
-	s.asking++
-	workflow.Go(ctx, func(ctx workflow.Context) {
-		// Asking outlives a cancellation: it is short, and the end waits for it.
-		ctx, _ = workflow.NewDisconnectedContext(ctx)
-		s.notify(ctx, event, to, false)
-		s.asking--
-	})
-}
-
 // tell tells everybody how the saga ended. Where it signed, the evidence is still to be locked, and the custodian tells the rest.
 func (s *signing) tell(ctx workflow.Context, e ending) {
 	kind := evidence.EventEnded
@@ -184,7 +165,8 @@ func (s *signing) notify(ctx workflow.Context, event evidence.Event, to []counte
 // Status is the answer to the status query.
 type Status struct {
 	State     string              `json:"state"`
-	Stage     string              `json:"stage,omitempty"`
+	Stage     string              `json:"stage,omitempty"` // the first of the open ones
+	Open      []string            `json:"open,omitempty"`
 	Saga      evidence.Execution  `json:"saga"`
 	Request   countersign.Request `json:"request"`
 	Requester countersign.Actor   `json:"requester"`
@@ -201,8 +183,12 @@ type Status struct {
 }
 
 func (s *signing) status() (Status, error) {
+	stage := ""
+	if len(s.opened) > 0 {
+		stage = s.opened[0]
+	}
 	return Status{
-		State: s.state, Stage: s.stage, Saga: s.self, Request: s.in.Request, Requester: s.admission.Context.Requester, Context: s.admission.Digest, Transaction: s.admission.Context,
+		State: s.state, Stage: stage, Open: s.opened, Saga: s.self, Request: s.in.Request, Requester: s.admission.Context.Requester, Context: s.admission.Digest, Transaction: s.admission.Context,
 		Document: s.admission.Context.Document, Policy: s.admission.Context.Policy, Plan: s.admission.Plan,
 		Decisions: s.decisions, Decided: s.decided, Withdrawals: s.withdrawals, Ignored: s.ignored,
 	}, nil

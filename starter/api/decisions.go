@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -52,7 +53,7 @@ func (s *Server) draftDecision(ctx context.Context, in *draftInput) (*draftOutpu
 	if status.State != client.StateApproval || saga.State != client.StateApproval {
 		return nil, newProblem(http.StatusConflict, "not-open", "nothing is to be decided now: the signing is at "+status.State)
 	}
-	stage, open, ok := decidable(saga, holder)
+	stage, open, ok := decidable(saga, holder, s.now())
 	if !ok && slices.Contains(saga.Decided, c.actor) {
 		return nil, newProblem(http.StatusForbidden, "one-person-one-vote", "you have already decided in this signing; one person has one vote")
 	}
@@ -81,13 +82,14 @@ func (s *Server) draftDecision(ctx context.Context, in *draftInput) (*draftOutpu
 	return &draftOutput{client.Draft{Decision: d, Digest: digest, Document: statusPath(d.Tenant, url.PathEscape(in.Request)) + "/document", Deadline: stage.Deadline, Open: open}}, nil
 }
 
-// decidable is the stage that the actor would decide in: the open one, or else the next of theirs.
-func decidable(saga workflows.Status, a countersign.Actor) (stage countersign.Stage, open, ok bool) {
+// decidable is the stage that the actor would decide in: an open one, or else the next of theirs.
+func decidable(saga workflows.Status, a countersign.Actor, now time.Time) (stage countersign.Stage, open, ok bool) {
 	reached := false
 	for _, stage := range saga.Plan.Stages {
-		reached = reached || stage.Name == saga.Stage
-		if _, mine := stage.Find(a); reached && mine {
-			return stage, stage.Name == saga.Stage, true
+		open := slices.Contains(saga.Open, stage.Name)
+		reached = reached || open
+		if _, mine := stage.At(now).Find(a); reached && mine {
+			return stage, open, true
 		}
 	}
 	return countersign.Stage{}, false, false

@@ -86,7 +86,7 @@ func merge(tenant, request string, custody workflows.CustodyStatus, saga workflo
 		Decisions: saga.Decisions, Decided: saga.Decided, Withdrawals: saga.Withdrawals, Ignored: saga.Ignored, Problem: custody.Problem, Evidence: custody.Evidence,
 	}
 	if custody.State == "saga" {
-		s.State, s.Stage = saga.State, saga.Stage
+		s.State, s.Stage, s.Open = saga.State, saga.Stage, saga.Open
 	}
 	if s.State == "" {
 		s.State = client.StateIntake
@@ -131,7 +131,7 @@ func (t *tenant) maySee(s client.Status, a countersign.Actor, authority *evidenc
 	var eligible []countersign.Actor
 	if s.Plan != nil {
 		for _, stage := range s.Plan.Stages {
-			for _, e := range stage.Eligible {
+			for _, e := range stage.At(now).Everybody() {
 				eligible = append(eligible, e.Actor)
 			}
 		}

@@ -52,7 +52,8 @@ type Status struct {
 	Title       string                         `json:"title"`
 	Purpose     string                         `json:"purpose"`
 	State       string                         `json:"state" enum:"intake,approval,signing,ending,sealing,locking,voiding,done"`
-	Stage       string                         `json:"stage,omitempty" doc:"The open stage."`
+	Stage       string                         `json:"stage,omitempty" doc:"The open stage; the first of them where several are open side by side."`
+	Open        []string                       `json:"open,omitempty" doc:"All open stages, in the plan's order."`
 	Released    bool                           `json:"released" doc:"True only when the signing is completed and its evidence locked."`
 	Outcome     countersign.Outcome            `json:"outcome,omitempty" doc:"How it ended. A completed signing has none before its evidence is locked."`
 	Meaning     string                         `json:"meaning,omitempty"`
