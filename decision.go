@@ -121,13 +121,15 @@ func Refuse(code, format string, args ...any) *Refusal {
 
 // DecisionRecord is what became of one decide signal: counted, or refused with the reason. Both are evidence.
 type DecisionRecord struct {
-	ID      string   `json:"id"`
-	Stage   string   `json:"stage"`
-	Verdict Verdict  `json:"verdict"`
-	Actor   Actor    `json:"actor"`
-	Digest  string   `json:"digest"`
-	At      string   `json:"at"` // RFC 3339 UTC, when the check was made
-	Refusal *Refusal `json:"refusal,omitempty"`
+	ID      string  `json:"id"`
+	Stage   string  `json:"stage"`
+	Verdict Verdict `json:"verdict"`
+	Actor   Actor   `json:"actor"`
+	Digest  string  `json:"digest"`
+	At      string  `json:"at"` // RFC 3339 UTC, when the server took the signal
+	// Delegators lent the authority, the role's holder first; none where the actor holds the role.
+	Delegators []Actor  `json:"delegators,omitempty"`
+	Refusal    *Refusal `json:"refusal,omitempty"`
 }
 
 // Counted says that the decision took effect.

@@ -74,6 +74,7 @@ func (t *Tenant) CheckDecision(ctx context.Context, in evidence.CheckInput) (evi
 	} else if err != nil {
 		return c, err
 	}
+	c.Record.Delegators = c.Authority.Delegators()
 	if refusal := stage.Bars(append(c.Authority.Delegators(), d.Actor)...); refusal != nil {
 		return refuse(refusal)
 	}

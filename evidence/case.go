@@ -82,6 +82,23 @@ func ParseHistory(raw []byte) (*historypb.History, error) {
 	return h, nil
 }
 
+// ReadBundle reads what the history in a container says, and believes it: whether the container is genuine is for Verify to find out.
+func ReadBundle(raw []byte) (*Case, error) {
+	b, err := OpenBundle(raw)
+	if err != nil {
+		return nil, err
+	}
+	pb, ok := b.File(historyFile)
+	if !ok {
+		return nil, fmt.Errorf("it has no %s", historyFile)
+	}
+	h, err := ParseHistory(pb)
+	if err != nil {
+		return nil, err
+	}
+	return ReadHistory(h)
+}
+
 // ReadHistory reads a whole, closed history of a saga. What it finds is what the events say; whether that is true is for
 // Verify and Replay to find out.
 func ReadHistory(h *historypb.History) (*Case, error) {

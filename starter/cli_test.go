@@ -165,7 +165,7 @@ func draft(t *testing.T, issuer string, now time.Time) (client.Draft, client.Sta
 	document := countersign.Document{Bucket: "documents", Key: "acme/documents/x.pdf", VersionID: "v", SHA256: countersign.SHA256([]byte("pdf"))}
 	actor := countersign.Actor{Issuer: issuer, Subject: "alice"}
 	status := client.Status{
-		Tenant: "acme", Request: "PO-1", Title: "Agreement\x1b[2J", State: client.StateApproval, Stage: "legal", Document: &document, Context: countersign.SHA256(nil), Policy: countersign.SHA256(nil),
+		Tenant: "acme", Request: "PO-1", Title: "Agreement\x1b[2J", State: client.StateApproval, Stage: "legal", Open: []string{"legal"}, Document: &document, Context: countersign.SHA256(nil), Policy: countersign.SHA256(nil),
 		Saga: evidence.Execution{Workflow: "saga/acme/PO-1", Run: "run"}, Plan: &countersign.Plan{Stages: []countersign.Stage{{Name: "legal", Quorum: 1, Deadline: now.Add(time.Hour).UTC(), Eligible: []countersign.Eligible{{Actor: actor, Name: "Alice", Organisation: "Acme"}}}}},
 	}
 	freeze(t, &status)

@@ -81,7 +81,7 @@ COUNTERSIGN_TOKEN gives an access token instead.`,
 			flag.DefValue = ""
 		}
 	})
-	root.AddCommand(c.requestCommand(), c.inboxCommand(), c.decideCommand(), c.statusCommand(), c.watchCommand(), c.withdrawCommand(),
+	root.AddCommand(c.requestCommand(), c.inboxCommand(), c.decideCommand(), c.statusCommand(), c.explainCommand(), c.watchCommand(), c.withdrawCommand(),
 		c.grantCommand(), c.keyCommand(), c.offboardCommand(),
 		c.auditCommand(), c.policyCommand(), c.controlsCommand(), c.loginCommand(), c.logoutCommand(), c.serveCommand(), exitCodesTopic())
 	return root

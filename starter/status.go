@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -52,7 +54,7 @@ func describe(w io.Writer, s client.Status) {
 	if s.Plan != nil {
 		for _, stage := range s.Plan.Stages {
 			mark := ""
-			if stage.Name == s.Stage {
+			if slices.Contains(s.Open, stage.Name) {
 				mark = ", open"
 			}
 			fmt.Fprintf(w, "stage %s\t%d of %d approvals, until %s%s\n", stage.Name, approvals(s, stage), stage.Quorum, instant(stage.Deadline), mark)
@@ -80,6 +82,9 @@ func approvals(s client.Status, stage countersign.Stage) (n int) {
 
 func recordLine(s client.Status, d countersign.DecisionRecord) string {
 	text := fmt.Sprintf("%s in stage %s by %s", line(string(d.Verdict)), line(d.Stage), nameOf(s, d.Actor))
+	if len(d.Delegators) > 0 {
+		text += " for " + nameOf(s, d.Delegators[0])
+	}
 	if d.Refusal != nil {
 		return text + ": refused, " + line(d.Refusal.Message) + " (" + d.Refusal.Code + ")"
 	}
@@ -104,7 +109,7 @@ func withdrawalLine(r countersign.WithdrawalRecord) string {
 func nameOf(s client.Status, a countersign.Actor) string {
 	if s.Plan != nil {
 		for _, stage := range s.Plan.Stages {
-			if e, ok := stage.Find(a); ok {
+			if e, ok := stage.Find(a); ok { // also whom escalation adds
 				return line(e.Name + " (" + e.Organisation + ")")
 			}
 		}
@@ -156,10 +161,10 @@ func changes(before, now client.Status) []string {
 	for _, r := range now.Withdrawals[min(len(before.Withdrawals), len(now.Withdrawals)):] {
 		out = append(out, "withdrawal "+withdrawalLine(r))
 	}
-	if before.State != now.State || before.Stage != now.Stage {
+	if before.State != now.State || !slices.Equal(before.Open, now.Open) {
 		text := now.State
-		if now.Stage != "" {
-			text += ", stage " + now.Stage
+		if len(now.Open) > 0 {
+			text += ", stage " + strings.Join(now.Open, " and ")
 		}
 		out = append(out, text)
 	}

@@ -236,7 +236,7 @@ func TestTheInboxHoldsWhatWaitsForTheCaller(t *testing.T) {
 	decided.Decided = []countersign.Actor{s.actor("alice")}
 	s.pipeline.sagas["PO-2"] = decided
 	later := s.open("PO-3")
-	later.Stage = "counsel"
+	later.Stage, later.Open = "counsel", []string{"counsel"}
 	s.pipeline.sagas["PO-3"] = later
 	for who, want := range map[string][]string{"alice": {"PO-1"}, "hart/carol": {"PO-3"}, "procurement": nil, "hart/chris": nil, "nobody": nil} {
 		_, body := s.call(http.MethodGet, "/v1/acme/inbox", s.token(who), nil, nil)

@@ -325,7 +325,7 @@ func (s *service) open(request string) workflows.Status {
 		s.t.Fatal(refusal)
 	}
 	saga := workflows.Status{
-		State: "approval", Stage: "legal", Saga: evidence.Execution{Workflow: countersign.SagaID("acme", request), Run: "run-1"}, Request: r, Requester: s.actor("procurement"),
+		State: "approval", Stage: "legal", Open: []string{"legal"}, Saga: evidence.Execution{Workflow: countersign.SagaID("acme", request), Run: "run-1"}, Request: r, Requester: s.actor("procurement"),
 		Context: countersign.SHA256([]byte("context")), Document: r.Document, Policy: countersign.SHA256([]byte("policy")), Plan: plan,
 	}
 	s.pipeline.mu.Lock()

@@ -106,6 +106,8 @@ func (s *Server) routes(api huma.API) {
 	huma.Register(api, small("request-signing", http.MethodPost, "/v1/{tenant}/signings", "Ask for a document to be signed", http.StatusCreated), s.requestSigning)
 	huma.Register(api, small("get-inbox", http.MethodGet, "/v1/{tenant}/inbox", "What waits for your decision", http.StatusOK), s.inbox)
 	huma.Register(api, small("get-signing", http.MethodGet, signing, "Where a signing stands", http.StatusOK), s.getSigning)
+	huma.Register(api, small("explain-signing", http.MethodGet, signing+"/explanation", "Who must approve and why, who could stand in, and what each refusal was for", http.StatusOK), s.explainSigning)
+	huma.Register(api, small("explain-purpose", http.MethodGet, "/v1/{tenant}/purposes/{purpose}/explanation", "Who would have to approve a request of yours, if you made it now", http.StatusOK), s.explainPurpose)
 	huma.Register(api, small("draft-decision", http.MethodGet, signing+"/decision", "A decision to check and prove; it decides nothing", http.StatusOK), s.draftDecision)
 	decide := small("send-decision", http.MethodPost, signing+"/decisions", "Send a proven decision; whether it counts is in the status", http.StatusAccepted)
 	decide.MaxBodyBytes = maxDecisionBody

@@ -115,6 +115,18 @@ func (c *Client) Status(ctx context.Context, request string) (Status, error) {
 	return s, c.do(ctx, http.MethodGet, signing(request, c.with(url.Values{})), nil, nil, &s)
 }
 
+// Explain explains a signing's plan.
+func (c *Client) Explain(ctx context.Context, request string) (countersign.Explanation, error) {
+	var e countersign.Explanation
+	return e, c.do(ctx, http.MethodGet, signing(request, "/explanation"+c.with(url.Values{})), nil, nil, &e)
+}
+
+// ExplainPurpose explains the plan that a request of the caller would have now.
+func (c *Client) ExplainPurpose(ctx context.Context, purpose string) (countersign.Explanation, error) {
+	var e countersign.Explanation
+	return e, c.do(ctx, http.MethodGet, "/purposes/"+url.PathEscape(purpose)+"/explanation", nil, nil, &e)
+}
+
 // Inbox is what waits for the caller.
 func (c *Client) Inbox(ctx context.Context) (Inbox, error) {
 	var i Inbox

@@ -75,6 +75,9 @@ type Status struct {
 	Evidence    *evidence.Locked               `json:"evidence,omitempty" doc:"The locked bundle, once the state is done."`
 }
 
+// Over says that nothing is decided any more.
+func (s Status) Over() bool { return s.State != StateIntake && s.State != StateApproval }
+
 // Record finds what became of a decision. One that was sent again has more than one record; one that counted is told before one that didn't.
 func (s Status) Record(id string) (found countersign.DecisionRecord, ok bool) {
 	for _, r := range s.Decisions {
