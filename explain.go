@@ -41,6 +41,7 @@ const (
 	MayLater    = "may-decide-later" // escalation adds them
 	HasApproved = "approved"
 	HasRejected = "rejected"
+	CouldHave   = "could-have"        // and did not, until the stage closed
 	HasDecided  = "decided-elsewhere" // one person has one vote in a signing
 	IsRequester = "requester"         // and can't approve
 )
@@ -49,7 +50,7 @@ const (
 type PersonExplanation struct {
 	Eligible
 	Role  string     `json:"role"` // on which they may decide
-	State string     `json:"state" enum:"may-decide,may-decide-later,approved,rejected,decided-elsewhere,requester"`
+	State string     `json:"state" enum:"may-decide,may-decide-later,could-have,approved,rejected,decided-elsewhere,requester"`
 	From  *time.Time `json:"from,omitempty"` // of whom escalation adds
 	By    *Actor     `json:"by,omitempty"`   // who decided in their place, under a grant
 }
@@ -79,8 +80,13 @@ func (p Plan) Explain(requester Actor, decisions []DecisionRecord, open []string
 			e.Deadline = &s.Deadline
 		}
 		e.State = s.stateAmong(decisions, e.Lacks == "", slices.Contains(open, s.Name), over)
+		closed := over || e.State == StageApproved && !slices.Contains(open, s.Name)
 		for _, who := range s.Everybody() {
-			e.People = append(e.People, s.person(who, requester, decisions))
+			person := s.person(who, requester, decisions)
+			if closed && (person.State == MayDecide || person.State == MayLater) {
+				person.State = CouldHave
+			}
+			e.People = append(e.People, person)
 		}
 		for _, d := range decisions {
 			if d.Stage == s.Name && !d.Counted() {
@@ -159,7 +165,7 @@ func (s Stage) asks() []string {
 		asks = append(asks, "side by side with the stage before it")
 	}
 	if e := s.Escalation; e != nil {
-		asks = append(asks, fmt.Sprintf("from %s on also %d people who hold the role %q; the quorum stays", e.At.UTC().Format(time.RFC3339), len(e.Eligible), e.Role))
+		asks = append(asks, fmt.Sprintf("from %s on also any of %d who hold the role %q; the quorum stays", e.At.UTC().Format(time.RFC3339), len(e.Eligible), e.Role))
 	}
 	return append(asks, "who lends their authority by a grant is decided for by its grantee", "the requester approves nowhere, and nobody twice")
 }

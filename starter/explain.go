@@ -81,7 +81,7 @@ func explainBundle(file string) (countersign.Explanation, error) {
 }
 
 var stateWords = map[string]string{
-	countersign.MayDecide: "may decide", countersign.MayLater: "may decide later", countersign.HasApproved: "approved", countersign.HasRejected: "rejected",
+	countersign.MayDecide: "may decide", countersign.MayLater: "may decide later", countersign.CouldHave: "could have decided", countersign.HasApproved: "approved", countersign.HasRejected: "rejected",
 	countersign.HasDecided: "has used the one vote that a person has", countersign.IsRequester: "requested, so may not decide",
 }
 
@@ -103,7 +103,7 @@ func explained(w io.Writer, e countersign.Explanation) {
 		for _, p := range s.People {
 			text := stateWords[p.State]
 			if p.From != nil {
-				text = "may decide from " + instant(*p.From)
+				text = strings.TrimSuffix(text, " later") + " from " + instant(*p.From)
 			}
 			if p.By != nil {
 				text += ", by " + line(p.By.String()) + " under a grant"

@@ -54,20 +54,20 @@ type castRole struct {
 
 var tenants = []tenantCast{
 	{id: "acme", name: "Acme Corporation", brand: "Acme", color: "#0b6e4f", owner: "olivia", partners: []string{"hart", "nord"}, roles: []castRole{
-		{"acme", "alice", []string{"legal"}},
-		{"acme", "ben", []string{"finance", "requester"}},
-		{"acme", "olivia", []string{"owner", "compliance"}},
+		{"acme", "alice", []string{"legal", "board"}},
+		{"acme", "ben", []string{"finance", "requester", "board"}},
+		{"acme", "olivia", []string{"owner", "compliance", "board"}},
 		{"acme", "dave", []string{"legal"}},
-		{"hart", "carol", []string{"counsel"}},
-		{"hart", "chris", []string{"counsel"}},
+		{"hart", "carol", []string{"counsel", "board"}},
+		{"hart", "chris", []string{"counsel", "board"}},
 		{"nord", "rhea", []string{"reseller"}},
 		{"nord", "remy", nil},
 		{"nord", "rona", nil},
 	}},
 	{id: "globex", name: "Globex GmbH", brand: "Globex", color: "#1f4e8c", owner: "gina", partners: []string{"hart", "nord"}, roles: []castRole{
-		{"globex", "gina", []string{"legal"}},
+		{"globex", "gina", []string{"legal", "owner", "board"}},
 		{"globex", "paul", []string{"finance", "requester"}},
-		{"hart", "chris", []string{"counsel"}},
+		{"hart", "chris", []string{"counsel", "board"}},
 		{"nord", "rhea", []string{"reseller"}},
 		{"nord", "remy", nil},
 	}},

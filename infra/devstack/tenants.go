@@ -69,10 +69,24 @@ type (
 		Origins      []string `yaml:"origins,flow"`
 	}
 	stage struct {
-		Name   string `yaml:"name"`
-		Role   string `yaml:"role"`
-		Quorum int    `yaml:"quorum"`
-		Within string `yaml:"within"`
+		Name     string    `yaml:"name"`
+		Role     string    `yaml:"role"`
+		Quorum   int       `yaml:"quorum"`
+		Within   string    `yaml:"within"`
+		Beside   bool      `yaml:"beside,omitempty"`
+		AtLeast  []share   `yaml:"atLeast,omitempty"`
+		Without  []string  `yaml:"without,flow,omitempty"`
+		Remind   []string  `yaml:"remind,flow,omitempty"`
+		Escalate *escalate `yaml:"escalate,omitempty"`
+	}
+	share struct {
+		Count  int    `yaml:"count"`
+		Role   string `yaml:"role,omitempty"`
+		Issuer string `yaml:"issuer,omitempty"`
+	}
+	escalate struct {
+		After string `yaml:"after"`
+		Role  string `yaml:"role"`
 	}
 	awsEntry struct {
 		Region         string `yaml:"region"`
@@ -139,6 +153,11 @@ func writeTenant(dir string, p ports, t tenantCast, keyARN string) error {
 			"resale-agreement": {Title: "Resale agreement", Kind: "procurement", Stages: []stage{
 				{Name: "legal", Role: "legal", Quorum: 1, Within: "72h"},
 				{Name: "reseller", Role: "reseller", Quorum: 1, Within: "72h"},
+			}},
+			// Two of the board, at least one of them counsel, and nobody of the reseller; finance beside it; owners may help out after two days.
+			"board-resolution": {Title: "Board resolution", Kind: "consent", Stages: []stage{
+				{Name: "board", Role: "board", Quorum: 2, Within: "96h", AtLeast: []share{{Count: 1, Role: "counsel"}}, Without: []string{"nord"}, Remind: []string{"24h"}},
+				{Name: "finance", Role: "finance", Quorum: 1, Within: "96h", Beside: true, Remind: []string{"24h"}, Escalate: &escalate{After: "48h", Role: "owner"}},
 			}},
 			"internal-policy": {Title: "Internal policy", Kind: "consent", Stages: []stage{
 				{Name: "finance", Role: "finance", Quorum: 1, Within: "72h"},
