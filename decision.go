@@ -3,16 +3,20 @@ package countersign
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
 // Verdict is what a decision says.
 type Verdict string
 
-// The two verdicts. Silence is neither: a stage whose deadline passes expires.
+// The verdicts. Silence is none of them: a stage whose deadline passes expires.
 const (
 	Approve Verdict = "approve"
 	Reject  Verdict = "reject"
+	// Skip breaks the glass: in an emergency, those whom the purpose names for it sign off without waiting for the stages that are open
+	// or still to come. It overrules no rejection, and is reviewed.
+	Skip Verdict = "break-glass"
 )
 
 // Decision is what a person decides, with everything that the decision depends on. Its digest is what the person's own
@@ -46,8 +50,12 @@ func (d Decision) Check() error {
 	switch {
 	case d.V != Version:
 		return fmt.Errorf("decision: v is %d, this build reads %d", d.V, Version)
-	case d.Verdict != Approve && d.Verdict != Reject:
-		return fmt.Errorf("decision: verdict %q is neither approve nor reject", clip(string(d.Verdict)))
+	case d.Verdict != Approve && d.Verdict != Reject && d.Verdict != Skip:
+		return fmt.Errorf("decision: verdict %q is neither approve nor reject, nor break-glass", clip(string(d.Verdict)))
+	case d.Verdict == Skip && strings.TrimSpace(d.Reason) == "":
+		return errors.New("decision: breaking the glass needs a reason; those who are skipped read it")
+	case d.Verdict == Skip && d.OnBehalfOf != nil:
+		return errors.New("decision: nobody breaks the glass for somebody else: it can't be lent")
 	case d.Actor.Issuer == "" || d.Actor.Subject == "":
 		return errors.New("decision: actor needs iss and sub")
 	case (d.OnBehalfOf != nil) != (len(d.Grants) > 0):

@@ -13,6 +13,16 @@ type Explanation struct {
 	Purpose string             `json:"purpose"`
 	Title   string             `json:"title"`
 	Stages  []StageExplanation `json:"stages"`
+	// BreakGlass explains who may skip waiting in an emergency, and who did.
+	BreakGlass *GlassExplanation `json:"breakGlass,omitempty"`
+}
+
+// GlassExplanation explains the way round the stages.
+type GlassExplanation struct {
+	Asks   []string            `json:"asks"`
+	Broken bool                `json:"broken"`
+	People []PersonExplanation `json:"people"`
+	Owner  Eligible            `json:"owner"` // of the review
 }
 
 // The states of a stage in an explanation.
@@ -21,13 +31,14 @@ const (
 	StageOpen     = "open"     // it waits for decisions
 	StageApproved = "approved" // it has its quorum
 	StageRejected = "rejected"
-	StageOver     = "over" // the signing ended without it
+	StageSkipped  = "skipped" // the glass was broken: it was not waited for
+	StageOver     = "over"    // the signing ended without it
 )
 
 // StageExplanation explains one stage.
 type StageExplanation struct {
 	Name     string              `json:"name"`
-	State    string              `json:"state" enum:"coming,open,approved,rejected,over"`
+	State    string              `json:"state" enum:"coming,open,approved,rejected,skipped,over"`
 	Asks     []string            `json:"asks"`            // in words, what the stage demands
 	Lacks    string              `json:"lacks,omitempty"` // in words, what is still missing
 	Deadline *time.Time          `json:"deadline,omitempty"`
@@ -43,14 +54,15 @@ const (
 	HasRejected = "rejected"
 	CouldHave   = "could-have"        // and did not, until the stage closed
 	HasDecided  = "decided-elsewhere" // one person has one vote in a signing
-	IsRequester = "requester"         // and can't approve
+	HasSkipped  = "broke-the-glass"
+	IsRequester = "requester" // and can't approve
 )
 
 // PersonExplanation is one person who may decide in a stage, or could.
 type PersonExplanation struct {
 	Eligible
 	Role  string     `json:"role"` // on which they may decide
-	State string     `json:"state" enum:"may-decide,may-decide-later,could-have,approved,rejected,decided-elsewhere,requester"`
+	State string     `json:"state" enum:"may-decide,may-decide-later,could-have,broke-the-glass,approved,rejected,decided-elsewhere,requester"`
 	From  *time.Time `json:"from,omitempty"` // of whom escalation adds
 	By    *Actor     `json:"by,omitempty"`   // who decided in their place, under a grant
 }
@@ -69,9 +81,9 @@ func (p Plan) Explain(requester Actor, decisions []DecisionRecord, open []string
 	out := Explanation{Purpose: p.Purpose, Title: p.Title, Stages: []StageExplanation{}}
 	var approvals []Approval
 	for _, d := range decisions {
-		if d.Counted() && d.Verdict == Approve {
+		if d.Counted() && d.Verdict != Reject {
 			at, _ := time.Parse(time.RFC3339Nano, d.At)
-			approvals = append(approvals, Approval{Stage: d.Stage, Actor: d.Actor, Delegators: d.Delegators, At: at})
+			approvals = append(approvals, Approval{Stage: d.Stage, Actor: d.Actor, Delegators: d.Delegators, At: at, Skip: d.Verdict == Skip})
 		}
 	}
 	for _, s := range p.Stages {
@@ -80,7 +92,10 @@ func (p Plan) Explain(requester Actor, decisions []DecisionRecord, open []string
 			e.Deadline = &s.Deadline
 		}
 		e.State = s.stateAmong(decisions, e.Lacks == "", slices.Contains(open, s.Name), over)
-		closed := over || e.State == StageApproved && !slices.Contains(open, s.Name)
+		if (e.State == StageOver || e.State == StageOpen || e.State == StageComing) && p.Broken(approvals) {
+			e.State = StageSkipped
+		}
+		closed := over || e.State == StageSkipped || e.State == StageApproved && !slices.Contains(open, s.Name)
 		for _, who := range s.Everybody() {
 			person := s.person(who, requester, decisions)
 			if closed && (person.State == MayDecide || person.State == MayLater) {
@@ -95,7 +110,36 @@ func (p Plan) Explain(requester Actor, decisions []DecisionRecord, open []string
 		}
 		out.Stages = append(out.Stages, e)
 	}
+	out.BreakGlass = p.explainGlass(requester, decisions, p.Broken(approvals), over)
 	return out
+}
+
+func (p Plan) explainGlass(requester Actor, decisions []DecisionRecord, broken, over bool) *GlassExplanation {
+	b := p.BreakGlass
+	if b == nil || p.Owner == nil {
+		return nil
+	}
+	e := &GlassExplanation{Broken: broken, Owner: *p.Owner, People: []PersonExplanation{}, Asks: []string{
+		fmt.Sprintf("in an emergency, %d of %d people who hold the role %q may skip waiting", b.Quorum, len(b.Eligible), b.Role),
+		"each with a reason, signed by their own enrolled key, for nobody else", "no rejection is overruled, whoever is skipped is told, and the owner reviews it",
+	}}
+	for _, who := range b.Eligible {
+		person := PersonExplanation{Eligible: who, Role: b.Role, State: MayDecide}
+		switch {
+		case who.Actor == requester:
+			person.State = IsRequester
+		case slices.ContainsFunc(decisions, func(d DecisionRecord) bool { return d.Counted() && d.Actor == who.Actor && d.Verdict == Skip }):
+			person.State = HasSkipped
+		case slices.ContainsFunc(decisions, func(d DecisionRecord) bool {
+			return d.Counted() && (d.Actor == who.Actor || slices.Contains(d.Delegators, who.Actor))
+		}):
+			person.State = HasDecided
+		case over || broken:
+			person.State = CouldHave
+		}
+		e.People = append(e.People, person)
+	}
+	return e
 }
 
 func (s Stage) stateAmong(decisions []DecisionRecord, met, open, over bool) string {
@@ -135,7 +179,7 @@ func (s Stage) person(who Eligible, requester Actor, decisions []DecisionRecord)
 		}
 		e.From = nil
 		switch {
-		case d.Stage != s.Name || holder != who.Actor:
+		case d.Stage != s.Name || holder != who.Actor || d.Verdict == Skip:
 			e.State = HasDecided
 		case d.Verdict == Reject:
 			e.State = HasRejected

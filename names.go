@@ -14,12 +14,15 @@ const (
 	WorkflowAccess    = "Access"    // keeps one grant, from its offer to its end
 	WorkflowEnrolment = "Enrolment" // keeps one key of one person, from its enrolment to its retirement
 
+	WorkflowReview = "Review" // keeps the review of a signing whose glass was broken, a child of the saga that outlives it
+
 	SignalDecide   = "decide"    // to the saga, payload SignedDecision
 	SignalWithdraw = "withdraw"  // to the saga, payload Withdrawal
 	SignalAccept   = "accept"    // to a grant, payload SignedAcceptance
 	SignalRevoke   = "revoke"    // to a grant, payload GrantEnd
 	SignalGiveBack = "give-back" // to a grant, payload GrantEnd
 	SignalRetire   = "retire"    // to a key, payload Retirement
+	SignalClose    = "close"     // to a review, payload ReviewClosing
 
 	UpdateUse = "use" // of a grant or a key by the worker that checks a decision, payload Use
 
@@ -31,6 +34,9 @@ func AccessID(tenant, grant string) string { return "access/" + tenant + "/" + g
 
 // EnrolmentID is the workflow id of a key, named by the digest of its credential.
 func EnrolmentID(tenant, key string) string { return "enrolment/" + tenant + "/" + key }
+
+// ReviewID is the workflow id of the review of a request's broken glass.
+func ReviewID(tenant, request string) string { return "review/" + tenant + "/" + request }
 
 // CustodianID is the workflow id of the custodian of a request.
 func CustodianID(tenant, request string) string { return "signing/" + tenant + "/" + request }

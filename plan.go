@@ -11,6 +11,51 @@ type Plan struct {
 	Purpose string  `json:"purpose"`
 	Title   string  `json:"title"`
 	Stages  []Stage `json:"stages"`
+	// Owner answers for signings of this purpose, where the tenant named a person for it.
+	Owner      *Eligible   `json:"owner,omitempty"`
+	BreakGlass *BreakGlass `json:"breakGlass,omitempty"`
+}
+
+// BreakGlass is who may skip waiting in an emergency: as many of them as the quorum says, each for themselves, with a reason and their own key. It
+// skips those who have not decided. It overrules nobody who has, changes nothing about the tenant or the document, and is reviewed afterwards.
+type BreakGlass struct {
+	Role     string     `json:"role"`
+	Quorum   int        `json:"quorum"`
+	Eligible []Eligible `json:"eligible"`
+}
+
+// Find says whether the actor is among those who may break the glass.
+func (b *BreakGlass) Find(a Actor) (Eligible, bool) {
+	if b != nil {
+		for _, e := range b.Eligible {
+			if e.Actor == a {
+				return e, true
+			}
+		}
+	}
+	return Eligible{}, false
+}
+
+// Skipped are those who may decide in a stage that the approvals don't meet, and have not: who is told that they were skipped.
+func (p Plan) Skipped(approvals []Approval) (people []Eligible) {
+	seen := map[Actor]bool{}
+	for _, a := range approvals {
+		for _, who := range append([]Actor{a.Actor}, a.Delegators...) {
+			seen[who] = true
+		}
+	}
+	for _, s := range p.Stages {
+		if s.Met(approvals) {
+			continue
+		}
+		for _, e := range s.Eligible {
+			if !seen[e.Actor] {
+				seen[e.Actor] = true
+				people = append(people, e)
+			}
+		}
+	}
+	return people
 }
 
 // Stage is one step of approval. Its deadline is an instant, not a period: a retry or a replay cannot move it.

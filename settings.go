@@ -93,6 +93,15 @@ type Purpose struct {
 	Kind      string         `yaml:"kind"`
 	Assurance int            `yaml:"assurance"`
 	Stages    []StageSetting `yaml:"stages"`
+	// Owner answers for this purpose; the tenant's owner does where it is left out.
+	Owner      *PersonRef         `yaml:"owner"`
+	BreakGlass *BreakGlassSetting `yaml:"breakGlass"`
+}
+
+// BreakGlassSetting lets as many holders of a role as the quorum says skip waiting in an emergency. Without it nobody may.
+type BreakGlassSetting struct {
+	Role   string `yaml:"role"`
+	Quorum int    `yaml:"quorum"`
 }
 
 // leastAssurance is what each kind of purpose demands.
@@ -391,6 +400,18 @@ func (s *Settings) Plan(r Request, requester Actor, start time.Time) (Plan, *Ref
 		}
 		plan.Stages = append(plan.Stages, stage)
 	}
+	if p.Owner != nil {
+		owner, _ := s.eligible(*p.Owner)
+		plan.Owner = &owner
+	}
+	if b := p.BreakGlass; b != nil {
+		plan.BreakGlass = &BreakGlass{Role: b.Role, Quorum: b.Quorum}
+		for _, m := range s.Members() {
+			if m.Kind != "machine" && has(m.Roles, b.Role) {
+				plan.BreakGlass.Eligible = append(plan.BreakGlass.Eligible, m.eligible())
+			}
+		}
+	}
 	for name := range r.Deadlines {
 		if _, ok := plan.Stage(name); !ok {
 			return Plan{}, Refuse("unknown-stage", "deadlines name the stage %q, which purpose %q doesn't have", clip(name), r.Purpose)
@@ -429,7 +450,7 @@ func (s *Settings) stage(st StageSetting, requester Actor) Stage {
 			if m.Kind == "machine" || !has(m.Roles, role) || has(stage.Without, m.Actor.Issuer) {
 				continue
 			}
-			e := Eligible{Actor: m.Actor, Name: m.Name, Organisation: m.Organisation, Partner: m.Kind == "partner"}
+			e := m.eligible()
 			for _, share := range stage.AtLeast {
 				if share.Role != "" && has(m.Roles, share.Role) && !has(e.Roles, share.Role) {
 					e.Roles = append(e.Roles, share.Role)
@@ -448,6 +469,20 @@ func (s *Settings) stage(st StageSetting, requester Actor) Stage {
 		stage.Escalation = &Escalation{Role: st.Escalation.Role, Eligible: holders(st.Escalation.Role)}
 	}
 	return stage
+}
+
+// eligible is the person as a plan names them.
+func (m Member) eligible() Eligible {
+	return Eligible{Actor: m.Actor, Name: m.Name, Organisation: m.Organisation, Partner: m.Kind == "partner"}
+}
+
+func (s *Settings) eligible(ref PersonRef) (Eligible, bool) {
+	issuer, ok := s.issuerByID(ref.Issuer)
+	if !ok {
+		return Eligible{}, false
+	}
+	m, ok := s.Member(Actor{issuer.URL, ref.Subject})
+	return m.eligible(), ok && m.Kind != "machine"
 }
 
 func (s *Settings) purposeNames() []string {

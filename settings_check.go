@@ -168,6 +168,41 @@ func (c *settingsCheck) purposes(s *Settings) {
 			}
 		}
 		c.quorums(s, name)
+		c.emergency(s, at("purposes", name), p)
+	}
+}
+
+// emergency checks who owns a purpose, and who may break its glass. Whoever reviews is nobody who could have done it.
+func (c *settingsCheck) emergency(s *Settings, path []any, p Purpose) {
+	at := func(more ...any) []any { return append(append([]any{}, path...), more...) }
+	var owner Person
+	if p.Owner != nil {
+		var ok bool
+		if owner, ok = s.person(*p.Owner); !ok {
+			c.fault(at("owner"), "owner: %s of issuer %q is nobody of this file", p.Owner.Subject, p.Owner.Issuer)
+		}
+	}
+	b := p.BreakGlass
+	if b == nil {
+		return
+	}
+	holders := 0
+	for _, who := range s.People {
+		if has(who.Roles, b.Role) {
+			holders++
+		}
+	}
+	switch {
+	case p.Owner == nil:
+		c.fault(at("breakGlass"), "breakGlass: name the purpose's owner as well: who breaks the glass is reviewed, and a review has an owner")
+	case has(owner.Roles, b.Role):
+		c.fault(at("owner"), "owner: %s holds the role %q, which breaks the glass; nobody reviews what they could have done", owner.Name, b.Role)
+	}
+	c.needed(at("breakGlass", "role"), b.Role)
+	if b.Quorum < 1 {
+		c.fault(at("breakGlass", "quorum"), "quorum is %d; the least is 1", b.Quorum)
+	} else if b.Quorum > holders {
+		c.fault(at("breakGlass", "quorum"), "quorum is %d, but only %d people hold the role %q", b.Quorum, holders, b.Role)
 	}
 }
 

@@ -68,7 +68,7 @@ func (t *Tenant) Notify(ctx context.Context, in evidence.NotifyInput) ([]evidenc
 	if in.Owner {
 		r.tell("owner", func() error { return t.mail(ctx, t.settings.Owner.Name, t.settings.Owner.Email, in) })
 	}
-	if in.Event.Type == evidence.EventApprovalEscalated {
+	if slices.Contains(escalating, in.Event.Type) {
 		r.tell("escalation", func() error { return t.mail(ctx, t.settings.Escalation.Name, t.settings.Escalation.Email, in) })
 	}
 	for _, hook := range t.hooks {
@@ -76,6 +76,9 @@ func (t *Tenant) Notify(ctx context.Context, in evidence.NotifyInput) ([]evidenc
 	}
 	return r.end()
 }
+
+// escalating are the events of which the tenant's escalation contact is told.
+var escalating = []string{evidence.EventApprovalEscalated, evidence.EventGlassBroken, evidence.EventReviewOverdue}
 
 // maxTelling is how many recipients are told at once.
 const maxTelling = 8
@@ -232,6 +235,14 @@ func subject(e evidence.Event) string {
 		return "Your decision is still asked: " + e.Title
 	case evidence.EventApprovalEscalated:
 		return "A decision is overdue: " + e.Title
+	case evidence.EventGlassBroken:
+		return "Not waited for: " + e.Title
+	case evidence.EventReviewOpened:
+		return "To be reviewed: " + e.Title
+	case evidence.EventReviewOverdue:
+		return "A review is overdue: " + e.Title
+	case evidence.EventReviewClosed:
+		return "Reviewed: " + e.Title
 	case evidence.EventReleased:
 		return "Signed: " + e.Title
 	case evidence.EventVoided:
@@ -261,6 +272,15 @@ func text(s *countersign.Settings, e evidence.Event) string {
 	case evidence.EventApprovalEscalated:
 		fmt.Fprintf(&b, "Stage %q of this document still waits, so more people may decide now: those to whom it escalates. The quorum stays as it was.\n", e.Stage)
 		fmt.Fprintf(&b, "Decide before %s.\n", e.Deadline.UTC().Format("2 January 2006, 15:04 UTC"))
+	case evidence.EventGlassBroken:
+		fmt.Fprintf(&b, "In an emergency this document is signed without waiting for everybody. You may have been among those who were not waited for; what was done is reviewed.\n")
+	case evidence.EventReviewOpened:
+		fmt.Fprintf(&b, "This document was signed without waiting for everybody. Whoever owns the review finds out whether that was justified, before %s: countersign review close %s\n",
+			e.Deadline.UTC().Format("2 January 2006, 15:04 UTC"), e.Request)
+	case evidence.EventReviewOverdue:
+		fmt.Fprintf(&b, "Nobody has reviewed yet why this document was signed without waiting for everybody: countersign review close %s\n", e.Request)
+	case evidence.EventReviewClosed:
+		fmt.Fprintf(&b, "It was reviewed why this document was signed without waiting for everybody.\n")
 	case evidence.EventApprovalReminder:
 		fmt.Fprintf(&b, "This document still waits for your decision, in stage %q.\n", e.Stage)
 		fmt.Fprintf(&b, "Decide before %s.\n", e.Deadline.UTC().Format("2 January 2006, 15:04 UTC"))

@@ -147,7 +147,11 @@ func (t *Tenant) entitled(ctx context.Context, in evidence.SignInput, current *c
 		if d.OnBehalfOf != nil {
 			holder = *d.OnBehalfOf
 		}
-		if refusal, err := t.lost(ctx, counted, stage.RoleOf(holder), current); refusal != nil || err != nil {
+		role := stage.RoleOf(holder)
+		if d.Verdict == countersign.Skip && in.Plan.BreakGlass != nil {
+			role = in.Plan.BreakGlass.Role
+		}
+		if refusal, err := t.lost(ctx, counted, role, current); refusal != nil || err != nil {
 			return refusal, err
 		}
 	}

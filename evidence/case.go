@@ -26,6 +26,7 @@ type Case struct {
 	Intent      *Intent
 	SignInput   *SignInput
 	Signature   *Signature
+	Review      string              // workflow id of the review that was opened; empty where everybody was waited for
 	Asked       []countersign.Actor // everybody to whom a message was to go, each once
 	Deliveries  []Delivery
 	Result      *SagaResult // nil where the saga did not end by itself
@@ -165,6 +166,10 @@ func (r *caseReader) event(e *historypb.HistoryEvent) error {
 		}
 	case enumspb.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
 		return r.schedule(e)
+	case enumspb.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_STARTED:
+		if a := e.GetChildWorkflowExecutionStartedEventAttributes(); a.GetWorkflowType().GetName() == countersign.WorkflowReview && c.SignInput == nil {
+			c.Review = a.GetWorkflowExecution().GetWorkflowId()
+		}
 	case enumspb.EVENT_TYPE_ACTIVITY_TASK_COMPLETED:
 		a := e.GetActivityTaskCompletedEventAttributes()
 		return r.complete(a.GetScheduledEventId(), a.GetResult())

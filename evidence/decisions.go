@@ -30,6 +30,16 @@ func DecideQuestion(in CheckInput, d countersign.Decision, stage countersign.Sta
 			Eligible: eligible, Decided: in.Decided, Deadline: stage.Deadline, Assurance: max(1, stage.Assurance),
 		},
 	}
+	if d.Verdict == countersign.Skip {
+		// Who may break the glass is asked of that, not of the stage: and always with the person's own key.
+		q.Action, q.Resource.Role, q.Resource.Eligible, q.Resource.Assurance = policy.BreakGlass, "", []countersign.Actor{}, 2
+		if b := in.BreakGlass; b != nil {
+			q.Resource.Role = b.Role
+			for _, e := range b.Eligible {
+				q.Resource.Eligible = append(q.Resource.Eligible, e.Actor)
+			}
+		}
+	}
 	if q.Grant != nil {
 		_, q.Resource.Request, _ = countersign.ParseSagaID(in.Saga.Workflow)
 		q.Resource.Document = in.Document.SHA256
@@ -43,7 +53,7 @@ func VerifyDecisions(in SignInput, issuers []countersign.Issuer) ([]countersign.
 	var approvals []countersign.Approval
 	for _, counted := range in.Decisions {
 		d := counted.Signed.Decision
-		if d.Verdict != countersign.Approve {
+		if d.Verdict != countersign.Approve && (d.Verdict != countersign.Skip || in.Plan.BreakGlass == nil) {
 			return nil, countersign.Refuse("not-an-approval", "the decision of %s is not an approval", d.Actor)
 		}
 		if d.Tenant != in.Context.Tenant || d.Signing != in.Context.Signing || d.Run != in.Context.Run || d.Context != in.Digest || d.Document != in.Context.Document || d.Policy != in.Context.Policy {
@@ -63,7 +73,11 @@ func VerifyDecisions(in SignInput, issuers []countersign.Issuer) ([]countersign.
 			return nil, countersign.Refuse("proof-unreadable", "the proof of %s can't be read: %v", d.Actor, err)
 		}
 		stage, ok := in.Plan.Stage(d.Stage)
-		if ok && Assurance(counted.Enrolled) < stage.Assurance {
+		least := stage.Assurance
+		if d.Verdict == countersign.Skip {
+			least = 2
+		}
+		if ok && Assurance(counted.Enrolled) < least {
 			return nil, countersign.Refuse("proof-strong-enough", "the decision of %s is not proven strongly enough for stage %q", d.Actor, d.Stage)
 		}
 		approvals = append(approvals, counted.Approval())
@@ -74,7 +88,7 @@ func VerifyDecisions(in SignInput, issuers []countersign.Issuer) ([]countersign.
 // Approval is the decision, reduced to what quorum arithmetic needs.
 func (c CountedDecision) Approval() countersign.Approval {
 	d := c.Signed.Decision
-	return countersign.Approval{Stage: d.Stage, Actor: d.Actor, Delegators: c.Authority.Delegators(), At: c.At}
+	return countersign.Approval{Stage: d.Stage, Actor: d.Actor, Delegators: c.Authority.Delegators(), At: c.At, Skip: d.Verdict == countersign.Skip}
 }
 
 // VerifyCounted checks the proof of one decision again, without a network, under the given issuers.

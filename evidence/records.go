@@ -63,6 +63,8 @@ type CheckInput struct {
 	Decided    []countersign.Actor `json:"decided"`
 	// Issuers are those that the signing is frozen to: whoever verifies the evidence has no others. Absent in histories of v0.1.0.
 	Issuers []countersign.Issuer `json:"issuers,omitempty"`
+	// BreakGlass is who may skip waiting, where the plan names somebody.
+	BreakGlass *countersign.BreakGlass `json:"breakGlass,omitempty"`
 }
 
 // Check is what became of one decide signal, with all that the answer depended on. At is when the server took the signal: deadline,
@@ -248,6 +250,10 @@ const (
 	EventApprovalRequested = "approval.requested"
 	EventApprovalReminder  = "approval.reminder"
 	EventApprovalEscalated = "approval.escalated"
+	EventGlassBroken       = "glass.broken" // waiting was skipped, and those who were skipped are told
+	EventReviewOpened      = "review.opened"
+	EventReviewOverdue     = "review.overdue"
+	EventReviewClosed      = "review.closed"
 	EventSigned            = "signing.signed"   // evidence pending: nothing is released yet
 	EventReleased          = "signing.released" // evidence locked
 	EventVoided            = "signing.voided"

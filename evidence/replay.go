@@ -58,16 +58,17 @@ func Replay(ctx context.Context, h *historypb.History, register func(worker.Work
 // replayWatch notes what replayed code does.
 type replayWatch struct {
 	interceptor.WorkerInterceptorBase
-	calls  []call
+	calls  calls
+	starts calls // of child workflows
 	result *commonpb.Payloads
 	err    error
 	ended  bool
 }
 
 type call struct {
-	activity string
-	input    *commonpb.Payloads
-	err      error
+	name  string // of the activity, or of the child workflow
+	input *commonpb.Payloads
+	err   error
 }
 
 func (w *replayWatch) InterceptWorkflow(_ workflow.Context, next interceptor.WorkflowInboundInterceptor) interceptor.WorkflowInboundInterceptor {
@@ -103,28 +104,24 @@ func (o *replayOutbound) ExecuteActivity(ctx workflow.Context, activity string, 
 	return o.Next.ExecuteActivity(ctx, activity, args...)
 }
 
+func (o *replayOutbound) ExecuteChildWorkflow(ctx workflow.Context, child string, args ...any) workflow.ChildWorkflowFuture {
+	payloads, err := converter.GetDefaultDataConverter().ToPayloads(args...)
+	o.watch.starts = append(o.watch.starts, call{child, payloads, err})
+	return o.Next.ExecuteChildWorkflow(ctx, child, args...)
+}
+
 func (w *replayWatch) compare(h *historypb.History) error {
 	var faults []error
-	place := 0
+	place, child := 0, 0
 	for _, e := range h.Events {
 		switch e.GetEventType() {
 		case enumspb.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
 			a := e.GetActivityTaskScheduledEventAttributes()
 			name := a.GetActivityType().GetName()
-			if place >= len(w.calls) {
-				faults = append(faults, fmt.Errorf("event %d schedules %s, which the code doesn't", e.GetEventId(), name))
-				continue
-			}
-			made := w.calls[place]
-			place++
-			switch {
-			case made.err != nil:
-				faults = append(faults, fmt.Errorf("event %d: couldn't encode the input of %s: %w", e.GetEventId(), name, made.err))
-			case made.activity != name:
-				faults = append(faults, fmt.Errorf("event %d schedules %s, but the code schedules %s", e.GetEventId(), name, made.activity))
-			case !samePayloads(made.input, a.GetInput()):
-				faults = append(faults, fmt.Errorf("event %d gives %s another input than the code does", e.GetEventId(), name))
-			}
+			faults = append(faults, w.calls.compare(&place, e.GetEventId(), name, a.GetInput()))
+		case enumspb.EVENT_TYPE_START_CHILD_WORKFLOW_EXECUTION_INITIATED:
+			a := e.GetStartChildWorkflowExecutionInitiatedEventAttributes()
+			faults = append(faults, w.starts.compare(&child, e.GetEventId(), a.GetWorkflowType().GetName(), a.GetInput()))
 		case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED:
 			if !w.ended || w.err != nil {
 				faults = append(faults, fmt.Errorf("event %d ends the workflow, but the code doesn't end there", e.GetEventId()))
@@ -134,6 +131,27 @@ func (w *replayWatch) compare(h *historypb.History) error {
 		}
 	}
 	return errors.Join(faults...)
+}
+
+// calls are what the code did of one kind, in order.
+type calls []call
+
+// compare compares the next call with what an event says.
+func (list calls) compare(place *int, event int64, name string, input *commonpb.Payloads) error {
+	if *place >= len(list) {
+		return fmt.Errorf("event %d schedules %s, which the code doesn't", event, name)
+	}
+	made := list[*place]
+	*place++
+	switch {
+	case made.err != nil:
+		return fmt.Errorf("event %d: couldn't encode the input of %s: %w", event, name, made.err)
+	case made.name != name:
+		return fmt.Errorf("event %d schedules %s, but the code schedules %s", event, name, made.name)
+	case !samePayloads(made.input, input):
+		return fmt.Errorf("event %d gives %s another input than the code does", event, name)
+	}
+	return nil
 }
 
 func samePayloads(a, b *commonpb.Payloads) bool {

@@ -44,6 +44,7 @@ type Predicate struct {
 	Plan          *countersign.Plan    `json:"plan,omitempty"`
 	Issuers       []countersign.Issuer `json:"issuers,omitempty"`
 	Decisions     []DecisionStatement  `json:"decisions"`
+	BreakGlass    *GlassStatement      `json:"breakGlass,omitempty"`
 	Withdrawals   []Withdrawn          `json:"withdrawals,omitempty"`
 	Intake        *IntakeStatement     `json:"intake,omitempty"`
 	Signature     *Signature           `json:"signature,omitempty"`
@@ -78,6 +79,20 @@ type DecisionStatement struct {
 	Policies   []string             `json:"policies,omitempty"` // ids of the determining policies
 	Counted    bool                 `json:"counted"`
 	Refusal    *countersign.Refusal `json:"refusal,omitempty"`
+}
+
+// GlassStatement says that a signing did not wait: who decided so, why, who was skipped, and who owns the review.
+type GlassStatement struct {
+	By      []GlassBy              `json:"by"`
+	Skipped []countersign.Eligible `json:"skipped"`
+	Owner   countersign.Eligible   `json:"owner"`
+	Review  string                 `json:"review"` // workflow id of the review
+}
+
+// GlassBy is one person who did not wait.
+type GlassBy struct {
+	Named
+	Reason string `json:"reason"`
 }
 
 // IntakeStatement is what was decided at intake.
@@ -122,11 +137,51 @@ func Derive(c *Case, in SealInput) (Statement, error) {
 	for i, d := range c.Decisions {
 		p.Decisions = append(p.Decisions, decisionStatement(i, d, p.Plan))
 	}
+	p.BreakGlass = glassStatement(c, p.Decisions)
 	p.Controls = controls(c)
 	return Statement{
 		Type: StatementType, PredicateType: PredicateType, Predicate: p,
 		Subject: []Subject{{Name: documentFile, Digest: map[string]string{"sha256": c.Input.Request.Document.SHA256}}},
 	}, nil
+}
+
+// glassStatement is nil where everybody was waited for.
+func glassStatement(c *Case, decisions []DecisionStatement) *GlassStatement {
+	if c.Admission == nil || c.Admission.Refusal != nil {
+		return nil
+	}
+	plan := c.Admission.Plan
+	approvals := c.approvals()
+	if !plan.Broken(approvals) || plan.Owner == nil {
+		return nil
+	}
+	g := &GlassStatement{Owner: *plan.Owner, Skipped: plan.Skipped(approvals), Review: countersign.ReviewID(c.Input.Request.Tenant, c.Input.Request.ID)}
+	if g.Skipped == nil {
+		g.Skipped = []countersign.Eligible{}
+	}
+	for _, d := range decisions {
+		if d.Counted && d.Verdict == countersign.Skip {
+			who := Named{Actor: d.Actor}
+			if e, ok := plan.BreakGlass.Find(d.Actor); ok {
+				who = Named{Actor: d.Actor, Name: e.Name, Organisation: e.Organisation}
+			}
+			g.By = append(g.By, GlassBy{who, d.Reason})
+		}
+	}
+	return g
+}
+
+// approvals are the decisions that counted, but for rejections, reduced to what quorum arithmetic needs.
+func (c *Case) approvals() (list []countersign.Approval) {
+	for _, d := range c.Decisions {
+		if d.Check == nil || !d.Check.Record.Counted() || d.Check.Record.Verdict == countersign.Reject {
+			continue
+		}
+		if signed, err := countersign.ParseSignedDecision(d.Input.Signed); err == nil {
+			list = append(list, d.Check.Counted(signed).Approval())
+		}
+	}
+	return list
 }
 
 func decisionStatement(i int, d DecisionCase, plan *countersign.Plan) DecisionStatement {
@@ -208,6 +263,9 @@ func controls(c *Case) []Control {
 	list = append(list, Control{"decision-bound-to-person", "RS.AN-07", fmt.Sprintf("%d decisions proven by an ID token whose nonce is the decision", proven)})
 	if c.Intent != nil {
 		list = append(list, Control{"intent-locked-before-signing", "PR.PS-04", c.Intent.At.UTC().Format(time.RFC3339Nano)})
+	}
+	if a := c.Admission; a != nil && a.Plan.Broken(c.approvals()) {
+		list = append(list, Control{"break-glass-reviewed", "GOVERN 1.5", "review " + countersign.ReviewID(c.Input.Request.Tenant, c.Input.Request.ID)})
 	}
 	if c.SignInput != nil {
 		list = append(list, Control{"quorum-checked-again-at-signing", "PR.AA-05", fmt.Sprintf("%d decisions given to the signing step", len(c.SignInput.Decisions))})

@@ -269,7 +269,7 @@ func (v *verifier) quorum() error {
 	}
 	counted := map[string]time.Time{}
 	for _, d := range v.c.Decisions {
-		if d.Check != nil && d.Check.Record.Counted() && d.Check.Record.Verdict == countersign.Approve {
+		if d.Check != nil && d.Check.Record.Counted() && d.Check.Record.Verdict != countersign.Reject {
 			counted[d.Check.Record.Digest] = d.Check.At
 		}
 	}
@@ -286,5 +286,11 @@ func (v *verifier) quorum() error {
 	if refusal != nil {
 		return refusal
 	}
-	return a.Plan.Satisfied(approvals)
+	if err := a.Plan.Satisfied(approvals); err != nil {
+		return err
+	}
+	if a.Plan.Broken(approvals) && v.c.Review != countersign.ReviewID(a.Context.Tenant, v.c.Input.Request.ID) {
+		return errors.New("the glass was broken, and the history opens no review of it before the key is asked")
+	}
+	return nil
 }

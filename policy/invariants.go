@@ -24,7 +24,41 @@ func Invariants() []Invariant {
 		{"entitled-to-delegate", "authority is given by whoever holds the role, or a grant that may be handed on, and never to themselves, to a stranger or to a machine", notTheirsToGive},
 		{"proven", "no decision counts that is proven less than the stage asks, or not at all", unproven},
 		{"in-time", "no decision counts at the deadline or after it, or where there is none", late},
+		{"glass-is-not-lent", "the glass is broken by whom the purpose names for it, in person, by their own key, and never under a grant", brokenByOthers},
+		{"reviewed-by-others", "nobody reviews what they did or requested themselves, or what is not theirs to review", reviewed},
 	}
+}
+
+// deciding says that the question is about a decision, whatever its verdict.
+func deciding(q Question) bool { return q.Action == Decide || q.Action == BreakGlass }
+
+func brokenByOthers(q Question) string {
+	switch {
+	case q.Action != BreakGlass:
+		return ""
+	case q.Grant != nil:
+		return "it is lent"
+	case !slices.Contains(q.Resource.Eligible, q.Principal.Actor) || !slices.Contains(q.Principal.Roles, q.Resource.Role):
+		return fmt.Sprintf("%s is not among those who may break the glass", q.Principal.Actor.Subject)
+	case q.Assurance < 2:
+		return "it is not proven by the person's own key"
+	}
+	return ""
+}
+
+func reviewed(q Question) string {
+	who := q.Principal.Actor
+	switch {
+	case q.Action != Review:
+		return ""
+	case q.Grant != nil:
+		return "it is lent"
+	case !slices.Contains(q.Resource.Eligible, who) && !slices.Contains(q.Principal.Roles, "compliance"):
+		return fmt.Sprintf("the review is not %s's", who.Subject)
+	case slices.Contains(q.Resource.Decided, who) || q.Resource.Requester != nil && *q.Resource.Requester == who:
+		return fmt.Sprintf("%s would review what they did themselves", who.Subject)
+	}
+	return ""
 }
 
 func acrossTenants(q Question) string {
@@ -82,7 +116,7 @@ func notEligible(q Question) string {
 func selfApproval(q Question) string {
 	r := q.Resource.Requester
 	switch {
-	case q.Action != Decide:
+	case !deciding(q):
 		return ""
 	case r == nil:
 		return "it is not known who requested"
@@ -95,7 +129,7 @@ func selfApproval(q Question) string {
 }
 
 func secondVote(q Question) string {
-	if q.Action != Decide {
+	if !deciding(q) {
 		return ""
 	}
 	for _, voter := range q.Resource.Decided {
@@ -111,7 +145,7 @@ func secondVote(q Question) string {
 
 func notAPerson(q Question) string {
 	switch q.Action {
-	case Decide, Delegate, Accept:
+	case Decide, BreakGlass, Review, Delegate, Accept:
 		if q.Principal.Kind != "home" && q.Principal.Kind != "partner" {
 			return fmt.Sprintf("%s is a %s", q.Principal.Actor.Subject, q.Principal.Kind)
 		}
@@ -147,7 +181,7 @@ func notTheirsToGive(q Question) string {
 
 func unproven(q Question) string {
 	switch {
-	case q.Action != Decide:
+	case !deciding(q):
 		return ""
 	case q.Assurance < 1:
 		return "it is not proven"
@@ -159,7 +193,7 @@ func unproven(q Question) string {
 
 func late(q Question) string {
 	switch {
-	case q.Action != Decide:
+	case !deciding(q):
 		return ""
 	case q.Resource.Deadline.IsZero():
 		return "there is no deadline"

@@ -70,7 +70,7 @@ func TestBadSetsHaveASmallCounterexample(t *testing.T) {
 		"who requested decides":                      {without(t, "requester-is-not-approver"), "no-self-approval", 1},
 		"a second vote by delegate":                  {edited(t, " || context has grant && resource.decided.containsAny(context.grant.delegators)", ""), "one-vote", 1},
 		"no rule about machines":                     {without(t, "people-decide"), "people-decide", 1},
-		"machines may take authority":                {edited(t, `[Action::"decide", Action::"delegate", Action::"accept"]`, `[Action::"decide", Action::"delegate"]`), "people-decide", 2},
+		"machines may take authority":                {edited(t, `Action::"review", Action::"delegate", Action::"accept"]`, `Action::"review", Action::"delegate"]`), "people-decide", 2},
 		"the owner delegates any role":               {add(`@id("x") permit (principal, action == Action::"delegate", resource is Grant) when { principal.roles.contains("owner") };`), "entitled-to-delegate", 1},
 		"a grant is handed on for ever":              {edited(t, "  context.grant.depth > 0 &&\n", ""), "entitled-to-delegate", 1},
 		"authority for anybody":                      {without(t, "grantee-is-a-known-person"), "entitled-to-delegate", 1},
@@ -79,7 +79,16 @@ func TestBadSetsHaveASmallCounterexample(t *testing.T) {
 		"one person is never late":                   {edited(t, "unless { context.now < resource.deadline }", `unless { context.now < resource.deadline || principal == Actor::"https://id.acme.example#boss" }`), "in-time", 3},
 		"a weak proof is enough":                     {without(t, "proof-strong-enough"), "proven", 1},
 		"an unproven decision where nothing is said": {edited(t, "context.assurance > 0 && ", ""), "proven", 2},
-		"a rule that starts some day":                {edited(t, "unless { context.now < resource.deadline }", `unless { context.now < resource.deadline || context.now == 1893456000000 }`), "in-time", 2},
+		"the glass is lent":                          {without(t, "the-glass-is-not-lent"), "reviewed-by-others", 2},
+		"the glass breaks by a login":                {without(t, "the-glass-is-broken-by-the-persons-own-key"), "glass-is-not-lent", 1},
+		"any officer breaks the glass": {edited(t, `principal.roles.contains(resource.role) && resource.eligible.contains(principal) };
+
+@id("owner-reviews")`, `principal.roles.contains(resource.role) };
+
+@id("owner-reviews")`), "glass-is-not-lent", 1},
+		"the glass breaks across tenants": {edited(t, "unless { principal.tenants.contains(resource.tenant) };", `unless { principal.tenants.contains(resource.tenant) || action == Action::"break-glass" };`), "tenant-wall", 1},
+		"people review themselves":        {without(t, "nobody-reviews-themselves"), "reviewed-by-others", 1},
+		"a rule that starts some day":     {edited(t, "unless { context.now < resource.deadline }", `unless { context.now < resource.deadline || context.now == 1893456000000 }`), "in-time", 2},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

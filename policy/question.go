@@ -14,6 +14,10 @@ const (
 	Request  = "request"
 	Decide   = "decide"
 	Withdraw = "withdraw"
+
+	BreakGlass = "break-glass"
+	Review     = "review"
+
 	View     = "view"
 	Delegate = "delegate"
 	Accept   = "accept"

@@ -96,7 +96,7 @@ func newUniverse(sets ...*Engine) *universe {
 
 	u := &universe{parts: []part{
 		{name: "action", reads: []string{"action"}, values: texts(func(q *Question, s string) { q.Action = s },
-			Decide, Delegate, Request, Withdraw, View, Accept, GiveBack, Revoke, Enrol, Retire)},
+			Decide, Delegate, Request, Withdraw, View, Accept, GiveBack, Revoke, Enrol, Retire, BreakGlass, Review)},
 		{name: "resource", reads: append([]string{"resource"}, resourceAttributes...), values: kinds(signing, n.resources())},
 		{name: "principal", reads: []string{"principal", "kind", "roles", "tenants"}, values: people(func(q *Question, a *countersign.Actor) {
 			q.Principal.Actor, q.Principal.Kind = *a, kindOf(*a)
@@ -120,7 +120,7 @@ func newUniverse(sets ...*Engine) *universe {
 		}, append([]*countersign.Actor{&bot, &ana, &ben, &pat, nil}, n.actors()...)...)},
 		{name: "eligible", reads: []string{"eligible"}, kinds: []string{kindSigning, kindStage}, values: groups(func(q *Question, a []countersign.Actor) { q.Resource.Eligible = a },
 			append([][]countersign.Actor{{ana}, nil, {ben}, {pat}, {bot}, {ana, ben, pat}}, alone(n.actors())...)...)},
-		{name: "decided", reads: []string{"decided"}, kinds: []string{kindStage}, values: groups(func(q *Question, a []countersign.Actor) { q.Resource.Decided = a },
+		{name: "decided", reads: []string{"decided"}, kinds: []string{kindSigning, kindStage}, values: groups(func(q *Question, a []countersign.Actor) { q.Resource.Decided = a },
 			nil, []countersign.Actor{ana}, []countersign.Actor{ben}, []countersign.Actor{pat})},
 		{name: "now", reads: []string{"now", "deadline", wholeGrant}, values: instants(n.numbers("now"))},
 		{name: "deadline", reads: []string{"deadline"}, kinds: []string{kindStage}, values: []value{
@@ -185,6 +185,8 @@ func newUniverse(sets ...*Engine) *universe {
 		u.start("ben gives back", GiveBack, kindGrant, "ben", "principal's roles", "none"),
 		u.start("ana revokes", Revoke, kindGrant, "ana"),
 		u.start("ana enrols a key", Enrol, kindKey, "ana"),
+		u.start("ana breaks the glass", BreakGlass, kindStage, "ana", "assurance", "2"),
+		u.start("ana reviews", Review, kindSigning, "ana", "principal's roles", "none"),
 		u.start("ana retires a key", Retire, kindKey, "ana"),
 	}
 	return u

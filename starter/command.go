@@ -82,7 +82,7 @@ COUNTERSIGN_TOKEN gives an access token instead.`,
 		}
 	})
 	root.AddCommand(c.requestCommand(), c.inboxCommand(), c.decideCommand(), c.statusCommand(), c.explainCommand(), c.watchCommand(), c.withdrawCommand(),
-		c.grantCommand(), c.keyCommand(), c.offboardCommand(),
+		c.grantCommand(), c.keyCommand(), c.offboardCommand(), c.reviewCommand(),
 		c.auditCommand(), c.policyCommand(), c.controlsCommand(), c.loginCommand(), c.logoutCommand(), c.serveCommand(), exitCodesTopic())
 	return root
 }

@@ -19,10 +19,10 @@ import (
 )
 
 func (c *cli) decideCommand() *cobra.Command {
-	var approve, reject bool
+	var approve, reject, skip bool
 	var how deciding
 	cmd := &cobra.Command{
-		Use:   "decide REQUEST --approve|--reject",
+		Use:   "decide REQUEST --approve|--reject|--break-glass",
 		Short: "Approve or reject, with a proof of your own identity provider",
 		Long: `Approve or reject a signing that waits for you.
 
@@ -32,6 +32,9 @@ document, plan and requester as it shows them. You then log in afresh at your id
 provider, which binds the digest to you. Where --key names your enrolled key, that signs the digest too. The command waits until your
 decision was checked, and says whether it counts.
 
+In an emergency, whoever the purpose names for it may break the glass: the signing then waits for nobody else. It takes --reason and --key, tells
+those who were skipped, overrules no rejection, and is reviewed.
+
 With --show nothing is decided: the command shows the decision and its digest as this computer computes them from the document itself,
 to compare with what a page asks you to confirm.`,
 		Example: `  countersign decide PO-4711 --approve
@@ -39,12 +42,22 @@ to compare with what a page asks you to confirm.`,
   countersign decide PO-4711 --approve --key key.pem --grant 3f1c…`,
 		Args: cobra.ExactArgs(1),
 		RunE: c.run(func(ctx context.Context, args []string) error {
-			if approve == reject {
-				return usage("give either --approve or --reject")
+			var verdict countersign.Verdict
+			given := 0
+			for _, flag := range []struct {
+				set  bool
+				says countersign.Verdict
+			}{{approve, countersign.Approve}, {reject, countersign.Reject}, {skip, countersign.Skip}} {
+				if flag.set {
+					verdict = flag.says
+					given++
+				}
 			}
-			verdict := countersign.Approve
-			if reject {
-				verdict = countersign.Reject
+			if given != 1 {
+				return usage("give one of --approve, --reject and --break-glass")
+			}
+			if skip && (how.reason == "" || how.key == "") {
+				return usage("--break-glass needs --reason, which those who are skipped will read, and --key")
 			}
 			return c.decide(ctx, args[0], verdict, how)
 		}),
@@ -52,6 +65,7 @@ to compare with what a page asks you to confirm.`,
 	f := cmd.Flags()
 	f.BoolVar(&approve, "approve", false, "approve")
 	f.BoolVar(&reject, "reject", false, "reject; one rejection ends the signing")
+	f.BoolVar(&skip, "break-glass", false, "in an emergency, don't wait for anybody else")
 	f.StringVar(&how.reason, "reason", "", "why; it becomes part of the evidence")
 	f.StringVar(&how.save, "save", "", "write the document here before you are asked")
 	f.BoolVar(&how.yes, "yes", false, "don't ask whether you are sure")

@@ -82,7 +82,24 @@ func explainBundle(file string) (countersign.Explanation, error) {
 
 var stateWords = map[string]string{
 	countersign.MayDecide: "may decide", countersign.MayLater: "may decide later", countersign.CouldHave: "could have decided", countersign.HasApproved: "approved", countersign.HasRejected: "rejected",
-	countersign.HasDecided: "has used the one vote that a person has", countersign.IsRequester: "requested, so may not decide",
+	countersign.HasDecided: "has used the one vote that a person has", countersign.HasSkipped: "broke the glass", countersign.IsRequester: "requested, so may not decide",
+}
+
+func explainPeople(w io.Writer, people []countersign.PersonExplanation) {
+	for _, p := range people {
+		text := stateWords[p.State]
+		if p.From != nil {
+			text = strings.TrimSuffix(text, " later") + " from " + instant(*p.From)
+		}
+		if p.By != nil {
+			text += ", by " + line(p.By.String()) + " under a grant"
+		}
+		who := p.Name + " (" + p.Organisation + ")"
+		if len(p.Roles) > 0 {
+			who += ", also " + strings.Join(p.Roles, ", ")
+		}
+		fmt.Fprintf(w, "  %s\t%s, as %s\n", line(who), text, line(p.Role))
+	}
 }
 
 // explained writes an explanation for people.
@@ -100,22 +117,21 @@ func explained(w io.Writer, e countersign.Explanation) {
 		if s.Lacks != "" {
 			fmt.Fprintf(w, "  lacks\tit %s\n", line(s.Lacks))
 		}
-		for _, p := range s.People {
-			text := stateWords[p.State]
-			if p.From != nil {
-				text = strings.TrimSuffix(text, " later") + " from " + instant(*p.From)
-			}
-			if p.By != nil {
-				text += ", by " + line(p.By.String()) + " under a grant"
-			}
-			who := p.Name + " (" + p.Organisation + ")"
-			if len(p.Roles) > 0 {
-				who += ", also " + strings.Join(p.Roles, ", ")
-			}
-			fmt.Fprintf(w, "  %s\t%s, as %s\n", line(who), text, line(p.Role))
-		}
+		explainPeople(w, s.People)
 		for _, r := range s.Refused {
 			fmt.Fprintf(w, "  refused\t%s of %s: %s (%s)\n", line(string(r.Verdict)), line(r.Actor.String()), line(r.Refusal.Message), r.Refusal.Code)
 		}
+	}
+	if b := e.BreakGlass; b != nil {
+		state := "whole"
+		if b.Broken {
+			state = "broken"
+		}
+		fmt.Fprintf(w, "\nglass\t%s\n", state)
+		for _, ask := range b.Asks {
+			fmt.Fprintf(w, "  asks\t%s\n", line(ask))
+		}
+		explainPeople(w, b.People)
+		fmt.Fprintf(w, "  owner\t%s\n", line(b.Owner.Name+" ("+b.Owner.Organisation+")"))
 	}
 }

@@ -76,6 +76,9 @@ func (s *signing) decision(ctx workflow.Context, body json.RawMessage, ordinal i
 	counted := check.Counted(signed)
 	s.counted = append(s.counted, counted)
 	s.approvals = append(s.approvals, counted.Approval())
+	if check.Record.Verdict == countersign.Skip {
+		s.broke = append(s.broke, evidence.Broke{Actor: check.Record.Actor, Reason: signed.Decision.Reason, At: check.At, Digest: check.Record.Digest})
+	}
 }
 
 // voice is whose decision it is under which id: two people may choose the same one.
@@ -132,6 +135,7 @@ func (s *signing) checkInput(ctx workflow.Context, body json.RawMessage, ordinal
 	if workflow.GetVersion(ctx, "check-with-frozen-issuers", workflow.DefaultVersion, 1) > workflow.DefaultVersion {
 		in.Issuers = a.Issuers
 	}
+	in.BreakGlass = a.Plan.BreakGlass
 	for _, stage := range a.Plan.Stages {
 		if !s.closed[stage.Name] {
 			in.Stages = append(in.Stages, stage)

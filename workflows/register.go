@@ -21,6 +21,7 @@ func Register(r worker.WorkflowRegistry) {
 	r.RegisterWorkflowWithOptions(RequestSigning, workflow.RegisterOptions{Name: countersign.WorkflowRequestSigning})
 	r.RegisterWorkflowWithOptions(Signing, workflow.RegisterOptions{Name: countersign.WorkflowSigning})
 	r.RegisterWorkflowWithOptions(Access, workflow.RegisterOptions{Name: countersign.WorkflowAccess})
+	r.RegisterWorkflowWithOptions(Review, workflow.RegisterOptions{Name: countersign.WorkflowReview})
 	r.RegisterWorkflowWithOptions(Enrolment, workflow.RegisterOptions{Name: countersign.WorkflowEnrolment})
 }
 

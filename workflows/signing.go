@@ -29,9 +29,12 @@ func (s *signing) run(ctx workflow.Context) (evidence.SagaResult, error) {
 	if ended == nil {
 		s.listen(ctx)
 		for _, step := range s.admission.Plan.Steps() {
-			if ended = s.approve(ctx, step); ended != nil {
+			if ended = s.approve(ctx, step); ended != nil || s.unwaiting() {
 				break
 			}
+		}
+		if ended == nil && s.unwaiting() {
+			ended = s.breakGlass(ctx)
 		}
 	}
 	if ended == nil {
@@ -83,7 +86,7 @@ func (s *signing) approve(ctx workflow.Context, step []countersign.Stage) *endin
 		if err := workflow.Await(ctx, func() bool { return !s.checking }); err != nil {
 			return s.cancelled()
 		}
-		if !moved && !s.met(next) {
+		if !moved && !s.met(next) && !s.unwaiting() {
 			late = &next
 		}
 	}

@@ -34,6 +34,7 @@ type signing struct {
 	counted   []evidence.CountedDecision
 	decided   []countersign.Actor
 	approvals []countersign.Approval
+	broke     []evidence.Broke
 	rejected  map[string]*countersign.Decision
 	closed    map[string]bool
 	seen      map[string]bool

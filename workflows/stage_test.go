@@ -67,6 +67,7 @@ type stage struct {
 	notify   func(evidence.NotifyInput) error
 	seal     func(evidence.SealInput) (evidence.Sealed, error)
 	lock     func(evidence.Sealed) (evidence.Locked, error)
+	review   func(evidence.ReviewSignalInput) (evidence.ReviewSignal, error)
 
 	mocks []func()
 
@@ -121,6 +122,7 @@ func newStage(t *testing.T) *stage {
 		s.note(func() { s.seals = append(s.seals, in) })
 		return s.seal(in)
 	})
+	act(s, evidence.ActivityCheckReview, func(in evidence.ReviewSignalInput) (evidence.ReviewSignal, error) { return s.review(in) })
 	act(s, evidence.ActivityLock, func(in evidence.Sealed) (evidence.Locked, error) {
 		s.note(func() { s.locks = append(s.locks, in) })
 		return s.lock(in)
@@ -167,6 +169,11 @@ func (s *stage) wellBehaved() {
 	s.notify = func(evidence.NotifyInput) error { return nil }
 	s.seal = func(in evidence.SealInput) (evidence.Sealed, error) {
 		return evidence.Sealed{Object: countersign.Object{Bucket: "documents", Key: string(in.Outcome)}, Bytes: 1}, nil
+	}
+	s.review = func(in evidence.ReviewSignalInput) (evidence.ReviewSignal, error) {
+		var given countersign.ReviewClosing
+		err := json.Unmarshal(in.Payload, &given)
+		return evidence.ReviewSignal{Finding: given.Finding, Note: given.Note}, err
 	}
 	s.lock = func(in evidence.Sealed) (evidence.Locked, error) {
 		return evidence.Locked{Object: countersign.Object{Bucket: "evidence", Key: in.Object.Key}, Outcome: countersign.Outcome(in.Object.Key), Mode: "COMPLIANCE"}, nil

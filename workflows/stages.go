@@ -74,14 +74,22 @@ func (s *signing) ask(ctx workflow.Context, kind string, stage countersign.Stage
 	if escalates {
 		event.Detail = fmt.Sprintf("Stage %s %s.", stage.Name, stage.Lacks(s.approvals))
 	}
+	s.inform(ctx, event, to, escalates)
+}
+
+// inform tells people while the saga goes on.
+func (s *signing) inform(ctx workflow.Context, event evidence.Event, to []countersign.Actor, owner bool) {
 	s.asking++
 	workflow.Go(ctx, func(ctx workflow.Context) {
-		// Asking outlives a cancellation: it is short, and the end waits for it.
+		// It outlives a cancellation: it is short, and the end waits for it.
 		ctx, _ = workflow.NewDisconnectedContext(ctx)
-		s.notify(ctx, event, to, escalates)
+		s.notify(ctx, event, to, owner)
 		s.asking--
 	})
 }
+
+// unwaiting says that the glass was broken: nobody who has not decided is waited for.
+func (s *signing) unwaiting() bool { return s.admission.Plan.Broken(s.approvals) }
 
 // met says whether a stage has its quorum.
 func (s *signing) met(stage countersign.Stage) bool { return stage.Met(s.approvals) }
@@ -98,7 +106,7 @@ func (s *signing) waiting(step []countersign.Stage) (open []countersign.Stage) {
 
 // settled says that nothing is to be waited for in a step: it was approved, rejected or withdrawn.
 func (s *signing) settled(step []countersign.Stage) bool {
-	return s.withdrawn != nil || s.rejection(step) != nil || len(s.waiting(step)) == 0
+	return s.withdrawn != nil || s.rejection(step) != nil || s.unwaiting() || len(s.waiting(step)) == 0
 }
 
 // rejection is the first rejection in a step.
@@ -134,7 +142,7 @@ func (s *signing) close(step []countersign.Stage) {
 func (s *signing) expiry(stage countersign.Stage) string {
 	had := 0
 	for _, a := range s.approvals {
-		if a.Stage == stage.Name {
+		if a.Stage == stage.Name && !a.Skip {
 			had++
 		}
 	}

@@ -55,7 +55,7 @@ type castRole struct {
 var tenants = []tenantCast{
 	{id: "acme", name: "Acme Corporation", brand: "Acme", color: "#0b6e4f", owner: "olivia", partners: []string{"hart", "nord"}, roles: []castRole{
 		{"acme", "alice", []string{"legal", "board"}},
-		{"acme", "ben", []string{"finance", "requester", "board"}},
+		{"acme", "ben", []string{"finance", "requester", "board", "duty-officer"}},
 		{"acme", "olivia", []string{"owner", "compliance", "board"}},
 		{"acme", "dave", []string{"legal"}},
 		{"hart", "carol", []string{"counsel", "board"}},
@@ -66,7 +66,7 @@ var tenants = []tenantCast{
 	}},
 	{id: "globex", name: "Globex GmbH", brand: "Globex", color: "#1f4e8c", owner: "gina", partners: []string{"hart", "nord"}, roles: []castRole{
 		{"globex", "gina", []string{"legal", "owner", "board"}},
-		{"globex", "paul", []string{"finance", "requester"}},
+		{"globex", "paul", []string{"finance", "requester", "duty-officer"}},
 		{"hart", "chris", []string{"counsel", "board"}},
 		{"nord", "rhea", []string{"reseller"}},
 		{"nord", "remy", nil},

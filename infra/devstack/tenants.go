@@ -63,6 +63,17 @@ type (
 		Title  string  `yaml:"title"`
 		Kind   string  `yaml:"kind"`
 		Stages []stage `yaml:"stages"`
+
+		Owner      *personRef  `yaml:"owner,omitempty"`
+		BreakGlass *breakGlass `yaml:"breakGlass,omitempty"`
+	}
+	personRef struct {
+		Issuer  string `yaml:"issuer"`
+		Subject string `yaml:"subject"`
+	}
+	breakGlass struct {
+		Role   string `yaml:"role"`
+		Quorum int    `yaml:"quorum"`
 	}
 	passkeysEntry struct {
 		RelyingParty string   `yaml:"relyingParty"`
@@ -149,7 +160,7 @@ func writeTenant(dir string, p ports, t tenantCast, keyARN string) error {
 			"supplier-contract": {Title: "Supplier contract", Kind: "consent", Stages: []stage{
 				{Name: "legal", Role: "legal", Quorum: 1, Within: "72h"},
 				{Name: "counsel", Role: "counsel", Quorum: 1, Within: "72h"},
-			}},
+			}, Owner: &personRef{t.id, owner.Subject}, BreakGlass: &breakGlass{Role: "duty-officer", Quorum: 1}},
 			"resale-agreement": {Title: "Resale agreement", Kind: "procurement", Stages: []stage{
 				{Name: "legal", Role: "legal", Quorum: 1, Within: "72h"},
 				{Name: "reseller", Role: "reseller", Quorum: 1, Within: "72h"},

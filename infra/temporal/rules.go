@@ -86,7 +86,7 @@ func newRoleRules(timeSkipping bool) roleRules {
 			// of the tenant's file sends it.
 			"StartWorkflowExecution": anyOf(startRule(grantWorkflow, "access", false), startRule(keyWorkflow, "enrolment", false)),
 			"SignalWorkflowExecution": anyOf(
-				signalRule("saga", "decide"), signalRule("access", "accept", "revoke", "give-back"), signalRule("enrolment", "retire")),
+				signalRule("saga", "decide"), signalRule("access", "accept", "revoke", "give-back"), signalRule("enrolment", "retire"), signalRule("review", "close")),
 		},
 		reach: rules{
 			"GetSystemInfo":     nil,

@@ -24,7 +24,7 @@ const maxDecisionBody = countersign.MaxSignedDecision + 1
 type draftInput struct {
 	Tenant  string `path:"tenant"`
 	Request string `path:"request"`
-	Verdict string `query:"verdict" required:"true" enum:"approve,reject"`
+	Verdict string `query:"verdict" required:"true" enum:"approve,reject,break-glass"`
 	Reason  string `query:"reason" maxLength:"2000"`
 	Grant   string `query:"grant" pattern:"^[0-9a-f]{64}$" doc:"The grant to decide under, where you have no role of your own."`
 }
@@ -53,7 +53,8 @@ func (s *Server) draftDecision(ctx context.Context, in *draftInput) (*draftOutpu
 	if status.State != client.StateApproval || saga.State != client.StateApproval {
 		return nil, newProblem(http.StatusConflict, "not-open", "nothing is to be decided now: the signing is at "+status.State)
 	}
-	stage, open, ok := decidable(saga, holder, s.now())
+	verdict := countersign.Verdict(in.Verdict)
+	stage, open, ok := decidable(saga, verdict, holder, s.now())
 	if !ok && slices.Contains(saga.Decided, c.actor) {
 		return nil, newProblem(http.StatusForbidden, "one-person-one-vote", "you have already decided in this signing; one person has one vote")
 	}
@@ -61,12 +62,12 @@ func (s *Server) draftDecision(ctx context.Context, in *draftInput) (*draftOutpu
 		return nil, newProblem(http.StatusForbidden, "not-eligible", "no stage that is open or still to come is yours to decide")
 	}
 	now := s.now()
-	if refusal := c.tenant.refusedNow(saga, stage, c.actor, authority, now); refusal != nil {
+	if refusal := c.tenant.refusedNow(saga, stage, verdict, c.actor, authority, now); refusal != nil {
 		return nil, refused(http.StatusForbidden, refusal)
 	}
 	d := countersign.Decision{
 		V: countersign.Version, Tenant: c.tenant.settings.Tenant, Signing: saga.Saga.Workflow, Run: saga.Saga.Run, Stage: stage.Name, Context: saga.Context,
-		Document: saga.Document, Verdict: countersign.Verdict(in.Verdict), Reason: in.Reason, Actor: c.actor, Grants: []string{}, Policy: saga.Policy,
+		Document: saga.Document, Verdict: verdict, Reason: in.Reason, Actor: c.actor, Grants: []string{}, Policy: saga.Policy,
 		IssuedAt: now.Unix(), ExpiresAt: now.Unix() + decisionLife,
 	}
 	if authority != nil {
@@ -83,7 +84,13 @@ func (s *Server) draftDecision(ctx context.Context, in *draftInput) (*draftOutpu
 }
 
 // decidable is the stage that the actor would decide in: an open one, or else the next of theirs.
-func decidable(saga workflows.Status, a countersign.Actor, now time.Time) (stage countersign.Stage, open, ok bool) {
+func decidable(saga workflows.Status, verdict countersign.Verdict, a countersign.Actor, now time.Time) (stage countersign.Stage, open, ok bool) {
+	if verdict == countersign.Skip {
+		// The glass is broken for the whole signing, in whatever stage it waits.
+		stage, open = saga.Plan.Stage(saga.Stage)
+		_, ok = saga.Plan.BreakGlass.Find(a)
+		return stage, open, ok && open
+	}
 	reached := false
 	for _, stage := range saga.Plan.Stages {
 		open := slices.Contains(saga.Open, stage.Name)

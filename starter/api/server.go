@@ -132,6 +132,10 @@ func (s *Server) routes(api huma.API) {
 	huma.Register(api, small("list-keys", http.MethodGet, key, "Your live keys", http.StatusOK), s.listKeys)
 	huma.Register(api, small("get-key", http.MethodGet, key+"/{key}", "Where a key stands", http.StatusOK), s.getKey)
 	huma.Register(api, small("retire-key", http.MethodPost, key+"/{key}/retire", "Take a key out of use", http.StatusAccepted), s.retireKey)
+	review := "/v1/{tenant}/reviews"
+	huma.Register(api, small("list-reviews", http.MethodGet, review, "The open reviews that concern you: of signings that did not wait for everybody", http.StatusOK), s.listReviews)
+	huma.Register(api, small("get-review", http.MethodGet, review+"/{request}", "Where a review stands", http.StatusOK), s.getReview)
+	huma.Register(api, small("close-review", http.MethodPost, review+"/{request}/close", "Say what a review found, and close it", http.StatusOK), s.closeReview)
 	huma.Register(api, small("offboard", http.MethodPost, "/v1/{tenant}/offboard", "End what a person, or a whole partner, may do", http.StatusOK), s.offboard)
 
 	open := func(id, path, summary string) huma.Operation {

@@ -186,7 +186,7 @@ func (s *Server) inbox(ctx context.Context, _ *inboxInput) (*inboxOutput, error)
 			}
 			for _, name := range saga.Open {
 				stage, ok := saga.Plan.Stage(name)
-				if !ok || saga.State != client.StateApproval || c.tenant.refusedNow(saga, stage, c.actor, nil, s.now()) != nil {
+				if !ok || saga.State != client.StateApproval || c.tenant.refusedNow(saga, stage, countersign.Approve, c.actor, nil, s.now()) != nil {
 					continue
 				}
 				out.Body.Waiting = append(out.Body.Waiting, client.Waiting{Request: request, Title: saga.Request.Title, Purpose: saga.Request.Purpose, Stage: stage.Name, Deadline: stage.Deadline})

@@ -25,6 +25,7 @@ func TestEveryRouteIsDescribedAndNeedsAToken(t *testing.T) {
 		"/v1/{tenant}/grants": "get post", "/v1/{tenant}/grants/{grant}": "get", "/v1/{tenant}/grants/{grant}/accept": "post",
 		"/v1/{tenant}/grants/{grant}/revoke": "post", "/v1/{tenant}/grants/{grant}/give-back": "post",
 		"/v1/{tenant}/keys": "get post", "/v1/{tenant}/keys/{key}": "get", "/v1/{tenant}/keys/{key}/retire": "post", "/v1/{tenant}/offboard": "post",
+		"/v1/{tenant}/reviews": "get", "/v1/{tenant}/reviews/{request}": "get", "/v1/{tenant}/reviews/{request}/close": "post",
 		"/v1/{tenant}/documents": "put", "/v1/{tenant}/signings": "post", "/v1/{tenant}/inbox": "get", "/v1/{tenant}/signings/{request}": "get",
 		"/v1/{tenant}/signings/{request}/explanation": "get", "/v1/{tenant}/purposes/{purpose}/explanation": "get",
 		"/v1/{tenant}/signings/{request}/decision": "get", "/v1/{tenant}/signings/{request}/decisions": "post", "/v1/{tenant}/signings/{request}/withdraw": "post",

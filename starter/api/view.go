@@ -135,6 +135,12 @@ func (t *tenant) maySee(s client.Status, a countersign.Actor, authority *evidenc
 				eligible = append(eligible, e.Actor)
 			}
 		}
+		if s.Plan.BreakGlass != nil {
+			for _, e := range s.Plan.BreakGlass.Eligible {
+				eligible = append(eligible, e.Actor)
+			}
+			eligible = append(eligible, s.Plan.Owner.Actor)
+		}
 	}
 	q := policy.Question{
 		Action: policy.View, Principal: policy.PrincipalOf(t.settings, a), Now: now, Grant: authority.Scope(),
@@ -147,11 +153,15 @@ func (t *tenant) maySee(s client.Status, a countersign.Actor, authority *evidenc
 }
 
 // refusedNow is why a decision of the actor would not count in a stage, as far as that can be known before it is proven; nil if it would.
-func (t *tenant) refusedNow(saga workflows.Status, stage countersign.Stage, a countersign.Actor, authority *evidence.Authority, now time.Time) *countersign.Refusal {
+func (t *tenant) refusedNow(saga workflows.Status, stage countersign.Stage, verdict countersign.Verdict, a countersign.Actor, authority *evidence.Authority, now time.Time) *countersign.Refusal {
 	// How strongly it will be proven is not known yet.
+	least := max(1, stage.Assurance)
+	if verdict == countersign.Skip {
+		least = 2
+	}
 	question := evidence.DecideQuestion(
-		evidence.CheckInput{Saga: saga.Saga, Tenant: t.settings.Tenant, Requester: saga.Requester, Decided: saga.Decided, Document: saga.Document},
-		countersign.Decision{Stage: stage.Name}, stage, policy.PrincipalOf(t.settings, a), authority, max(1, stage.Assurance), now)
+		evidence.CheckInput{Saga: saga.Saga, Tenant: t.settings.Tenant, Requester: saga.Requester, Decided: saga.Decided, Document: saga.Document, BreakGlass: saga.Plan.BreakGlass},
+		countersign.Decision{Stage: stage.Name, Verdict: verdict}, stage, policy.PrincipalOf(t.settings, a), authority, least, now)
 	if answer := t.engine.Ask(question); !answer.Allowed {
 		return &countersign.Refusal{Code: answer.Code(), Message: answer.Refusal}
 	}

@@ -35,6 +35,19 @@ type Keys struct {
 	Unanswered int                  `json:"unanswered"`
 }
 
+// Reviews are the open ones that concern the caller.
+type Reviews struct {
+	Reviews    []evidence.ReviewStatus `json:"reviews"`
+	Truncated  bool                    `json:"truncated"`
+	Unanswered int                     `json:"unanswered"`
+}
+
+// Finding closes a review.
+type Finding struct {
+	Finding string `json:"finding" enum:"justified,not-justified"`
+	Note    string `json:"note" minLength:"1" maxLength:"2000" doc:"What was looked at, and why the finding is what it is."`
+}
+
 // Leaver says whose authority is to end: of one person, or of everybody of one issuer.
 type Leaver struct {
 	Issuer  string `json:"iss" doc:"The issuer of the person, or of the organisation that leaves."`
@@ -105,6 +118,24 @@ func (c *Client) Keys(ctx context.Context) (Keys, error) {
 func (c *Client) RetireKey(ctx context.Context, id, reason string) (Kept, error) {
 	var k Kept
 	return k, c.post(ctx, "/keys/"+url.PathEscape(id)+"/retire", Reasoned{reason}, &k)
+}
+
+// Reviews lists the open reviews that concern the caller.
+func (c *Client) Reviews(ctx context.Context) (Reviews, error) {
+	var r Reviews
+	return r, c.do(ctx, http.MethodGet, "/reviews", nil, nil, &r)
+}
+
+// Review is where the review of a request stands.
+func (c *Client) Review(ctx context.Context, request string) (evidence.ReviewStatus, error) {
+	var r evidence.ReviewStatus
+	return r, c.do(ctx, http.MethodGet, "/reviews/"+url.PathEscape(request), nil, nil, &r)
+}
+
+// CloseReview says what a review found.
+func (c *Client) CloseReview(ctx context.Context, request string, f Finding) (evidence.ReviewStatus, error) {
+	var r evidence.ReviewStatus
+	return r, c.post(ctx, "/reviews/"+url.PathEscape(request)+"/close", f, &r)
 }
 
 // Offboard ends what a person, or a whole partner, may do.
