@@ -89,6 +89,10 @@ func (s *Server) closeReview(ctx context.Context, in *closeReviewInput) (*review
 	if err != nil {
 		return nil, err
 	}
+	closed := newProblem(http.StatusConflict, "ended", "the review is closed already")
+	if before.Body.State == evidence.ReviewClosed {
+		return nil, closed
+	}
 	closing := countersign.ReviewClosing{ID: uuid.NewString(), Finding: in.Body.Finding, Note: in.Body.Note}
 	if err := closing.Check(); err != nil {
 		return nil, newProblem(http.StatusUnprocessableEntity, "malformed", err.Error())
@@ -97,7 +101,7 @@ func (s *Server) closeReview(ctx context.Context, in *closeReviewInput) (*review
 	id := countersign.ReviewID(c.tenant.settings.Tenant, in.Request)
 	err = c.tenant.pipeline.Tell(ctx, id, countersign.SignalClose, closing)
 	if errors.Is(err, errClosed) {
-		return nil, newProblem(http.StatusConflict, "ended", "the review is closed already")
+		return nil, closed
 	}
 	if err != nil {
 		return nil, fault(ctx, "close the review", err)
