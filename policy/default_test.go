@@ -70,7 +70,9 @@ type row struct {
 }
 
 // table is every row, by subject: what people and machines do on their own, and what they do with grants and keys.
-func table() []row { return slices.Concat(ownRows(), grantRows(), lendingRows(), keyRows()) }
+func table() []row {
+	return slices.Concat(ownRows(), grantRows(), coverRows(), lendingRows(), keyRows())
+}
 
 func ownRows() []row {
 	return []row{
