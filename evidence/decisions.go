@@ -25,7 +25,7 @@ func DecideQuestion(in CheckInput, d countersign.Decision, stage countersign.Sta
 	}
 	if q.Grant != nil {
 		_, q.Resource.Request, _ = countersign.ParseSagaID(in.Saga.Workflow)
-		q.Resource.Document = in.Document.SHA256
+		q.Resource.Document, q.Resource.Purpose = in.Document.SHA256, in.Purpose
 	}
 	return q
 }
@@ -47,6 +47,9 @@ func VerifyDecisions(in SignInput, issuers []countersign.Issuer) ([]countersign.
 		}
 		if grant := counted.Authority.Scope(); grant != nil && (counted.At.Unix() < grant.NotBefore || counted.At.Unix() >= grant.NotAfter) {
 			return nil, countersign.Refuse("grant-expired", "the decision of %s was made outside the window of its grant", d.Actor)
+		}
+		if refusal := counted.Authority.covers(in); refusal != nil {
+			return nil, refusal
 		}
 		if _, err := VerifyCounted(counted, issuers); err != nil {
 			var refusal *countersign.Refusal

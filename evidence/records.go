@@ -63,6 +63,8 @@ type CheckInput struct {
 	Decided    []countersign.Actor `json:"decided"`
 	// Issuers are those that the signing is frozen to: whoever verifies the evidence has no others. Absent in histories of v0.1.0.
 	Issuers []countersign.Issuer `json:"issuers,omitempty"`
+	// Purpose is the plan's: cover for an absence reaches signings by it. Absent in histories of v0.1.0, in which no cover counts.
+	Purpose string `json:"purpose,omitempty"`
 }
 
 // Check is what became of one decide signal, with all that the answer depended on. At is when the server took the signal: deadline,

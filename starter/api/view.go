@@ -138,7 +138,7 @@ func (t *tenant) maySee(s client.Status, a countersign.Actor, authority *evidenc
 	}
 	q := policy.Question{
 		Action: policy.View, Principal: policy.PrincipalOf(t.settings, a), Now: now, Grant: authority.Scope(),
-		Resource: policy.Resource{Signing: s.Saga.Workflow, Tenant: t.settings.Tenant, Requester: s.Requester, Eligible: eligible, Request: s.Request},
+		Resource: policy.Resource{Signing: s.Saga.Workflow, Tenant: t.settings.Tenant, Requester: s.Requester, Eligible: eligible, Request: s.Request, Purpose: s.Purpose},
 	}
 	if s.Document != nil {
 		q.Resource.Document = s.Document.SHA256
@@ -150,7 +150,7 @@ func (t *tenant) maySee(s client.Status, a countersign.Actor, authority *evidenc
 func (t *tenant) refusedNow(saga workflows.Status, stage countersign.Stage, a countersign.Actor, authority *evidence.Authority, now time.Time) *countersign.Refusal {
 	// How strongly it will be proven is not known yet.
 	question := evidence.DecideQuestion(
-		evidence.CheckInput{Saga: saga.Saga, Tenant: t.settings.Tenant, Requester: saga.Requester, Decided: saga.Decided, Document: saga.Document},
+		evidence.CheckInput{Saga: saga.Saga, Tenant: t.settings.Tenant, Requester: saga.Requester, Decided: saga.Decided, Document: saga.Document, Purpose: saga.Plan.Purpose},
 		countersign.Decision{Stage: stage.Name}, stage, policy.PrincipalOf(t.settings, a), authority, max(1, stage.Assurance), now)
 	if answer := t.engine.Ask(question); !answer.Allowed {
 		return &countersign.Refusal{Code: answer.Code(), Message: answer.Refusal}
