@@ -13,7 +13,7 @@ import (
 )
 
 // keep puts a grant into the pipeline, as its keeper would answer.
-func (s *service) keep(g countersign.Grant, state string) string {
+func (s *service) keep(g countersign.Grant, state string, used ...string) string {
 	s.t.Helper()
 	g.V, g.Tenant, g.Actions, g.Uses = 1, "acme", []string{countersign.GrantDecide}, max(1, g.Uses)
 	if g.NotAfter == 0 {
@@ -23,7 +23,7 @@ func (s *service) keep(g countersign.Grant, state string) string {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	status := evidence.GrantStatus{Digest: digest, GrantRecord: evidence.GrantRecord{Grant: countersign.SignedGrant{Grant: g}, State: state}}
+	status := evidence.GrantStatus{Digest: digest, GrantRecord: evidence.GrantRecord{Grant: countersign.SignedGrant{Grant: g}, State: state, Used: len(used)}, Uses: used}
 	if state != countersign.GrantInvited {
 		status.Accepted = &countersign.SignedAcceptance{}
 	}
@@ -105,8 +105,8 @@ func TestR20_TheInboxShowsACoveringColleagueWhatWaitsForTheAbsentOneAndAPartnerN
 	}
 }
 
-// In their own right people need no grant, and a vote that was made by cover is theirs no more.
-func TestTheInboxNamesAGrantOnlyWhereItIsNeeded(t *testing.T) {
+// In their own right people need no grant, a vote that was made by cover is theirs no more, and a grant that is used up leads nowhere.
+func TestTheInboxNamesAGrantOnlyWhereItIsNeededAndOfUse(t *testing.T) {
 	t.Parallel()
 	s := newService(t)
 	s.open("PO-1")
@@ -114,8 +114,12 @@ func TestTheInboxNamesAGrantOnlyWhereItIsNeeded(t *testing.T) {
 	voted.Decided = []countersign.Actor{s.actor("ben"), s.actor("alice")}
 	s.pipeline.sagas["PO-2"] = voted
 	s.keep(countersign.Grant{Delegator: s.actor("alice"), Grantee: s.actor("ben"), Role: "legal", Purposes: []string{"contract"}}, countersign.GrantActive)
+	s.keep(countersign.Grant{Delegator: s.actor("alice"), Grantee: s.actor("olivia"), Role: "legal", Purposes: []string{"contract"}}, countersign.GrantActive, "a decision")
 	s.keep(countersign.Grant{Delegator: s.actor("hart/carol"), Grantee: s.actor("alice"), Role: "legal", Request: "PO-1"}, countersign.GrantActive)
 	for who, under := range map[string]bool{"alice": false, "ben": true} {
+		if waiting := s.inboxOf("olivia").Waiting; len(waiting) != 0 {
+			t.Errorf("olivia's grant is used up, and she has %+v", waiting)
+		}
 		inbox := s.inboxOf(who)
 		if len(inbox.Waiting) != 1 || inbox.Waiting[0].Request != "PO-1" || (inbox.Waiting[0].Grant != "") != under {
 			t.Errorf("%s has %+v", who, inbox)
