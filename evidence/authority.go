@@ -101,10 +101,15 @@ func (a *Authority) purposes() []string {
 	return nil
 }
 
-// covers says whether each grant of the chain is for what is to be signed. Without a grant there is nothing to ask.
-func (a *Authority) covers(in SignInput) *countersign.Refusal {
-	if a == nil {
-		return nil
+// covers says whether each grant of the chain is for what is to be signed, and cover for one of the tenant's own: of whom is covered for, the plan
+// says that, which every approver's proof binds. Without a grant there is nothing to ask.
+func (a *Authority) covers(in SignInput, stage countersign.Stage) *countersign.Refusal {
+	if a == nil || len(a.Grants) == 0 {
+		return nil // whether there should be one is for its chain to say
+	}
+	holder := a.Delegators()[0]
+	if e, ok := stage.Find(holder); len(a.purposes()) > 0 && (!ok || e.Partner) {
+		return countersign.Refuse("cover-is-by-a-colleague", "the grants cover for %s, whom the plan doesn't name as one of the tenant's own", holder)
 	}
 	_, request, _ := countersign.ParseSagaID(in.Context.Signing)
 	for _, g := range a.Grants {

@@ -50,6 +50,7 @@ func TestR03_TheSigningStepRefusesWhatACoverIsNotFor(t *testing.T) {
 	cover.Purposes = []string{"supply"}
 	part := lentTo(colleague, another)
 	part.Request, part.Depth = "PO-1", 0
+	legal := countersign.Stage{Name: "legal", Eligible: []countersign.Eligible{{Actor: absent}}}
 	in := SignInput{
 		Plan:    countersign.Plan{Purpose: "supply"},
 		Context: countersign.Context{Tenant: "acme", Signing: countersign.SagaID("acme", "PO-1"), Document: countersign.Object{SHA256: strings.Repeat("a", 64)}},
@@ -68,15 +69,33 @@ func TestR03_TheSigningStepRefusesWhatACoverIsNotFor(t *testing.T) {
 	} {
 		in.Plan.Purpose = c.purpose
 		got := ""
-		if refusal := c.authority.covers(in); refusal != nil {
+		if refusal := c.authority.covers(in, legal); refusal != nil {
 			got = refusal.Code
 		}
 		if got != c.want {
 			t.Errorf("%s: %q, want %q", name, got, c.want)
 		}
 	}
-	in.Plan.Purpose, in.Context.Signing = "supply", countersign.SagaID("acme", "PO-2")
-	if refusal := chainOf(t, cover, part).covers(in); refusal == nil || refusal.Code != "grant-other-signing" {
+	in.Plan.Purpose = "supply"
+	onlyPart := lentTo(absent, colleague)
+	onlyPart.Request = "PO-1"
+	for name, who := range map[string]countersign.Eligible{"a partner": {Actor: absent, Partner: true}, "nobody": {Actor: another}} {
+		legal.Eligible = []countersign.Eligible{who}
+		if refusal := chainOf(t, cover).covers(in, legal); refusal == nil || refusal.Code != "cover-is-by-a-colleague" {
+			t.Errorf("where the plan names whom is covered for as %s: %v", name, refusal)
+		}
+		if refusal := chainOf(t, onlyPart).covers(in, legal); refusal != nil {
+			t.Errorf("a grant for one request is none of its business: %v", refusal)
+		}
+	}
+	if refusal := new(Authority).covers(in, legal); refusal != nil {
+		t.Errorf("an authority without a grant is for its chain to refuse: %v", refusal)
+	}
+	if refusal := new(Authority).Chain("acme", absent, colleague, nil); refusal == nil || refusal.Code != "grant-chain" {
+		t.Errorf("a chain of nothing is %v", refusal)
+	}
+	legal.Eligible, in.Context.Signing = []countersign.Eligible{{Actor: absent}}, countersign.SagaID("acme", "PO-2")
+	if refusal := chainOf(t, cover, part).covers(in, legal); refusal == nil || refusal.Code != "grant-other-signing" {
 		t.Errorf("a part for one request reaches another: %v", refusal)
 	}
 }

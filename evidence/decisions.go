@@ -48,7 +48,8 @@ func VerifyDecisions(in SignInput, issuers []countersign.Issuer) ([]countersign.
 		if grant := counted.Authority.Scope(); grant != nil && (counted.At.Unix() < grant.NotBefore || counted.At.Unix() >= grant.NotAfter) {
 			return nil, countersign.Refuse("grant-expired", "the decision of %s was made outside the window of its grant", d.Actor)
 		}
-		if refusal := counted.Authority.covers(in); refusal != nil {
+		stage, ok := in.Plan.Stage(d.Stage)
+		if refusal := counted.Authority.covers(in, stage); refusal != nil {
 			return nil, refusal
 		}
 		if _, err := VerifyCounted(counted, issuers); err != nil {
@@ -58,7 +59,6 @@ func VerifyDecisions(in SignInput, issuers []countersign.Issuer) ([]countersign.
 			}
 			return nil, countersign.Refuse("proof-unreadable", "the proof of %s can't be read: %v", d.Actor, err)
 		}
-		stage, ok := in.Plan.Stage(d.Stage)
 		if ok && Assurance(counted.Enrolled) < stage.Assurance {
 			return nil, countersign.Refuse("proof-strong-enough", "the decision of %s is not proven strongly enough for stage %q", d.Actor, d.Stage)
 		}
