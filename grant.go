@@ -18,11 +18,24 @@ const (
 	MaxGrantLife  = 90 * 24 * time.Hour
 	MaxGrantDepth = 3
 	MaxGrantUses  = 100
-	maxGrantScope = 50 // documents
+	maxGrantScope = 50 // documents, or purposes
+)
+
+// Bounds on cover, the grant over purposes: it reaches signings that nobody has seen yet, so it is shorter and handed on less than others.
+const (
+	// MaxCoverLife is the longest three months of a calendar, which a leave may take. Who is away for longer has the role taken off them in the
+	// tenant's file, and it is given to somebody else there.
+	MaxCoverLife = 92 * 24 * time.Hour
+	// MaxCoverDepth lets whoever covers find somebody for one day more, and no further.
+	MaxCoverDepth = 1
 )
 
 // Grant lets one person use a part of another person's authority, for a while. It is narrow by construction: one tenant, one role, named
-// documents or one signing, a window, a number of uses. A grant that stands on another one names it by digest, and may only narrow it.
+// documents, one signing or the signings of named purposes, a window, a number of uses. A grant that stands on another one names it by
+// digest, and may only narrow it.
+//
+// A grant over purposes is cover: for somebody's absence, without knowing what will come. Only a colleague of the delegator's own
+// organisation can have it, and whatever is a part of it: people of one issuer, and of a home issuer of the tenant.
 //
 // Its digest is its name: `access/<tenant>/<digest>` is the workflow that keeps it, so that no two grants can share a name and none can
 // change under its name.
@@ -33,8 +46,9 @@ type Grant struct {
 	Grantee   Actor    `json:"grantee" doc:"Who may use it."`
 	Role      string   `json:"role" doc:"The role in whose stages it may be used."`
 	Actions   []string `json:"actions" doc:"Any of decide, delegate."`
-	Documents []string `json:"documents" doc:"SHA-256 of the documents that it is for; empty where it is for one signing."`
-	Request   string   `json:"request" doc:"The request that it is for; empty where it is for documents."`
+	Documents []string `json:"documents" doc:"SHA-256 of the documents that it is for; empty where it is for one signing, or for purposes."`
+	Request   string   `json:"request" doc:"The request that it is for; empty where it is for documents, or for purposes."`
+	Purposes  []string `json:"purposes,omitempty" doc:"The purposes whose signings it is for, whichever may come; left out where it is for documents, or for one signing."`
 	NotBefore int64    `json:"nbf"` // seconds since 1970, UTC
 	NotAfter  int64    `json:"exp"` // half-open: at this second it is over
 	Depth     int      `json:"depth" doc:"How often it may be handed on."`
@@ -69,8 +83,8 @@ func (g Grant) Check() error {
 		return fmt.Errorf("grant: role %q is not a name", clip(g.Role))
 	case len(g.Actions) == 0 || !slices.IsSorted(g.Actions) || len(slices.Compact(slices.Clone(g.Actions))) != len(g.Actions):
 		return errors.New("grant: actions must be named, sorted, each once")
-	case (len(g.Documents) == 0) == (g.Request == ""):
-		return errors.New("grant: name either documents or one request; a grant for everything is no grant")
+	case g.scopes() != 1:
+		return errors.New("grant: name either documents, one request or purposes; a grant for everything is no grant")
 	case len(g.Documents) > maxGrantScope || !slices.IsSorted(g.Documents) || len(slices.Compact(slices.Clone(g.Documents))) != len(g.Documents):
 		return fmt.Errorf("grant: at most %d documents, sorted, each once", maxGrantScope)
 	case g.Depth < 0 || g.Depth > MaxGrantDepth:
@@ -89,15 +103,52 @@ func (g Grant) Check() error {
 			return fmt.Errorf("grant: action %q is none that can be granted", clip(action))
 		}
 	}
+	if len(g.Purposes) > 0 {
+		if err := g.checkCover(); err != nil {
+			return err
+		}
+	}
 	for _, document := range g.Documents {
 		if !digestPattern.MatchString(document) {
 			return errors.New("grant: documents are named by their SHA-256, 64 lower-case hex digits")
 		}
 	}
-	if g.NotBefore < 0 || g.NotAfter > 1<<53-1 || g.NotAfter <= g.NotBefore || g.NotAfter-g.NotBefore > int64(MaxGrantLife/time.Second) {
-		return fmt.Errorf("grant: exp must be after nbf and at most %d days later", MaxGrantLife/(24*time.Hour))
+	longest := MaxGrantLife
+	if len(g.Purposes) > 0 {
+		longest = MaxCoverLife
+	}
+	if g.NotBefore < 0 || g.NotAfter > 1<<53-1 || g.NotAfter <= g.NotBefore || g.NotAfter-g.NotBefore > int64(longest/time.Second) {
+		return fmt.Errorf("grant: exp must be after nbf and at most %d days later", longest/(24*time.Hour))
 	}
 	return checkText("grant: reason", g.Reason, MaxReason)
+}
+
+// scopes is of how many kinds of thing the grant is for something.
+func (g Grant) scopes() (n int) {
+	for _, named := range []bool{len(g.Documents) > 0, g.Request != "", len(g.Purposes) > 0} {
+		if named {
+			n++
+		}
+	}
+	return n
+}
+
+// checkCover finds what is wrong with a grant over purposes. That its people are of a home issuer is known to the tenant's file alone.
+func (g Grant) checkCover() error {
+	switch {
+	case len(g.Purposes) > maxGrantScope || !slices.IsSorted(g.Purposes) || len(slices.Compact(slices.Clone(g.Purposes))) != len(g.Purposes):
+		return fmt.Errorf("grant: at most %d purposes, sorted, each once", maxGrantScope)
+	case g.Delegator.Issuer != g.Grantee.Issuer:
+		return errors.New("grant: a purpose is lent to a colleague of the delegator's own organisation alone; lend others one request, or documents")
+	case g.Depth > MaxCoverDepth:
+		return fmt.Errorf("grant: depth is %d; give 0 to %d where it is for purposes", g.Depth, MaxCoverDepth)
+	}
+	for _, purpose := range g.Purposes {
+		if !namePattern.MatchString(purpose) {
+			return fmt.Errorf("grant: purpose %q is not a name", clip(purpose))
+		}
+	}
+	return nil
 }
 
 // Live says whether the grant's window is open at an instant. The window is half-open: it closes with the second that exp names.
@@ -111,8 +162,9 @@ func (g Grant) Live(now time.Time) *Refusal {
 	return nil
 }
 
-// Covers says whether the grant is for that document in that request of its tenant.
-func (g Grant) Covers(tenant, request, sha256 string) *Refusal {
+// Covers says whether the grant is for that document in that request, of that purpose, of its tenant. It says nothing of the grants above it: what
+// a chain is for, each grant of it is for.
+func (g Grant) Covers(tenant, purpose, request, sha256 string) *Refusal {
 	switch {
 	case g.Tenant != tenant:
 		return Refuse("grant-other-tenant", "the grant is of another tenant")
@@ -120,6 +172,10 @@ func (g Grant) Covers(tenant, request, sha256 string) *Refusal {
 		return Refuse("grant-other-signing", "the grant is for another request")
 	case len(g.Documents) > 0 && !slices.Contains(g.Documents, sha256):
 		return Refuse("grant-other-document", "the grant is for another document")
+	case len(g.Purposes) > 0 && !slices.Contains(g.Purposes, purpose):
+		return Refuse("grant-other-purpose", "the grant is for another purpose")
+	case g.scopes() == 0:
+		return Refuse("grant-for-nothing", "the grant is for nothing")
 	}
 	return nil
 }
@@ -150,6 +206,15 @@ func (g Grant) Narrows(parent Grant) error {
 		return errors.New("it has more uses than its parent")
 	case parent.Request != "" && g.Request != parent.Request:
 		return errors.New("it is for another request than its parent")
+	case len(g.Purposes) > 0 && len(parent.Purposes) == 0:
+		return errors.New("it is for whatever comes of a purpose, and its parent for one request or for documents")
+	case len(parent.Purposes) > 0 && g.Grantee.Issuer != parent.Grantee.Issuer:
+		return errors.New("its parent covers for an absence, and no part of that leaves the organisation")
+	}
+	for _, purpose := range g.Purposes {
+		if !slices.Contains(parent.Purposes, purpose) {
+			return errors.New("it is for a purpose that its parent is not for")
+		}
 	}
 	for _, action := range g.Actions {
 		if !slices.Contains(parent.Actions, action) {

@@ -37,7 +37,7 @@ func TestR03_AGrantThatIsTooWideIsNone(t *testing.T) {
 		want   string
 	}{
 		"for everything":           {func(g *countersign.Grant) { g.Documents = nil }, "a grant for everything is no grant"},
-		"for two kinds of things":  {func(g *countersign.Grant) { g.Request = "PO-1" }, "either documents or one request"},
+		"for two kinds of things":  {func(g *countersign.Grant) { g.Request = "PO-1" }, "either documents, one request or purposes"},
 		"for ever":                 {func(g *countersign.Grant) { g.NotAfter = g.NotBefore + 91*24*3600 }, "at most 90 days"},
 		"over before it begins":    {func(g *countersign.Grant) { g.NotAfter = g.NotBefore }, "exp must be after nbf"},
 		"without end of handing":   {func(g *countersign.Grant) { g.Depth = 4 }, "give 0 to 3"},
@@ -143,7 +143,7 @@ func TestR03_AGrantThatNarrowsAllowsNothingMore(t *testing.T) {
 		for _, tenant := range []string{"acme", "globex"} {
 			for _, request := range []string{"PO-1", "PO-2", "PO-3"} {
 				for n := range 4 {
-					if child.Covers(tenant, request, document(n)) == nil && parent.Covers(tenant, request, document(n)) != nil {
+					if child.Covers(tenant, "a", request, document(n)) == nil && parent.Covers(tenant, "a", request, document(n)) != nil {
 						t.Fatalf("the child alone covers %s %s document %d", tenant, request, n)
 					}
 				}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	historypb "go.temporal.io/api/history/v1"
@@ -45,6 +46,11 @@ func (t *Tenant) AdmitGrant(ctx context.Context, in evidence.AdmitGrantInput) (e
 	case !t.stageRole(g.Role):
 		return refuse(countersign.Refuse("role-not-delegable", "the role %q decides in no stage, so it can't be lent", g.Role))
 	}
+	for _, purpose := range g.Purposes {
+		if !decidesIn(t.settings.Purposes[purpose], g.Role) {
+			return refuse(countersign.Refuse("role-not-delegable", "the role %q decides in no stage of a purpose %q, so there is nothing to cover", g.Role, purpose))
+		}
+	}
 	facts, err := t.registry.VerifyBound(ctx, evidence.GrantBound(g, digest), in.Grant.Proof.IDToken, at)
 	if refusal := (*countersign.Refusal)(nil); errors.As(err, &refusal) {
 		return refuse(refusal)
@@ -66,7 +72,7 @@ func (t *Tenant) AdmitGrant(ctx context.Context, in evidence.AdmitGrantInput) (e
 		Action: policy.Delegate, Principal: policy.PrincipalOf(t.settings, g.Delegator), Now: at, Grant: a.Authority.Scope(),
 		Resource: policy.Resource{
 			Grant: digest, Tenant: t.settings.Tenant, Role: g.Role, Delegators: a.Authority.Delegators(), Grantee: &g.Grantee,
-			GranteeKind: policy.PrincipalOf(t.settings, g.Grantee).Kind,
+			GranteeKind: policy.PrincipalOf(t.settings, g.Grantee).Kind, Purposes: g.Purposes,
 		},
 	}
 	answer := t.engine.Ask(question)
@@ -106,13 +112,17 @@ func (t *Tenant) handedOn(ctx context.Context, a *evidence.GrantAdmission, g cou
 // stageRole says whether the role decides in a stage of any purpose.
 func (t *Tenant) stageRole(role string) bool {
 	for _, p := range t.settings.Purposes {
-		for _, s := range p.Stages {
-			if s.Role == role || s.Escalation != nil && s.Escalation.Role == role {
-				return true
-			}
+		if decidesIn(p, role) {
+			return true
 		}
 	}
 	return false
+}
+
+func decidesIn(p countersign.Purpose, role string) bool {
+	return slices.ContainsFunc(p.Stages, func(s countersign.StageSetting) bool {
+		return s.Role == role || s.Escalation != nil && s.Escalation.Role == role
+	})
 }
 
 // CheckGrantSignal decides whether one signal to a grant counts: accepted or given back by its grantee, revoked by whoever it is a part of the
@@ -142,7 +152,7 @@ func (t *Tenant) CheckGrantSignal(ctx context.Context, in evidence.GrantSignalIn
 	}
 	answer := t.engine.Ask(policy.Question{
 		Action: in.Signal, Principal: policy.PrincipalOf(t.settings, sender), Now: s.At,
-		Resource: policy.Resource{Grant: digest, Tenant: g.Tenant, Role: g.Role, Delegators: append(append([]countersign.Actor{}, in.Chain...), g.Delegator), Grantee: &g.Grantee},
+		Resource: policy.Resource{Grant: digest, Tenant: g.Tenant, Role: g.Role, Delegators: append(append([]countersign.Actor{}, in.Chain...), g.Delegator), Grantee: &g.Grantee, Purposes: g.Purposes},
 	})
 	if s.Answer = &answer; !answer.Allowed {
 		s.Refusal = &countersign.Refusal{Code: answer.Code(), Message: answer.Refusal}

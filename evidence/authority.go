@@ -91,7 +91,37 @@ func (a *Authority) inForce() bool {
 	return len(a.Grants) > 0
 }
 
-// Scope is the authority as the policy is asked about it: the last grant, which is the narrowest.
+// purposes are those of the cover that the last grant is, or is a part of: the narrowest that the chain names. None where nothing in it is cover.
+func (a *Authority) purposes() []string {
+	for _, g := range slices.Backward(a.Grants) {
+		if list := g.Grant.Grant.Purposes; len(list) > 0 {
+			return list
+		}
+	}
+	return nil
+}
+
+// covers says whether each grant of the chain is for what is to be signed, and cover for one of the tenant's own: of whom is covered for, the plan
+// says that, which every approver's proof binds. Without a grant there is nothing to ask.
+func (a *Authority) covers(in SignInput, stage countersign.Stage) *countersign.Refusal {
+	if a == nil || len(a.Grants) == 0 {
+		return nil // whether there should be one is for its chain to say
+	}
+	holder := a.Delegators()[0]
+	if e, ok := stage.Find(holder); len(a.purposes()) > 0 && (!ok || e.Partner) {
+		return countersign.Refuse("cover-is-by-a-colleague", "the grants cover for %s, whom the plan doesn't name as one of the tenant's own", holder)
+	}
+	_, request, _ := countersign.ParseSagaID(in.Context.Signing)
+	for _, g := range a.Grants {
+		if refusal := g.Grant.Grant.Covers(in.Context.Tenant, in.Plan.Purpose, request, in.Context.Document.SHA256); refusal != nil {
+			return refusal
+		}
+	}
+	return nil
+}
+
+// Scope is the authority as the policy is asked about it: the last grant, which is the narrowest, within the purposes of the cover that it may be
+// a part of.
 func (a *Authority) Scope() *policy.Grant {
 	if a == nil || len(a.Grants) == 0 {
 		return nil
@@ -99,7 +129,7 @@ func (a *Authority) Scope() *policy.Grant {
 	last := a.Grants[len(a.Grants)-1].Grant.Grant
 	return &policy.Grant{
 		Tenant: last.Tenant, Holder: a.Grants[0].Grant.Grant.Delegator, HolderRoles: a.HolderRoles, Delegators: a.Delegators(),
-		Grantee: last.Grantee, Role: last.Role, Actions: last.Actions, Documents: last.Documents, Request: last.Request,
+		Grantee: last.Grantee, Role: last.Role, Actions: last.Actions, Documents: last.Documents, Request: last.Request, Purposes: a.purposes(),
 		NotBefore: last.NotBefore, NotAfter: last.NotAfter, Depth: last.Depth, InForce: a.inForce(),
 	}
 }
@@ -127,8 +157,14 @@ func (a *Authority) Chain(tenant string, holder, grantee countersign.Actor, dige
 	return nil
 }
 
-// Verify checks the proofs of everybody who gave and took a grant of the chain, without a network.
+// Verify checks the proofs of everybody who gave and took a grant of the chain, without a network. Where the chain has cover in it, all of them
+// must be people of one issuer that the tenant calls its own: a partner has no standing access, in nobody's place.
 func (a *Authority) Verify(issuers []countersign.Issuer) error {
+	if len(a.purposes()) > 0 {
+		if err := a.verifyCover(issuers); err != nil {
+			return err
+		}
+	}
 	for _, g := range a.Grants {
 		grant := g.Grant.Grant
 		digest, err := grant.Digest()
@@ -151,6 +187,19 @@ func (a *Authority) Verify(issuers []countersign.Issuer) error {
 		}
 		if err := g.Taken.verify(AcceptanceBound(taken, acceptance), g.Accepted.Proof, issuers); err != nil {
 			return fmt.Errorf("the acceptance of %s: %w", grant.Grantee, err)
+		}
+	}
+	return nil
+}
+
+func (a *Authority) verifyCover(issuers []countersign.Issuer) error {
+	home := a.Grants[0].Grant.Grant.Delegator.Issuer
+	if !slices.ContainsFunc(issuers, func(i countersign.Issuer) bool { return i.URL == home && i.Kind == "home" }) {
+		return countersign.Refuse("cover-is-by-a-colleague", "the grants cover for somebody of %s, which is no issuer of the tenant's own", home)
+	}
+	for _, g := range a.Grants {
+		if grant := g.Grant.Grant; grant.Delegator.Issuer != home || grant.Grantee.Issuer != home {
+			return countersign.Refuse("cover-is-by-a-colleague", "the grants cover for somebody of %s, and lead to another organisation", home)
 		}
 	}
 	return nil

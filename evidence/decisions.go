@@ -42,7 +42,7 @@ func DecideQuestion(in CheckInput, d countersign.Decision, stage countersign.Sta
 	}
 	if q.Grant != nil {
 		_, q.Resource.Request, _ = countersign.ParseSagaID(in.Saga.Workflow)
-		q.Resource.Document = in.Document.SHA256
+		q.Resource.Document, q.Resource.Purpose = in.Document.SHA256, in.Purpose
 	}
 	return q
 }
@@ -65,6 +65,10 @@ func VerifyDecisions(in SignInput, issuers []countersign.Issuer) ([]countersign.
 		if grant := counted.Authority.Scope(); grant != nil && (counted.At.Unix() < grant.NotBefore || counted.At.Unix() >= grant.NotAfter) {
 			return nil, countersign.Refuse("grant-expired", "the decision of %s was made outside the window of its grant", d.Actor)
 		}
+		stage, ok := in.Plan.Stage(d.Stage)
+		if refusal := counted.Authority.covers(in, stage); refusal != nil {
+			return nil, refusal
+		}
 		if _, err := VerifyCounted(counted, issuers); err != nil {
 			var refusal *countersign.Refusal
 			if errors.As(err, &refusal) {
@@ -72,7 +76,6 @@ func VerifyDecisions(in SignInput, issuers []countersign.Issuer) ([]countersign.
 			}
 			return nil, countersign.Refuse("proof-unreadable", "the proof of %s can't be read: %v", d.Actor, err)
 		}
-		stage, ok := in.Plan.Stage(d.Stage)
 		least := stage.Assurance
 		if d.Verdict == countersign.Skip {
 			least = 2

@@ -65,6 +65,8 @@ type CheckInput struct {
 	Issuers []countersign.Issuer `json:"issuers,omitempty"`
 	// BreakGlass is who may skip waiting, where the plan names somebody.
 	BreakGlass *countersign.BreakGlass `json:"breakGlass,omitempty"`
+	// Purpose is the plan's: cover for an absence reaches signings by it. Absent in histories of v0.1.0, in which no cover counts.
+	Purpose string `json:"purpose,omitempty"`
 }
 
 // Check is what became of one decide signal, with all that the answer depended on. At is when the server took the signal: deadline,

@@ -206,7 +206,7 @@ func decisionStatement(i int, d DecisionCase, plan *countersign.Plan) DecisionSt
 	if d.Check.Answer != nil {
 		s.Policies = d.Check.Answer.Policies
 	}
-	if d.Check.Authority != nil {
+	if d.Check.Authority != nil && len(d.Check.Authority.Grants) > 0 {
 		holder, actor := d.Check.Authority.named(d.Check.Authority.Delegators()[0]), d.Check.Authority.named(r.Actor)
 		s.OnBehalfOf, s.Name, s.Organisation = &holder, actor.Name, actor.Organisation
 		for _, g := range d.Check.Authority.Grants {

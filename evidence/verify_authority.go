@@ -34,6 +34,8 @@ func (v *verifier) context() error {
 		return errors.New("the plan is not the one in the context")
 	case request != a.Context.Request:
 		return errors.New("the request is not the one in the context")
+	case a.Plan.Purpose != v.c.Input.Request.Purpose:
+		return errors.New("the plan is of another purpose than the request")
 	case a.Context.Document != v.c.Input.Request.Document:
 		return errors.New("the document is not the one in the context")
 	case a.Context.Signing != v.c.Saga.Workflow || a.Context.Run != v.c.Saga.Run:
@@ -180,6 +182,9 @@ func (v *verifier) question(engine *policy.Engine, d DecisionCase) error {
 	}
 	if !bytes.Equal(want, got) || q.Principal.Actor != signed.Decision.Actor || d.Input.Requester != v.c.Admission.Context.Requester || d.Input.Tenant != v.c.Admission.Context.Tenant || d.Input.Saga != v.c.Saga {
 		return errors.New("the policy was asked about something else")
+	}
+	if d.Input.Purpose != "" && d.Input.Purpose != v.c.Admission.Plan.Purpose {
+		return errors.New("the policy was asked about another purpose than the plan's")
 	}
 	return nil
 }

@@ -71,7 +71,7 @@ type row struct {
 
 // table is every row, by subject: what people and machines do on their own, and what they do with grants and keys.
 func table() []row {
-	return slices.Concat(ownRows(), grantRows(), lendingRows(), keyRows(), glassRows())
+	return slices.Concat(ownRows(), grantRows(), coverRows(), lendingRows(), keyRows(), glassRows())
 }
 
 func ownRows() []row {

@@ -91,7 +91,7 @@ func (u *universe) nearer(of, parts int, at point) bool {
 }
 
 // mostQuestions is about how many questions are asked of one set at most.
-const mostQuestions = 6_000_000
+const mostQuestions = 14_000_000
 
 // reach is in how many parts a question may differ from a usual one: as far as mostQuestions allow, and 4 at most.
 func (u *universe) reach() int {

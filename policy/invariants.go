@@ -3,6 +3,8 @@ package policy
 import (
 	"fmt"
 	"slices"
+
+	"github.com/countersign-dev/countersign"
 )
 
 // Invariant is what every policy set must keep, whatever a tenant writes.
@@ -17,6 +19,8 @@ func Invariants() []Invariant {
 	return []Invariant{
 		{"tenant-wall", "nobody is allowed anything in a tenant that has not named them, and a grant of another tenant never helps", acrossTenants},
 		{"grant-holds", "a grant gives nothing that is beyond it: not to another person, outside its window, or when it is not in force; no decision for another document, request, role or action", beyondTheGrant},
+		{"grants-purposes", "no decision is beyond the purposes of a grant, or of the cover that it is a part of, and nothing is seen beyond them", beyondThePurposes},
+		{"cover-stays-at-home", "cover for an absence, and what is a part of it, is given, taken and used by people of one organisation of the tenant's own, for 92 days at most, handed on at most once, and never made of less", coverAbroad},
 		{"eligible-people-decide", "whoever decides on a role of their own is eligible in the stage; the quorum counts nobody else", notEligible},
 		{"no-self-approval", "whoever requested never decides, neither in person nor through those to whom their authority was lent, or from whom", selfApproval},
 		{"one-vote", "nobody votes twice, in person or by delegate", secondVote},
@@ -87,6 +91,9 @@ func beyondTheGrant(q Question) string {
 		return "the grant's time is over"
 	}
 	covered := slices.Contains(g.Documents, q.Resource.Document) || g.Request != "" && g.Request == q.Resource.Request
+	if len(g.Documents) == 0 && g.Request == "" {
+		covered = slices.Contains(g.Purposes, q.Resource.Purpose)
+	}
 	if (q.Action == Decide || q.Action == View) && !covered {
 		return "the grant is for another document or another request"
 	}
@@ -102,6 +109,57 @@ func beyondTheGrant(q Question) string {
 		return fmt.Sprintf("%s, whose role was lent, doesn't hold it any more", g.Holder.Subject)
 	case !slices.Contains(q.Resource.Eligible, g.Holder):
 		return fmt.Sprintf("%s, whose role was lent, is not eligible in this stage", g.Holder.Subject)
+	}
+	return ""
+}
+
+func beyondThePurposes(q Question) string {
+	g := q.Grant
+	if (q.Action == Decide || q.Action == View) && g != nil && len(g.Purposes) > 0 && !slices.Contains(g.Purposes, q.Resource.Purpose) {
+		return fmt.Sprintf("the grant covers other purposes than %q", q.Resource.Purpose)
+	}
+	return ""
+}
+
+// The bounds of cover, once more: what the root package says must not change alone.
+const (
+	longestCover = 92 * 24 * 60 * 60 // seconds
+	deepestCover = 1
+)
+
+func coverAbroad(q Question) string {
+	if q.Action != Decide && q.Action != View && q.Action != Delegate {
+		return ""
+	}
+	g, who := q.Grant, q.Principal
+	under := g != nil && len(g.Purposes) > 0
+	gives := q.Action == Delegate && (under || len(q.Resource.Purposes) > 0)
+	if (under || gives) && who.Kind != "home" {
+		return fmt.Sprintf("%s is a %s", who.Actor.Subject, who.Kind)
+	}
+	if under {
+		for _, d := range append([]countersign.Actor{g.Holder}, g.Delegators...) {
+			if d.Issuer != who.Actor.Issuer {
+				return fmt.Sprintf("%s is of another organisation than %s", who.Actor.Subject, d.Subject)
+			}
+		}
+		switch {
+		case g.NotAfter-g.NotBefore > longestCover:
+			return "the cover is too long"
+		case g.Depth > deepestCover:
+			return "the cover may be handed on too often"
+		}
+	}
+	if !gives {
+		return ""
+	}
+	switch to := q.Resource.Grantee; {
+	case to == nil || q.Resource.GranteeKind != "home":
+		return "it is not known to be for somebody of the tenant's own"
+	case to.Issuer != who.Actor.Issuer:
+		return fmt.Sprintf("%s is of another organisation than %s", to.Subject, who.Actor.Subject)
+	case g != nil && slices.ContainsFunc(q.Resource.Purposes, func(p string) bool { return !slices.Contains(g.Purposes, p) }):
+		return "it covers more than the grant that it is made of"
 	}
 	return ""
 }

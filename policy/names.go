@@ -22,6 +22,7 @@ const (
 // alike are attributes whose values are of one sort.
 var alike = map[string]string{
 	"roles": "role", "holderRoles": "role", "tenants": "tenant", "documents": "document", "notBefore": "now", "notAfter": "now", "deadline": "now",
+	"purposes": "purpose", "issuers": "issuer", "requesterIssuer": "issuer", "decidedIssuers": "issuer", "granteeIssuer": "issuer",
 	"requester": "principal", "eligible": "principal", "decided": "principal", "delegators": "principal", "grantee": "principal", "holder": "principal",
 }
 
@@ -173,8 +174,12 @@ func (n names) small(sort string) []int {
 	return out
 }
 
+// actors are the people whom a set names, and somebody of each issuer that it names.
 func (n names) actors() []*countersign.Actor {
 	var out []*countersign.Actor
+	for _, issuer := range n.texts("issuer") {
+		out = append(out, &countersign.Actor{Issuer: issuer, Subject: "somebody of " + issuer})
+	}
 	for _, v := range n["principal"] {
 		if uid, ok := v.(types.EntityUID); ok {
 			if i := gostrings.LastIndex(string(uid.ID), "#"); i >= 0 {

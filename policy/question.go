@@ -56,8 +56,9 @@ type Grant struct {
 	Actions     []string            `json:"actions"`
 	Documents   []string            `json:"documents"`
 	Request     string              `json:"request"`
-	NotBefore   int64               `json:"nbf"` // seconds since 1970, UTC
-	NotAfter    int64               `json:"exp"` // half-open
+	Purposes    []string            `json:"purposes,omitempty"` // of the cover that it is, or is a part of; empty where it is neither
+	NotBefore   int64               `json:"nbf"`                // seconds since 1970, UTC
+	NotAfter    int64               `json:"exp"`                // half-open
 	Depth       int                 `json:"depth"`
 	InForce     bool                `json:"inForce"` // every grant of the chain was accepted, and none was revoked or given back
 }
@@ -85,11 +86,13 @@ type Resource struct {
 	// Of a signing that somebody reaches under a grant.
 	Request  string `json:"request,omitempty"`
 	Document string `json:"document,omitempty"` // SHA-256
+	Purpose  string `json:"purpose,omitempty"`
 
 	Grant       string              `json:"grant,omitempty"` // digest
 	Delegators  []countersign.Actor `json:"delegators,omitempty"`
 	Grantee     *countersign.Actor  `json:"grantee,omitempty"`
 	GranteeKind string              `json:"granteeKind,omitempty"`
+	Purposes    []string            `json:"purposes,omitempty"` // that it is cover for
 
 	Key    string             `json:"key,omitempty"` // id
 	Holder *countersign.Actor `json:"holder,omitempty"`
@@ -127,10 +130,13 @@ func (q Question) cedar() (cedar.Request, types.EntityMap) {
 		"deadline": types.Long(q.Resource.Deadline.UnixMilli()), "assurance": types.Long(int64(q.Resource.Assurance)),
 		"request": types.String(q.Resource.Request), "document": types.String(q.Resource.Document),
 		"delegators": entities(q.Resource.Delegators), "granteeKind": types.String(q.Resource.GranteeKind),
+		"purpose": types.String(q.Resource.Purpose), "purposes": strings(q.Resource.Purposes), "decidedIssuers": issuers(q.Resource.Decided),
+		"requesterIssuer": types.String(""), "granteeIssuer": types.String(""),
 	}
 	for name, a := range map[string]*countersign.Actor{"requester": q.Resource.Requester, "grantee": q.Resource.Grantee, "holder": q.Resource.Holder} {
 		if a != nil {
 			attributes[types.String(name)] = entity(*a)
+			attributes[types.String(name+"Issuer")] = types.String(a.Issuer)
 		}
 	}
 	context := types.RecordMap{"now": types.Long(q.Now.UnixMilli()), "assurance": types.Long(int64(q.Assurance))}
@@ -143,6 +149,7 @@ func (q Question) cedar() (cedar.Request, types.EntityMap) {
 		}, types.EntityMap{
 			principal: {UID: principal, Attributes: types.NewRecord(types.RecordMap{
 				"kind": types.String(q.Principal.Kind), "roles": strings(q.Principal.Roles), "tenants": strings(q.Principal.Tenants),
+				"issuer": types.String(q.Principal.Actor.Issuer),
 			})},
 			resource: {UID: resource, Attributes: types.NewRecord(attributes)},
 		}
@@ -152,7 +159,8 @@ func (g Grant) record() types.Record {
 	return types.NewRecord(types.RecordMap{
 		"tenant": types.String(g.Tenant), "holder": entity(g.Holder), "holderRoles": strings(g.HolderRoles), "delegators": entities(g.Delegators),
 		"grantee": entity(g.Grantee), "role": types.String(g.Role), "actions": strings(g.Actions), "documents": strings(g.Documents),
-		"request": types.String(g.Request), "notBefore": types.Long(g.NotBefore * 1000), "notAfter": types.Long(g.NotAfter * 1000),
+		"request": types.String(g.Request), "purposes": strings(g.Purposes), "issuers": issuers(append([]countersign.Actor{g.Holder}, g.Delegators...)),
+		"notBefore": types.Long(g.NotBefore * 1000), "notAfter": types.Long(g.NotAfter * 1000),
 		"depth": types.Long(int64(g.Depth)), "inForce": types.Boolean(g.InForce),
 	})
 }
@@ -165,6 +173,14 @@ func entities(list []countersign.Actor) types.Set {
 	var values []types.Value
 	for _, a := range list {
 		values = append(values, entity(a))
+	}
+	return types.NewSet(values...)
+}
+
+func issuers(list []countersign.Actor) types.Set {
+	var values []types.Value
+	for _, a := range list {
+		values = append(values, types.String(a.Issuer))
 	}
 	return types.NewSet(values...)
 }

@@ -9,7 +9,7 @@ import (
 )
 
 // A universe is a small world in which every question can be asked that differs from a usual one in few parts. Its people are ana and
-// ben, who belong to the tenant, pat of a partner, bot, a machine, and sam, a stranger. Usually ana holds the role of the stage, lends it
+// ben, who belong to the tenant like amy, to whom something may be handed on, pat of a partner, bot, a machine, and sam, a stranger. Usually ana holds the role of the stage, lends it
 // to ben, and bot requests. Names that a policy set compares with are part of its universe: a rule for the role "board" is asked about
 // somebody who holds it.
 type universe struct {
@@ -57,6 +57,7 @@ const stranger = "stranger"
 var (
 	ana = countersign.Actor{Issuer: "https://id.home.example", Subject: "ana"}
 	ben = countersign.Actor{Issuer: "https://id.home.example", Subject: "ben"}
+	amy = countersign.Actor{Issuer: "https://id.home.example", Subject: "amy"}
 	pat = countersign.Actor{Issuer: "https://id.partner.example", Subject: "pat"}
 	bot = countersign.Actor{Issuer: "https://id.home.example", Subject: "bot"}
 	sam = countersign.Actor{Issuer: "https://id.elsewhere.example", Subject: "sam"}
@@ -79,8 +80,14 @@ func kindOf(a countersign.Actor) string {
 }
 
 var (
-	resourceAttributes = []string{"tenant", "role", "requester", "eligible", "decided", "deadline", "assurance", "request", "document", "delegators", "grantee", "granteeKind", "holder"}
-	grantAttributes    = []string{"tenant", "holder", "holderRoles", "delegators", "grantee", "role", "actions", "documents", "request", "notBefore", "notAfter", "depth", "inForce"}
+	resourceAttributes = []string{
+		"tenant", "role", "requester", "requesterIssuer", "eligible", "decided", "decidedIssuers", "deadline", "assurance", "request", "document", "purpose",
+		"delegators", "grantee", "granteeKind", "granteeIssuer", "purposes", "holder",
+	}
+	grantAttributes = []string{
+		"tenant", "holder", "holderRoles", "delegators", "issuers", "grantee", "role", "actions", "documents", "request", "purposes", "notBefore", "notAfter",
+		"depth", "inForce",
+	}
 )
 
 // wholeGrant is read by whoever compares the context or the grant itself, not one of its attributes.
@@ -92,13 +99,14 @@ func newUniverse(sets ...*Engine) *universe {
 	here, there := n.usual("tenant", "here"), "there"
 	documentA, documentB := n.usual("document", countersign.SHA256([]byte("A"))), countersign.SHA256([]byte("B"))
 	request1, request2 := n.usual("request", "R-1"), "R-2"
+	buy, sell := n.usual("purpose", "buy"), "sell"
 	signing := "saga/" + here + "/" + request1
 
 	u := &universe{parts: []part{
 		{name: "action", reads: []string{"action"}, values: texts(func(q *Question, s string) { q.Action = s },
 			Decide, Delegate, Request, Withdraw, View, Accept, GiveBack, Revoke, Enrol, Retire, BreakGlass, Review)},
 		{name: "resource", reads: append([]string{"resource"}, resourceAttributes...), values: kinds(signing, n.resources())},
-		{name: "principal", reads: []string{"principal", "kind", "roles", "tenants"}, values: people(func(q *Question, a *countersign.Actor) {
+		{name: "principal", reads: []string{"principal", "kind", "roles", "tenants", "issuer"}, values: people(func(q *Question, a *countersign.Actor) {
 			q.Principal.Actor, q.Principal.Kind = *a, kindOf(*a)
 		}, append([]*countersign.Actor{&ana, &ben, &pat, &bot, &sam}, n.actors()...)...)},
 		{name: "grant", reads: append([]string{"grant", wholeGrant}, grantAttributes...), values: []value{
@@ -115,12 +123,12 @@ func newUniverse(sets ...*Engine) *universe {
 		{name: "tenant", reads: []string{"tenant"}, values: texts(func(q *Question, s string) { q.Resource.Tenant = s }, append([]string{here, there}, n.more("tenant")...)...)},
 		{name: "role", reads: []string{"role"}, kinds: []string{kindStage, kindGrant}, values: texts(func(q *Question, s string) { q.Resource.Role = s },
 			append([]string{"legal", "counsel", ""}, n.texts("role")...)...)},
-		{name: "requester", reads: []string{"requester"}, kinds: []string{kindSigning, kindStage}, values: people(func(q *Question, a *countersign.Actor) {
+		{name: "requester", reads: []string{"requester", "requesterIssuer"}, kinds: []string{kindSigning, kindStage}, values: people(func(q *Question, a *countersign.Actor) {
 			q.Resource.Requester = a
 		}, append([]*countersign.Actor{&bot, &ana, &ben, &pat, nil}, n.actors()...)...)},
 		{name: "eligible", reads: []string{"eligible"}, kinds: []string{kindSigning, kindStage}, values: groups(func(q *Question, a []countersign.Actor) { q.Resource.Eligible = a },
 			append([][]countersign.Actor{{ana}, nil, {ben}, {pat}, {bot}, {ana, ben, pat}}, alone(n.actors())...)...)},
-		{name: "decided", reads: []string{"decided"}, kinds: []string{kindSigning, kindStage}, values: groups(func(q *Question, a []countersign.Actor) { q.Resource.Decided = a },
+		{name: "decided", reads: []string{"decided", "decidedIssuers"}, kinds: []string{kindSigning, kindStage}, values: groups(func(q *Question, a []countersign.Actor) { q.Resource.Decided = a },
 			nil, []countersign.Actor{ana}, []countersign.Actor{ben}, []countersign.Actor{pat})},
 		{name: "now", reads: []string{"now", "deadline", wholeGrant}, values: instants(n.numbers("now"))},
 		{name: "deadline", reads: []string{"deadline"}, kinds: []string{kindStage}, values: []value{
@@ -137,13 +145,17 @@ func newUniverse(sets ...*Engine) *universe {
 			append([]string{documentA, documentB, ""}, n.more("document")...)...)},
 		{name: "request", reads: []string{"request"}, kinds: []string{kindSigning, kindStage}, values: texts(func(q *Question, s string) { q.Resource.Request = s },
 			append([]string{request1, request2, ""}, n.more("request")...)...)},
+		{name: "purpose", reads: []string{"purpose"}, kinds: []string{kindSigning, kindStage}, values: texts(func(q *Question, s string) { q.Resource.Purpose = s },
+			append([]string{buy, sell}, n.more("purpose")...)...)},
 		{name: "delegators", reads: []string{"delegators"}, kinds: []string{kindGrant}, values: groups(func(q *Question, a []countersign.Actor) { q.Resource.Delegators = a },
 			[]countersign.Actor{ana}, []countersign.Actor{ana, ben}, []countersign.Actor{ana, pat, ben}, []countersign.Actor{pat}, nil)},
-		{name: "grantee", reads: []string{"grantee", "granteeKind"}, kinds: []string{kindGrant}, values: people(func(q *Question, a *countersign.Actor) {
+		{name: "grantee", reads: []string{"grantee", "granteeKind", "granteeIssuer"}, kinds: []string{kindGrant}, values: people(func(q *Question, a *countersign.Actor) {
 			if q.Resource.Grantee = a; a != nil {
 				q.Resource.GranteeKind = kindOf(*a)
 			}
-		}, append([]*countersign.Actor{&ben, &pat, &ana, &bot, &sam, nil}, n.actors()...)...)},
+		}, append([]*countersign.Actor{&ben, &pat, &ana, &bot, &sam, nil, &amy}, n.actors()...)...)},
+		{name: "covers", reads: []string{"purposes"}, kinds: []string{kindGrant}, values: lists(func(q *Question, s []string) { q.Resource.Purposes = s },
+			[]string{}, []string{buy}, []string{sell})},
 		{name: "holder", reads: []string{"holder"}, kinds: []string{kindKey}, values: people(func(q *Question, a *countersign.Actor) { q.Resource.Holder = a }, &ana, &ben, &bot, nil)},
 
 		{name: "grant's tenant", reads: []string{"tenant", wholeGrant}, ofGrant: true, values: texts(func(q *Question, s string) { q.Grant.Tenant = s }, here, there)},
@@ -158,6 +170,12 @@ func newUniverse(sets ...*Engine) *universe {
 			{"request 1", func(q *Question) { q.Grant.Documents, q.Grant.Request = []string{}, request1 }},
 			{"request 2", func(q *Question) { q.Grant.Documents, q.Grant.Request = []string{}, request2 }},
 			{"nothing", func(q *Question) { q.Grant.Documents = []string{} }},
+		}},
+		{name: "grant's purposes", reads: []string{"purposes", wholeGrant}, ofGrant: true, values: lists(func(q *Question, s []string) { q.Grant.Purposes = s },
+			append([][]string{{}, {buy}}, each(n.more("purpose"))...)...)},
+		{name: "grant's window", reads: []string{"notBefore", "notAfter", wholeGrant}, ofGrant: true, values: []value{
+			{"8 hours", func(*Question) {}},
+			{"92 days and a second", func(q *Question) { q.Grant.NotAfter = opens.Add(92*24*time.Hour + time.Second).Unix() }},
 		}},
 		{name: "grant's depth", reads: []string{"depth", wholeGrant}, ofGrant: true, values: numbers(func(q *Question, i int) { q.Grant.Depth = i }, append([]int{1, 0, 2}, n.small("depth")...)...)},
 		{name: "grant's state", reads: []string{"inForce", wholeGrant}, ofGrant: true, values: []value{
@@ -175,6 +193,7 @@ func newUniverse(sets ...*Engine) *universe {
 	u.starts = []start{
 		u.start("ana decides", Decide, kindStage, "ana"),
 		u.start("ben decides under ana's grant", Decide, kindStage, "ben", "principal's roles", "none", "grant", "lent by ana"),
+		u.start("ben decides under ana's cover", Decide, kindStage, "ben", "principal's roles", "none", "grant", "lent by ana", "grant's scope", "nothing", "grant's purposes", buy),
 		u.start("ana delegates to ben", Delegate, kindGrant, "ana"),
 		u.start("ben hands ana's grant on to pat", Delegate, kindGrant, "ben", "principal's roles", "none", "grant", "lent by ana", "grantee", "pat", "delegators", "ana ben"),
 		u.start("bot requests", Request, kindSigning, "bot", "principal's roles", "requester"),

@@ -29,7 +29,8 @@ func (c *cli) decideCommand() *cobra.Command {
 The command believes the API nothing that it can compute itself: it downloads the document and compares its SHA-256 with the
 decision's, compares the decision with what you asked for, and computes its digest and that of the whole transaction from title,
 document, plan and requester as it shows them. You then log in afresh at your identity
-provider, which binds the digest to you. Where --key names your enrolled key, that signs the digest too. The command waits until your
+provider, which binds the digest to you. What is not yours to decide, but waits for you in another person's place, is decided under the
+grant that your inbox names, and you are told so; with --yes you have to name it. Where --key names your enrolled key, that signs the digest too. The command waits until your
 decision was checked, and says whether it counts.
 
 In an emergency, whoever the purpose names for it may break the glass: the signing then waits for nobody else. It takes --reason and --key, tells
@@ -71,7 +72,7 @@ to compare with what a page asks you to confirm.`,
 	f.BoolVar(&how.yes, "yes", false, "don't ask whether you are sure")
 	f.StringVar(&how.key, "key", env("COUNTERSIGN_KEY", ""), "file of your enrolled key, which signs the decision as well (COUNTERSIGN_KEY)")
 	f.Lookup("key").DefValue = ""
-	f.StringVar(&how.grant, "grant", "", "digest of the grant under which you decide, in another person's place")
+	f.StringVar(&how.grant, "grant", "", "digest of the grant under which you decide, in another person's place; found in your inbox if left out")
 	f.BoolVar(&how.show, "show", false, "show the decision and its digest, computed here, and decide nothing")
 	return cmd
 }
@@ -100,11 +101,15 @@ func (c *cli) decide(ctx context.Context, request string, verdict countersign.Ve
 	if c.machineKey != "" {
 		return usage("machines don't decide; a person has to")
 	}
-	status, err := api.Status(ctx, request)
-	if err != nil {
-		return err
+	status, draft, err := drafted(ctx, api, request, verdict, how)
+	if grant, ok := coveredBy(ctx, api, request, how, err); ok {
+		if how.yes {
+			return usage("it waits for you in another person's place alone; look at the grant with: countersign grant show %s, and give --grant", grant)
+		}
+		how.grant, api = grant, api.Under(grant)
+		fmt.Fprintf(c.err, "you decide in another person's place, under the grant %s\n", grant)
+		status, draft, err = drafted(ctx, api, request, verdict, how)
 	}
-	draft, err := api.Draft(ctx, request, verdict, how.reason)
 	if err != nil {
 		return err
 	}
@@ -150,6 +155,32 @@ func (c *cli) decide(ctx context.Context, request string, verdict countersign.Ve
 		return err
 	}
 	return c.checked(ctx, api, request, signed.ID)
+}
+
+// drafted is where the signing stands, and the decision as the API drafts it.
+func drafted(ctx context.Context, api *client.Client, request string, verdict countersign.Verdict, how deciding) (status client.Status, draft client.Draft, err error) {
+	if status, err = api.Status(ctx, request); err == nil {
+		draft, err = api.Draft(ctx, request, verdict, how.reason)
+	}
+	return status, draft, err
+}
+
+// coveredBy finds the grant under which a signing waits that is not the person's own to decide, or not even to see, where they named none.
+func coveredBy(ctx context.Context, api *client.Client, request string, how deciding, err error) (grant string, ok bool) {
+	var p *client.Problem
+	if how.grant != "" || !errors.As(err, &p) || p.Code != "not-found" && p.Code != "not-eligible" {
+		return "", false
+	}
+	inbox, err := api.Inbox(ctx)
+	if err != nil {
+		return "", false // what was wrong at first is the better answer
+	}
+	for _, w := range inbox.Waiting {
+		if w.Request == request && w.Grant != "" {
+			return w.Grant, true
+		}
+	}
+	return "", false
 }
 
 // checkDraft compares a draft with what was asked for: its digest will be bound to the person, so it must say what the person means.
@@ -216,6 +247,8 @@ func checkTransaction(s client.Status) error {
 		return errors.New("the transaction is another signing's")
 	case asked != t.Request || s.Asked.ID != s.Request || s.Asked.Title != s.Title || s.Asked.Purpose != s.Purpose || s.Asked.Document != *s.Document:
 		return errors.New("title, purpose or document that are shown are not those of the request")
+	case s.Plan.Purpose != s.Asked.Purpose:
+		return errors.New("the plan that is shown is of another purpose than the request")
 	case t.Document != *s.Document:
 		return errors.New("the document that is shown is not the transaction's")
 	case plan != t.Plan:

@@ -21,8 +21,8 @@ func (c *cli) grantCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "grant",
 		Short: "Lend a part of your authority, take what is lent to you, end it",
-		Long: `A grant lets one person decide in another person's place: for one request or for named documents, in stages of one role, for a
-while, a number of times. It is offered by whoever holds the role, proven by a fresh login; it counts when its grantee has
+		Long: `A grant lets one person decide in another person's place: for one request, for named documents, or for whatever comes of a purpose, in
+stages of one role, for a while, a number of times. It is offered by whoever holds the role, proven by a fresh login; it counts when its grantee has
 accepted it, proven the same way; and it ends by its own clock, when it is revoked, or when it is given back. What was decided under
 a grant that was revoked before the key signed is not signed.`,
 	}
@@ -32,16 +32,24 @@ a grant that was revoked before the key signed is not signed.`,
 }
 
 func (c *cli) grantOfferCommand() *cobra.Command {
-	var to, role, request, parent, reason string
-	var documents []string
+	var to, role, request, from, until, parent, reason string
+	var documents, purposes []string
 	var life time.Duration
 	var uses, depth int
 	var dryRun bool
 	cmd := &cobra.Command{
-		Use:   "offer --to ISSUER#SUBJECT --role ROLE (--request ID | --document FILE|SHA256)",
+		Use:   "offer --to ISSUER#SUBJECT --role ROLE (--request ID | --document FILE|SHA256 | --purpose PURPOSE)",
 		Short: "Offer somebody a part of your authority",
+		Long: `Offer somebody a part of your authority.
+
+With --purpose it is cover for your absence: whoever takes it decides in your place in signings of these purposes, whichever may come. It
+is for a colleague of your own organisation alone, for at most 92 days, handed on at most once. Partners lend and are lent one request, or
+documents.
+
+--from and --until are days in UTC, or instants (RFC 3339). A day counts whole: until 2026-12-20 is over when the 21st begins.`,
 		Example: `  countersign grant offer --to https://id.nord.example#n-4002 --role reseller --request PO-4711 --for 48h
-  countersign grant offer --to https://id.hart.example#h-3002 --role counsel --document nda.pdf --uses 1 --dry-run`,
+  countersign grant offer --to https://id.hart.example#h-3002 --role counsel --document nda.pdf --uses 1 --dry-run
+  countersign grant offer --to https://id.acme.example#a-1003 --role legal --purpose supplier-contract --from 2026-12-01 --until 2026-12-20`,
 		Args: cobra.NoArgs,
 		RunE: c.run(func(ctx context.Context, _ []string) error {
 			grantee, ok := countersign.ParseActor(to)
@@ -53,9 +61,19 @@ func (c *cli) grantOfferCommand() *cobra.Command {
 				return err
 			}
 			now := time.Now()
+			begins, ends, err := window(from, until, life, now)
+			if err != nil {
+				return err
+			}
+			slices.Sort(purposes)
+			if uses == 0 {
+				if uses = 1; len(purposes) > 0 {
+					uses = countersign.MaxGrantUses
+				}
+			}
 			g := countersign.Grant{
 				V: countersign.Version, Tenant: c.tenant, Grantee: grantee, Role: role, Actions: []string{countersign.GrantDecide}, Documents: digests, Request: request,
-				NotBefore: now.Unix(), NotAfter: now.Add(life).Unix(), Depth: depth, Uses: uses, Parent: parent, Reason: reason, IssuedAt: now.Unix(),
+				Purposes: slices.Compact(purposes), NotBefore: begins.Unix(), NotAfter: ends.Unix(), Depth: depth, Uses: uses, Parent: parent, Reason: reason, IssuedAt: now.Unix(),
 			}
 			if depth > 0 {
 				g.Actions = append(g.Actions, countersign.GrantDelegate)
@@ -68,9 +86,12 @@ func (c *cli) grantOfferCommand() *cobra.Command {
 	f.StringVar(&role, "role", "", "the role in whose stages it may be used")
 	f.StringVar(&request, "request", "", "the request that it is for")
 	f.StringArrayVar(&documents, "document", nil, "a document that it is for, as a file or as its SHA-256; repeatable")
-	f.DurationVar(&life, "for", 24*time.Hour, "how long it lasts, at most 2160h")
-	f.IntVar(&uses, "uses", 1, "how many decisions it is for")
-	f.IntVar(&depth, "depth", 0, "how often it may be handed on, at most 3")
+	f.StringArrayVar(&purposes, "purpose", nil, "a purpose whose signings it covers, whichever may come; repeatable")
+	f.DurationVar(&life, "for", 0, "how long it lasts, at most 2160h; 24h if neither this nor --until is given")
+	f.StringVar(&from, "from", "", "the day or the instant at which it begins; now if left out")
+	f.StringVar(&until, "until", "", "the day after which it is over, or the instant at which it is; instead of --for")
+	f.IntVar(&uses, "uses", 0, "how many decisions it is for; if left out 1, or 100 with --purpose")
+	f.IntVar(&depth, "depth", 0, "how often it may be handed on, at most 3, and 1 with --purpose")
 	f.StringVar(&parent, "parent", "", "digest of the grant that it is a part of, where you hold no role of your own")
 	f.StringVar(&reason, "reason", "", "why; it becomes part of the evidence")
 	f.BoolVar(&dryRun, "dry-run", false, "show the grant and give nothing")
@@ -264,17 +285,14 @@ func (c *cli) grantEndCommand(how, short string) *cobra.Command {
 
 // showGrant puts a grant before whoever gives or takes it.
 func showGrant(w io.Writer, g countersign.Grant, digest string) {
-	scope := "request " + line(g.Request)
-	if g.Request == "" {
-		scope = "documents " + strings.Join(g.Documents, ", ")
-	}
-	fmt.Fprintf(w, "  grant\t%s\n  from\t%s\n  to\t%s\n  may\t%s in stages of %s, for %s\n  until\t%s\n  uses\t%d, handed on at most %d times\n",
-		digest, line(g.Delegator.String()), line(g.Grantee.String()), strings.Join(g.Actions, " and "), line(g.Role), scope, instant(time.Unix(g.NotAfter, 0)), g.Uses, g.Depth)
+	fmt.Fprintf(w, "  grant\t%s\n  from\t%s\n  to\t%s\n  may\t%s in stages of %s, for %s\n  window\t%s\n  uses\t%d, handed on at most %d times\n",
+		digest, line(g.Delegator.String()), line(g.Grantee.String()), strings.Join(g.Actions, " and "), line(g.Role), scopeOf(g), windowOf(g), g.Uses, g.Depth)
 	if g.Reason != "" {
 		fmt.Fprintf(w, "  reason\t%s\n", line(g.Reason))
 	}
 }
 
 func grantLine(g evidence.GrantStatus) string {
-	return fmt.Sprintf("%s\t%s\t%s -> %s\t%s\tuntil %s", g.Digest[:16], g.State, line(g.Grant.Grant.Delegator.String()), line(g.Grant.Grant.Grantee.String()), line(g.Grant.Grant.Role), instant(time.Unix(g.Grant.Grant.NotAfter, 0)))
+	grant := g.Grant.Grant
+	return fmt.Sprintf("%s\t%s\t%s -> %s\t%s, for %s\t%s", g.Digest[:16], g.State, line(grant.Delegator.String()), line(grant.Grantee.String()), line(grant.Role), scopeOf(grant), windowOf(grant))
 }

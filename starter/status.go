@@ -200,17 +200,25 @@ func (c *cli) inboxCommand() *cobra.Command {
 			}
 			return c.answer(inbox, func(w io.Writer) {
 				for _, i := range inbox.Waiting {
-					fmt.Fprintf(w, "%s\t%s\t%s\tuntil %s\n", i.Request, i.Stage, line(i.Title), instant(i.Deadline))
+					fmt.Fprintf(w, "%s\t%s\t%s\tuntil %s%s\n", i.Request, i.Stage, line(i.Title), instant(i.Deadline), inPlace(i))
 				}
 				if len(inbox.Waiting) == 0 {
 					fmt.Fprintln(w, "nothing waits for your decision")
 				}
 				if inbox.Truncated || inbox.Unanswered > 0 {
-					fmt.Fprintf(w, "not all running signings were seen: %d did not answer, more than were looked at: %t\n", inbox.Unanswered, inbox.Truncated)
+					fmt.Fprintf(w, "not all running signings and live grants were seen: %d did not answer, more than were looked at: %t\n", inbox.Unanswered, inbox.Truncated)
 				}
 			})
 		}),
 	}
+}
+
+// inPlace says of a signing in whose place it waits, and under which grant.
+func inPlace(w client.Waiting) string {
+	if w.Grant == "" || w.OnBehalfOf == nil {
+		return ""
+	}
+	return fmt.Sprintf("\tin place of %s, under %s", line(w.OnBehalfOf.String()), w.Grant)
 }
 
 func (c *cli) withdrawCommand() *cobra.Command {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"go.temporal.io/sdk/converter"
@@ -178,8 +179,12 @@ func (a *access) use(_ workflow.Context, u evidence.Use) (*countersign.Refusal, 
 func (a *access) tell(ctx workflow.Context, kind, detail string) {
 	g := a.status.Grant.Grant
 	ends := time.Unix(g.NotAfter, 0).UTC()
+	title := "authority for stages of " + g.Role
+	if len(g.Purposes) > 0 {
+		title = "cover for stages of " + g.Role + " in " + strings.Join(g.Purposes, ", ")
+	}
 	event := evidence.Event{
-		Type: kind, Tenant: g.Tenant, Request: g.Request, Title: "authority for stages of " + g.Role, Context: a.status.Digest, Deadline: &ends, Detail: detail,
+		Type: kind, Tenant: g.Tenant, Request: g.Request, Title: title, Context: a.status.Digest, Deadline: &ends, Detail: detail,
 	}
 	in := evidence.NotifyInput{ID: a.status.Access.Run + "-" + kind, Event: event, To: []countersign.Actor{g.Delegator, g.Grantee}, Owner: kind == evidence.EventGrantEnded}
 	a.telling.tell(ctx, in)

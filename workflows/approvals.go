@@ -135,6 +135,9 @@ func (s *signing) checkInput(ctx workflow.Context, body json.RawMessage, ordinal
 	if workflow.GetVersion(ctx, "check-with-frozen-issuers", workflow.DefaultVersion, 1) > workflow.DefaultVersion {
 		in.Issuers = a.Issuers
 	}
+	if workflow.GetVersion(ctx, "check-with-purpose", workflow.DefaultVersion, 1) > workflow.DefaultVersion {
+		in.Purpose = a.Plan.Purpose
+	}
 	in.BreakGlass = a.Plan.BreakGlass
 	for _, stage := range a.Plan.Stages {
 		if !s.closed[stage.Name] {

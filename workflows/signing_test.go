@@ -377,3 +377,31 @@ func TestR11_DecisionsAreCheckedWithTheFrozenIssuers(t *testing.T) {
 		}
 	}
 }
+
+// Cover reaches a signing by its plan's purpose. A saga that was checked without it goes on without, and no cover counts in it.
+func TestR03_DecisionsAreCheckedWithThePlansPurpose(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		version workflow.Version
+		purpose string
+	}{{1, "supplier-contract"}, {workflow.DefaultVersion, ""}} {
+		s := newStage(t)
+		s.env.OnGetVersion("check-with-frozen-issuers", workflow.DefaultVersion, workflow.Version(1)).Return(c.version)
+		s.env.OnGetVersion("check-with-purpose", workflow.DefaultVersion, workflow.Version(1)).Return(c.version)
+		s.admit = func(in evidence.AdmitInput) (evidence.Admission, error) {
+			a := admission(in)
+			a.Plan.Purpose = "supplier-contract"
+			return a, nil
+		}
+		s.everybodyApproves()
+		s.wantOutcome(s.runSaga(), countersign.Completed, "")
+		if len(s.checks) == 0 {
+			t.Errorf("version %d: nothing was checked", c.version)
+		}
+		for _, in := range s.checks {
+			if in.Purpose != c.purpose {
+				t.Errorf("version %d: a decision was checked as of the purpose %q", c.version, in.Purpose)
+			}
+		}
+	}
+}

@@ -6,8 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"net/http"
-	"sort"
-	"sync"
 	"time"
 
 	"github.com/countersign-dev/countersign"
@@ -140,65 +138,6 @@ func (s *Server) getSigning(ctx context.Context, in *signingInput) (*statusOutpu
 		return nil, err
 	}
 	return &statusOutput{status}, nil
-}
-
-type inboxInput struct {
-	Tenant string `path:"tenant"`
-}
-
-type inboxOutput struct{ Body client.Inbox }
-
-// maxInbox is how many running signings one inbox looks at.
-const maxInbox = 1000
-
-// inbox asks every running signing whether it waits for the caller.
-func (s *Server) inbox(ctx context.Context, _ *inboxInput) (*inboxOutput, error) {
-	c := callerOf(ctx)
-	out := &inboxOutput{client.Inbox{Waiting: []client.Waiting{}}}
-	if !c.listed() {
-		return out, nil
-	}
-	requests, more, err := c.tenant.pipeline.Running(ctx, maxInbox)
-	if err != nil {
-		return nil, fault(ctx, "list the running signings", err)
-	}
-	out.Body.Truncated = more
-	var mu sync.Mutex
-	var wait sync.WaitGroup
-	for _, request := range requests {
-		select {
-		case c.tenant.queries <- struct{}{}:
-		case <-ctx.Done():
-			wait.Wait()
-			return nil, fault(ctx, "ask the running signings", ctx.Err())
-		}
-		wait.Go(func() {
-			defer func() { <-c.tenant.queries }()
-			saga, err := c.tenant.pipeline.Saga(ctx, request)
-			mu.Lock()
-			defer mu.Unlock()
-			if err != nil {
-				// One that just ended waits for nobody; one that can't be asked must not hide the others.
-				if !errors.Is(err, errNotFound) {
-					out.Body.Unanswered++
-				}
-				return
-			}
-			for _, name := range saga.Open {
-				stage, ok := saga.Plan.Stage(name)
-				if !ok || saga.State != client.StateApproval || c.tenant.refusedNow(saga, stage, countersign.Approve, c.actor, nil, s.now()) != nil {
-					continue
-				}
-				out.Body.Waiting = append(out.Body.Waiting, client.Waiting{Request: request, Title: saga.Request.Title, Purpose: saga.Request.Purpose, Stage: stage.Name, Deadline: stage.Deadline})
-			}
-		})
-	}
-	wait.Wait()
-	sort.Slice(out.Body.Waiting, func(i, j int) bool {
-		a, b := out.Body.Waiting[i], out.Body.Waiting[j]
-		return a.Deadline.Before(b.Deadline) || a.Deadline.Equal(b.Deadline) && a.Request < b.Request
-	})
-	return out, nil
 }
 
 func statusPath(tenant, request string) string { return "/v1/" + tenant + "/signings/" + request }

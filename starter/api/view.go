@@ -144,7 +144,7 @@ func (t *tenant) maySee(s client.Status, a countersign.Actor, authority *evidenc
 	}
 	q := policy.Question{
 		Action: policy.View, Principal: policy.PrincipalOf(t.settings, a), Now: now, Grant: authority.Scope(),
-		Resource: policy.Resource{Signing: s.Saga.Workflow, Tenant: t.settings.Tenant, Requester: s.Requester, Eligible: eligible, Request: s.Request},
+		Resource: policy.Resource{Signing: s.Saga.Workflow, Tenant: t.settings.Tenant, Requester: s.Requester, Eligible: eligible, Request: s.Request, Purpose: s.Purpose},
 	}
 	if s.Document != nil {
 		q.Resource.Document = s.Document.SHA256
@@ -160,7 +160,7 @@ func (t *tenant) refusedNow(saga workflows.Status, stage countersign.Stage, verd
 		least = 2
 	}
 	question := evidence.DecideQuestion(
-		evidence.CheckInput{Saga: saga.Saga, Tenant: t.settings.Tenant, Requester: saga.Requester, Decided: saga.Decided, Document: saga.Document, BreakGlass: saga.Plan.BreakGlass},
+		evidence.CheckInput{Saga: saga.Saga, Tenant: t.settings.Tenant, Requester: saga.Requester, Decided: saga.Decided, Document: saga.Document, Purpose: saga.Plan.Purpose, BreakGlass: saga.Plan.BreakGlass},
 		countersign.Decision{Stage: stage.Name, Verdict: verdict}, stage, policy.PrincipalOf(t.settings, a), authority, least, now)
 	if answer := t.engine.Ask(question); !answer.Allowed {
 		return &countersign.Refusal{Code: answer.Code(), Message: answer.Refusal}

@@ -98,20 +98,23 @@ func (s Status) Withdrawal(id string) (found countersign.WithdrawalRecord, ok bo
 	return found, ok
 }
 
-// Waiting is one signing that waits for the caller's decision.
+// Waiting is one signing that waits for the caller's decision, in their own right or in another person's place.
 type Waiting struct {
 	Request  string    `json:"request"`
 	Title    string    `json:"title"`
 	Purpose  string    `json:"purpose"`
 	Stage    string    `json:"stage"`
 	Deadline time.Time `json:"deadline"`
+	// Grant and OnBehalfOf are set where it waits for the caller under a grant alone.
+	Grant      string             `json:"grant,omitempty" doc:"Digest of the grant under which you may decide; left out where you may in your own right."`
+	OnBehalfOf *countersign.Actor `json:"onBehalfOf,omitempty" doc:"In whose place."`
 }
 
 // Inbox is what waits for the caller, the nearest deadline first.
 type Inbox struct {
 	Waiting    []Waiting `json:"waiting"`
-	Truncated  bool      `json:"truncated" doc:"More signings are running than were looked at."`
-	Unanswered int       `json:"unanswered" doc:"Running signings that could not be asked; some of them may wait for you."`
+	Truncated  bool      `json:"truncated" doc:"More signings are running, or more grants are live, than were looked at."`
+	Unanswered int       `json:"unanswered" doc:"Running signings and live grants that could not be asked; some of them may be yours."`
 }
 
 // Draft is a decision as it would be made. It decides nothing: the caller checks it, and proves it with an ID token whose nonce

@@ -55,7 +55,7 @@ var catalogue = []Control{
 		"A machine proves itself by a private key (RFC 7523), never by a password; forged, foreign and unsigned tokens are refused, each by name.",
 		[]string{"starter/session/machine.go", "identity/token.go"}},
 	{nhi, "NHI5", "Overprivileged identities",
-		"A grant names one role, one request or its documents, a window and a number of uses, and may only be narrowed; each process has the rights of its part alone.",
+		"A grant names one role, one request, its documents or a purpose, a window and a number of uses, and may only be narrowed; each process has the rights of its part alone.",
 		[]string{"grant.go", "infra/temporal/rules.go"}},
 	{nhi, "NHI7", "Long-lived secrets",
 		"A decision lives for minutes and a grant for its window, both half-open; the server's stamp on the signal decides whether it came in time.",
