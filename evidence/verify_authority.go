@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"time"
 
@@ -182,6 +183,9 @@ func (v *verifier) question(engine *policy.Engine, d DecisionCase) error {
 	}
 	if !bytes.Equal(want, got) || q.Principal.Actor != signed.Decision.Actor || d.Input.Requester != v.c.Admission.Context.Requester || d.Input.Tenant != v.c.Admission.Context.Tenant || d.Input.Saga != v.c.Saga {
 		return errors.New("the policy was asked about something else")
+	}
+	if !reflect.DeepEqual(d.Input.BreakGlass, v.c.Admission.Plan.BreakGlass) {
+		return errors.New("the policy was asked about other people who may break the glass than the plan's")
 	}
 	if d.Input.Purpose != "" && d.Input.Purpose != v.c.Admission.Plan.Purpose {
 		return errors.New("the policy was asked about another purpose than the plan's")
