@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"github.com/countersign-dev/countersign"
@@ -28,7 +27,10 @@ func TestR10_NoStepTouchesAnotherTenantsObject(t *testing.T) {
 	a := &Tenant{
 		settings: &countersign.Settings{Tenant: "acme", Documents: countersign.Documents{Bucket: "documents"}},
 		s3: s3.New(s3.Options{
-			BaseEndpoint: aws.String(open.URL), Region: "eu-central-1", UsePathStyle: true, Credentials: credentials.NewStaticCredentialsProvider("id", "secret", ""),
+			BaseEndpoint: aws.String(open.URL), Region: "eu-central-1", UsePathStyle: true,
+			Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
+				return aws.Credentials{AccessKeyID: "id", SecretAccessKey: "secret"}, nil
+			}),
 		}),
 	}
 	for name, key := range map[string]string{
