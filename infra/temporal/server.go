@@ -196,6 +196,8 @@ func prepareNamespaces(database *config.SQL, c Config) error {
 		if err != nil {
 			return err
 		}
+		// Processes refuse a namespace that says it is another tenant's.
+		namespace.Detail.Info.Data = map[string]string{"tenant": c.Directory.tenants[name].id}
 		namespace.Detail.Config.Retention = durationpb.New(c.Retention)
 		namespaces = append(namespaces, namespace)
 	}
