@@ -157,8 +157,8 @@ func TestR10_NoLeakWithAnySingleLayerOff(t *testing.T) {
 	}
 }
 
-// TestR10_WithEveryLayerOnNothingIsStolen is the same with every layer on.
-func TestR10_WithEveryLayerOnNothingIsStolen(t *testing.T) {
+// TestR10_R17_WithEveryLayerOnNothingIsStolen is the same with every layer on.
+func TestR10_R17_WithEveryLayerOnNothingIsStolen(t *testing.T) {
 	w := shared(t)
 	w.trespass(t)
 	w.anothersDocument(t)
