@@ -61,7 +61,7 @@ func CheckKey(tenant, key string) error {
 	}
 	for _, step := range strings.Split(rest, "/") {
 		if step == "" || step == "." || step == ".." {
-			return fmt.Errorf("key must have no empty step and none that is . or ..")
+			return fmt.Errorf("key must have no empty step and none of one or two dots")
 		}
 	}
 	return nil

@@ -43,7 +43,7 @@ func newServer(tenants map[string]*tenant, log zerolog.Logger) *Server {
 	for _, t := range tenants {
 		t.transfers = make(chan struct{}, maxTransfers)
 	}
-	mux := http.NewServeMux()
+	mux := &routed{http.NewServeMux(), s}
 	config := huma.DefaultConfig("Countersign", "1")
 	config.Info.Description = "Signing of documents between organisations. Every error is application/problem+json (RFC 9457) with a stable code."
 	// Its page loads scripts from elsewhere, and its hooks put links to schemas into every answer.

@@ -67,16 +67,20 @@ var everybody = slices.Sorted(maps.Keys(actors))
 
 // inOrder is the order in which what is allowed is done: what ends something comes late.
 var inOrder = []string{
-	"alive", "ready", "", "put-document", "request-signing", "get-inbox", "get-signing", "draft-decision", "watch-signing", "get-document", "get-evidence",
+	"/openapi.json", "/openapi-3.0.json", "/openapi.yaml", "/openapi-3.0.yaml", "/", "alive", "ready", "put-document", "request-signing", "get-inbox", "get-signing", "draft-decision", "watch-signing", "get-document", "get-evidence",
 	"list-grants", "get-grant", "list-keys", "get-key", "send-decision", "give-grant", "enrol-key", "accept-grant", "revoke-grant", "give-back-grant",
 	"retire-key", "offboard", "withdraw",
 }
 
 // matrix says for each operation who may. Every route has a row, or the first test fails.
 var matrix = map[string]row{
-	"":      {yes: everybody}, // the API's description of itself
-	"alive": {yes: everybody},
-	"ready": {yes: everybody},
+	"/openapi.json":     {yes: everybody},
+	"/openapi-3.0.json": {yes: everybody},
+	"/openapi.yaml":     {yes: everybody},
+	"/openapi-3.0.yaml": {yes: everybody},
+	"/":                 {}, // what is nothing else
+	"alive":             {yes: everybody},
+	"ready":             {yes: everybody},
 
 	// The last is globex's own system in globex: its document is its own.
 	"put-document": {yes: []string{"system", "their-home"}, change: func(w *world, a actor, q *asked) (err error) {

@@ -201,7 +201,7 @@ func (w *world) fill(ctx context.Context) error {
 		},
 		func() (err error) {
 			if len(w.off) == 0 { // that a grant ends is no matter of layers, and takes its time
-				w.expired, err = w.grant(ctx, "nord/rona", "open-"+w.tag, 20, true)
+				w.expired, err = w.grant(ctx, "nord/rona", "open-"+w.tag, 25, true)
 			}
 			return err
 		},
