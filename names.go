@@ -1,6 +1,9 @@
 package countersign
 
-import "strings"
+import (
+	"fmt"
+	"strings"
+)
 
 // The names by which the parts of a signing find each other in a tenant's Temporal namespace. They are a contract with
 // other SDKs and with the server's authoriser.
@@ -54,6 +57,21 @@ func ParseSagaID(id string) (tenant, request string, ok bool) {
 }
 
 // Every object of a tenant lies under its own prefix; bucket policies bind credentials to it.
+
+// CheckKey refuses the key of an object that is not the tenant's. Every process asks it before it reads or writes, so that the bucket's policy is not
+// all there is between two tenants. A store that keeps objects in directories reads "acme/../globex/x" as globex's, so keys have no such steps.
+func CheckKey(tenant, key string) error {
+	rest, own := strings.CutPrefix(key, tenant+"/")
+	if tenant == "" || !own {
+		return fmt.Errorf("key must start with the tenant's prefix %q", tenant+"/")
+	}
+	for _, step := range strings.Split(rest, "/") {
+		if step == "" || step == "." || step == ".." {
+			return fmt.Errorf("key must have no empty step and none of one or two dots")
+		}
+	}
+	return nil
+}
 
 // EvidenceKey is where the locked bundle of a request lies in the evidence bucket.
 func EvidenceKey(tenant, request string) string { return tenant + "/evidence/" + request + ".asice" }

@@ -48,8 +48,8 @@ func (r Request) Check() error {
 	if err := r.Document.Check(); err != nil {
 		return err
 	}
-	if !strings.HasPrefix(r.Document.Key, r.Tenant+"/") {
-		return fmt.Errorf("document: key must start with the tenant's prefix %q", r.Tenant+"/")
+	if err := CheckKey(r.Tenant, r.Document.Key); err != nil {
+		return fmt.Errorf("document: %w", err)
 	}
 	return nil
 }

@@ -57,6 +57,7 @@ func TestRequestCheck(t *testing.T) {
 		{"document digest in capitals", "64 lower-case hex", func(r *countersign.Request) { r.Document.SHA256 = strings.Repeat("0F", 32) }},
 		{"document digest with a line end", "64 lower-case hex", func(r *countersign.Request) { r.Document.SHA256 += "\n" }},
 		{"document of another tenant", `prefix "acme/"`, func(r *countersign.Request) { r.Document.Key = "globex/documents/one.pdf" }},
+		{"document of another tenant by a detour", "no empty step and none of one or two dots", func(r *countersign.Request) { r.Document.Key = "acme/../globex/documents/one.pdf" }},
 		{"document of a tenant whose name starts alike", `prefix "acme/"`, func(r *countersign.Request) { r.Document.Key = "acme-two/one.pdf" }},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -49,7 +49,7 @@ func (t *Tenant) Seal(ctx context.Context, in evidence.SealInput) (evidence.Seal
 		return evidence.Sealed{}, err
 	}
 	if in.Outcome == countersign.Completed && in.Signature != nil {
-		if material.Signature, err = ReadObject(ctx, t.s3, in.Signature.Object, maxSignature); err != nil {
+		if material.Signature, err = ReadObject(ctx, t.s3, t.settings.Tenant, in.Signature.Object, maxSignature); err != nil {
 			return evidence.Sealed{}, err
 		}
 		if err := t.signedIt(in.Signature.Key, material.Document, material.Signature); err != nil {
@@ -122,7 +122,7 @@ func (t *Tenant) document(ctx context.Context, c *evidence.Case, in evidence.Sea
 	if c.Admission == nil || c.Admission.Refusal != nil {
 		return nil, nil
 	}
-	body, err := ReadObject(ctx, t.s3, in.Request.Document, maxAdmitted)
+	body, err := ReadObject(ctx, t.s3, t.settings.Tenant, in.Request.Document, maxAdmitted)
 	if errors.Is(err, errGone) && in.Outcome != countersign.Completed {
 		return nil, nil // an ending without a signature is evidenced without it
 	}
@@ -153,7 +153,7 @@ func (t *Tenant) export(ctx context.Context, saga evidence.Execution) (*historyp
 // Lock puts the sealed bundle under Object Lock and reads the lock back: asking for a lock is not having one. If we crash
 // after the store, the next attempt finds the object, compares the bytes, and reports the same lock.
 func (t *Tenant) Lock(ctx context.Context, in evidence.Sealed) (evidence.Locked, error) {
-	bundle, err := ReadObject(ctx, t.s3, in.Object, maxBundle)
+	bundle, err := ReadObject(ctx, t.s3, t.settings.Tenant, in.Object, maxBundle)
 	if err != nil {
 		return evidence.Locked{}, err
 	}
@@ -209,6 +209,9 @@ func (t *Tenant) held(ctx context.Context, o countersign.Object) (evidence.Locke
 var errNotLocked = errors.New("the evidence is stored but not locked (COMPLIANCE): check the bucket's Object Lock")
 
 func (t *Tenant) readLock(ctx context.Context, o countersign.Object) (evidence.Locked, error) {
+	if err := checkOwn(t.settings.Tenant, o.Key); err != nil {
+		return evidence.Locked{}, err
+	}
 	out, err := t.s3.GetObjectRetention(ctx, &s3.GetObjectRetentionInput{Bucket: aws.String(o.Bucket), Key: aws.String(o.Key), VersionId: aws.String(o.VersionID)})
 	if isCode(err, "NoSuchObjectLockConfiguration") {
 		return evidence.Locked{}, errNotLocked

@@ -14,7 +14,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	s3types "github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/client"
 
+	"github.com/countersign-dev/countersign"
 	"github.com/countersign-dev/countersign/evidence"
 )
 
@@ -58,9 +60,21 @@ func (t *Tenant) checkIssuers(ctx context.Context) (faults []error) {
 }
 
 func (t *Tenant) checkNamespace(ctx context.Context) error {
-	_, err := t.temporal.WorkflowService().DescribeNamespace(ctx, &workflowservice.DescribeNamespaceRequest{Namespace: t.settings.Namespace})
+	return CheckNamespace(ctx, t.temporal, t.settings)
+}
+
+// NamespaceTenant is the entry in a namespace's data that says whose the namespace is.
+const NamespaceTenant = "tenant"
+
+// CheckNamespace asks for the tenant's namespace. One that says that it is another tenant's is refused, whatever the server would let through. One that
+// says nothing is taken: it may be older than this entry.
+func CheckNamespace(ctx context.Context, c client.Client, s *countersign.Settings) error {
+	described, err := c.WorkflowService().DescribeNamespace(ctx, &workflowservice.DescribeNamespaceRequest{Namespace: s.Namespace})
 	if err != nil {
-		return fmt.Errorf("couldn't use the namespace %q of the Temporal server: %w", t.settings.Namespace, err)
+		return fmt.Errorf("couldn't use the namespace %q of the Temporal server: %w", s.Namespace, err)
+	}
+	if whose, says := described.GetNamespaceInfo().GetData()[NamespaceTenant]; says && whose != s.Tenant {
+		return fmt.Errorf("the namespace %q is of another tenant than %q, by the entry %q of its data", s.Namespace, s.Tenant, NamespaceTenant)
 	}
 	return nil
 }

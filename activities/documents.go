@@ -62,7 +62,7 @@ func (t *Tenant) Admit(ctx context.Context, in evidence.AdmitInput) (evidence.Ad
 		return refuse(refusal)
 	}
 	a.Plan = plan
-	body, err := ReadObject(ctx, t.s3, in.Request.Document, t.settings.Documents.MaxBytes)
+	body, err := ReadObject(ctx, t.s3, t.settings.Tenant, in.Request.Document, t.settings.Documents.MaxBytes)
 	if errors.As(err, &refusal) {
 		return refuse(refusal)
 	}

@@ -26,8 +26,12 @@ var errGone = errors.New("there is no such object or version")
 // maxAdmitted bounds a document that intake admitted: the tenant's own limit may be lower by now, and changes nothing about it any more.
 const maxAdmitted = evidence.MaxBundleSize
 
-// ReadObject reads one version of one object and checks its digest. More than limit bytes are refused unread.
-func ReadObject(ctx context.Context, c *s3.Client, o countersign.Object, limit int64) ([]byte, error) {
+// ReadObject reads one version of one object of a tenant and checks its digest. More than limit bytes are refused unread, and so is what lies
+// under another tenant's prefix, whatever the credentials would let through.
+func ReadObject(ctx context.Context, c *s3.Client, tenant string, o countersign.Object, limit int64) ([]byte, error) {
+	if err := checkOwn(tenant, o.Key); err != nil {
+		return nil, err
+	}
 	input := &s3.GetObjectInput{Bucket: aws.String(o.Bucket), Key: aws.String(o.Key)}
 	if o.VersionID != "" {
 		input.VersionId = aws.String(o.VersionID)
@@ -55,9 +59,21 @@ func ReadObject(ctx context.Context, c *s3.Client, o countersign.Object, limit i
 	return body, nil
 }
 
+// checkOwn refuses the object of another tenant. What a process is asked to touch comes from requests and histories; its credentials should stop it as
+// well, and either is enough.
+func checkOwn(tenant, key string) error {
+	if err := countersign.CheckKey(tenant, key); err != nil {
+		return countersign.Refuse("other-tenant", "the object is not of tenant %q: %s", tenant, err)
+	}
+	return nil
+}
+
 // storeFirst stores the object if nothing is there yet. Where something is, it returns that with errExists: the first
 // stored wins, so that a repeated step ends with what the first one made. The object is tagged with its tenant.
 func (t *Tenant) storeFirst(ctx context.Context, bucket, key, mediaType string, body []byte, lock func(*s3.PutObjectInput)) (countersign.Object, error) {
+	if err := checkOwn(t.settings.Tenant, key); err != nil {
+		return countersign.Object{}, err
+	}
 	input := &s3.PutObjectInput{
 		Bucket: aws.String(bucket), Key: aws.String(key), Body: bytes.NewReader(body), ContentType: aws.String(mediaType),
 		IfNoneMatch: aws.String("*"), ChecksumAlgorithm: types.ChecksumAlgorithmSha256, Tagging: aws.String("tenant=" + t.settings.Tenant),
@@ -78,6 +94,9 @@ func (t *Tenant) storeFirst(ctx context.Context, bucket, key, mediaType string, 
 // current reads the object's newest version, and names it.
 func (t *Tenant) current(ctx context.Context, bucket, key string, limit int64) (countersign.Object, []byte, error) {
 	o := countersign.Object{Bucket: bucket, Key: key}
+	if err := checkOwn(t.settings.Tenant, key); err != nil {
+		return o, nil, err
+	}
 	head, err := t.s3.HeadObject(ctx, &s3.HeadObjectInput{Bucket: aws.String(bucket), Key: aws.String(key)})
 	if err != nil {
 		if isStatus(err, 404) {
@@ -86,7 +105,7 @@ func (t *Tenant) current(ctx context.Context, bucket, key string, limit int64) (
 		return o, nil, fmt.Errorf("couldn't read %s/%s: %w", bucket, key, err)
 	}
 	o.VersionID = aws.ToString(head.VersionId)
-	body, err := ReadObject(ctx, t.s3, o, limit)
+	body, err := ReadObject(ctx, t.s3, t.settings.Tenant, o, limit)
 	if err != nil {
 		return o, nil, err
 	}

@@ -78,7 +78,7 @@ func (t *Tenant) Sign(ctx context.Context, in evidence.SignInput) (evidence.Sign
 		return result, nil
 	}
 	key := countersign.WithheldKey(in.Context.Tenant, in.Request, withheldSignature)
-	document, err := ReadObject(ctx, t.s3, in.Context.Document, maxAdmitted)
+	document, err := ReadObject(ctx, t.s3, t.settings.Tenant, in.Context.Document, maxAdmitted)
 	if refusal := (*countersign.Refusal)(nil); errors.As(err, &refusal) {
 		result.Refusal = refusal
 		return result, nil
@@ -194,6 +194,9 @@ const maxPasses = 5
 // destroy deletes every version of exactly this object, and every delete marker: behind a marker, older versions would stay.
 func (t *Tenant) destroy(ctx context.Context, key string) error {
 	bucket := aws.String(t.settings.Documents.Bucket)
+	if err := checkOwn(t.settings.Tenant, key); err != nil {
+		return err
+	}
 	for range maxPasses {
 		versions, err := t.versions(ctx, *bucket, key)
 		if err != nil || len(versions) == 0 {

@@ -47,7 +47,7 @@ func TestR02_OneContextFromRequestToEvidence(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	raw, err := activities.ReadObject(t.Context(), store, *report.Statement.Intent.Stored, 1<<20)
+	raw, err := activities.ReadObject(t.Context(), store, "acme", *report.Statement.Intent.Stored, 1<<20)
 	if err == nil {
 		err = json.Unmarshal(raw, &intent)
 	}

@@ -214,7 +214,7 @@ func TestM4_EvidenceThatIsStoredWithoutALockIsLocked(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sealed, err := activities.ReadObject(t.Context(), admin, countersign.Object{Bucket: "documents", Key: countersign.WithheldKey("globex", r.ID, "completed.asice")}, evidence.MaxBundleSize)
+	sealed, err := activities.ReadObject(t.Context(), admin, "globex", countersign.Object{Bucket: "documents", Key: countersign.WithheldKey("globex", r.ID, "completed.asice")}, evidence.MaxBundleSize)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -29,6 +29,7 @@ var organisations = []organisation{
 	{id: "hart", name: "Hart & Lowe LLP", machine: "casework", people: []idp.Person{
 		{Login: "carol", Subject: "h-3001", Name: "Carol Hart", Email: "carol@hart.example"},
 		{Login: "chris", Subject: "h-3002", Name: "Chris Lowe", Email: "chris@hart.example"},
+		{Login: "hugo", Subject: "h-3003", Name: "Hugo Hale", Email: "hugo@hart.example"},
 	}},
 	{id: "nord", name: "Nordwind Resale", machine: "orders", people: []idp.Person{
 		{Login: "rhea", Subject: "n-4001", Name: "Rhea Rask", Email: "rhea@nord.example"},
@@ -38,7 +39,8 @@ var organisations = []organisation{
 }
 
 // tenantCast says who has which role in a tenant. Chris of Hart & Lowe works for
-// both tenants and Carol for Acme alone; Hart's machine casework works for nobody.
+// both tenants and Carol for Acme alone; their colleague Hugo and Hart's machine casework
+// work for nobody.
 // Rhea of Nordwind sells for both; her colleagues Remy and Rona are known to the tenants
 // and may do nothing there, until somebody grants them a part of their authority.
 type tenantCast struct {

@@ -3,7 +3,7 @@
 // authority and a mailbox. All of it listens on the loopback alone and keeps its state
 // in one directory.
 //
-//	go -C infra run ./devstack [--data DIR] [--json] [--fixed-ports] [--port name=N]
+//	go -C infra run ./devstack [--data DIR] [--json] [--fixed-ports] [--port name=N] [--for-tests --without LAYER]
 //	devstack login --data DIR --as acme/alice URL
 //	devstack token --data DIR --as acme/alice | --machine acme/procurement | --platform operator/acme
 package main

@@ -25,6 +25,7 @@ type running struct {
 	ports        ports
 	profiles     []profile
 	timeSkipping bool
+	without      withoutFlag
 	about        stack
 	providers    map[string]*idp.Provider
 	stops        []namedStop
@@ -41,9 +42,15 @@ func startCommand(ctx context.Context, args []string, output *os.File) error {
 	asJSON := set.Bool("json", false, "print one JSON object on the standard output when everything is ready")
 	fixed := set.Bool("fixed-ports", false, "take the well-known ports at the first start")
 	skipping := set.Bool("time-skipping", false, "let requesters start workflows whose clock skips (for tests)")
+	forTests := set.Bool("for-tests", false, "allow --without")
+	without := withoutFlag{}
+	set.Var(without, "without", "switch off a `layer` between tenants, for tests of the others (needs --for-tests): issuers, keys, namespaces, prefixes; repeatable")
 	wanted := portFlag{}
 	set.Var(wanted, "port", "`name=N`: take port N for a part at the first start; repeatable")
 	if err := parse(set, args, 0); err != nil {
+		return err
+	}
+	if err := without.check(*forTests); err != nil {
 		return err
 	}
 	if *fixed {
@@ -68,8 +75,9 @@ func startCommand(ctx context.Context, args []string, output *os.File) error {
 	}
 	defer open.close()
 
+	fmt.Fprint(os.Stderr, without.warning())
 	began := time.Now()
-	r := &running{dir: dir, ports: open, timeSkipping: *skipping, providers: map[string]*idp.Provider{}, failed: make(chan error, 8)}
+	r := &running{dir: dir, ports: open, timeSkipping: *skipping, without: without, providers: map[string]*idp.Provider{}, failed: make(chan error, 8)}
 	err = r.start(ctx)
 	if err == nil {
 		fmt.Fprintf(os.Stderr, "ready %39d ms\n", time.Since(began).Milliseconds())
@@ -232,6 +240,7 @@ func (r *running) startKMS(context.Context) (string, error) {
 		}
 		credentials = append(credentials, kms.Credential{
 			AccessKeyID: p.key.AccessKeyID, SecretAccessKey: p.key.SecretAccessKey, Tenant: tenant, Admin: p.name == adminProfile,
+			AnyTenant: r.without[layerKeys] && tenant != "",
 		})
 	}
 	service, err := kms.Open(r.path("kms"), region, credentials)
@@ -280,7 +289,7 @@ func (r *running) startS3(ctx context.Context) (string, error) {
 			config.Root = p.key
 			continue
 		}
-		config.Users = append(config.Users, objectstore.User{Credential: p.key, Tenant: p.tenant, Role: p.role})
+		config.Users = append(config.Users, objectstore.User{Credential: p.key, Tenant: p.tenant, Role: p.role, AnyPrefix: r.without[layerPrefixes]})
 	}
 	config.Address = r.ports.release("s3")
 	store, err := objectstore.Start(ctx, config)
@@ -309,7 +318,7 @@ func (r *running) startTenants(ctx context.Context) (string, error) {
 		if err := ca.ensureSeal(sealFileName(r.dir, t.id), public, t.name); err != nil {
 			return "", err
 		}
-		if err := writeTenant(r.dir, r.ports, t, arn); err != nil {
+		if err := writeTenant(r.dir, r.ports, t, arn, r.without[layerIssuers]); err != nil {
 			return "", err
 		}
 		r.about.Tenants[t.id] = tenantInfo{File: tenantFileName(r.dir, t.id), Namespace: t.id, KeyARN: arn}
@@ -328,6 +337,7 @@ func (r *running) startTemporal(context.Context) (string, error) {
 	}
 	server, err := temporal.Start(temporal.Config{
 		Dir: r.path("temporal"), Address: r.ports.release("temporal"), Directory: directory, TimeSkipping: r.timeSkipping,
+		AnyNamespace: r.without[layerNamespaces],
 	})
 	if err != nil {
 		return "", err

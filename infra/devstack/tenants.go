@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 
 	"gopkg.in/yaml.v3"
 )
@@ -145,8 +146,8 @@ func sealFileName(dir, tenant string) string {
 func issuerURL(p ports, id string) string { return p.url("idp-"+id) + "/" + id }
 
 // writeTenant writes a tenant's file. Paths in it are relative to it, so that the
-// data directory can be moved.
-func writeTenant(dir string, p ports, t tenantCast, keyARN string) error {
+// data directory can be moved. With anyIssuer the file trusts every identity provider.
+func writeTenant(dir string, p ports, t tenantCast, keyARN string, anyIssuer bool) error {
 	owner := findPerson(t.id, t.owner)
 	file := tenantFile{
 		Tenant:     t.id,
@@ -184,7 +185,13 @@ func writeTenant(dir string, p ports, t tenantCast, keyARN string) error {
 		// Browsers take localhost as a site of its own (Web Authentication Level 3, section 5.1.3).
 		Passkeys: passkeysEntry{RelyingParty: "localhost", Origins: []string{"http://localhost:8080"}},
 	}
-	for i, id := range append([]string{t.id}, t.partners...) {
+	trusted := append([]string{t.id}, t.partners...)
+	for _, o := range organisations {
+		if anyIssuer && !slices.Contains(trusted, o.id) {
+			trusted = append(trusted, o.id)
+		}
+	}
+	for i, id := range trusted {
 		kind := "home"
 		if i > 0 {
 			kind = "partner"

@@ -44,9 +44,12 @@ const (
 // An Admin may do everything. Anyone else may only use keys whose tag
 // "tenant" equals Tenant, and may not manage them. A credential without
 // Tenant that isn't Admin is known, but may do nothing.
+//
+// AnyTenant lets it use every tenant's keys. It is for tests of what else keeps
+// tenants apart, and for nothing else.
 type Credential struct {
 	AccessKeyID, SecretAccessKey, Tenant string
-	Admin                                bool
+	Admin, AnyTenant                     bool
 }
 
 // Service is a KMS for one region. It is safe for concurrent use.

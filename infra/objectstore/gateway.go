@@ -46,6 +46,9 @@ type User struct {
 	Credential
 	Tenant string
 	Role   string
+	// AnyPrefix lets it reach every tenant's objects. It is for tests of what else
+	// keeps tenants apart, and for nothing else.
+	AnyPrefix bool
 }
 
 // Config says how to run the store. All fields are required, Users may be empty.

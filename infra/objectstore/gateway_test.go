@@ -21,9 +21,9 @@ import (
 const region = "eu-central-1"
 
 var users = map[string]User{
-	"acme-worker":   {Credential{"AKACMEWORKER00000000", "secret-acme-worker"}, "acme", RoleWorker},
-	"acme-starter":  {Credential{"AKACMESTARTER0000000", "secret-acme-starter"}, "acme", RoleStarter},
-	"globex-worker": {Credential{"AKGLOBEXWORKER000000", "secret-globex-worker"}, "globex", RoleWorker},
+	"acme-worker":   {Credential: Credential{"AKACMEWORKER00000000", "secret-acme-worker"}, Tenant: "acme", Role: RoleWorker},
+	"acme-starter":  {Credential: Credential{"AKACMESTARTER0000000", "secret-acme-starter"}, Tenant: "acme", Role: RoleStarter},
+	"globex-worker": {Credential: Credential{"AKGLOBEXWORKER000000", "secret-globex-worker"}, Tenant: "globex", Role: RoleWorker},
 }
 
 var root = Credential{"AKROOT00000000000000", "secret-root"}

@@ -72,6 +72,9 @@ func bucketPolicy(bucket string, users []User) (string, error) {
 
 // prefix is where a user's objects lie. A starter sees documents, and not what the worker withholds until its evidence is locked.
 func prefix(bucket string, user User) string {
+	if user.AnyPrefix {
+		return ""
+	}
 	if bucket == Documents && user.Role == RoleStarter {
 		return user.Tenant + "/documents/"
 	}

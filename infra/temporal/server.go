@@ -55,6 +55,9 @@ type Config struct {
 	// TimeSkipping lets a requester start workflows with a TimeSkippingConfig. For
 	// tests only.
 	TimeSkipping bool
+	// AnyNamespace lets whoever has a role in one tenant use it in every tenant's
+	// namespace. It is for tests of what else keeps tenants apart, and for nothing else.
+	AnyNamespace bool
 }
 
 // Server is a running Temporal server.
@@ -99,7 +102,7 @@ func Start(c Config) (*Server, error) {
 		temporal.ForServices(append([]string{string(primitives.InternalFrontendService)}, temporal.DefaultServices...)),
 		temporal.WithStaticHosts(hosts),
 		temporal.WithLogger(logger),
-		temporal.WithAuthorizer(&authorizer{directory: c.Directory, rules: newRoleRules(c.TimeSkipping), logger: logger}),
+		temporal.WithAuthorizer(&authorizer{directory: c.Directory, rules: newRoleRules(c.TimeSkipping), anyNamespace: c.AnyNamespace, logger: logger}),
 		temporal.WithClaimMapper(func(*config.Config) authorization.ClaimMapper { return mapper }),
 		temporal.WithDynamicConfigClient(dynamicConfig(c.TimeSkipping)),
 	)
@@ -193,6 +196,8 @@ func prepareNamespaces(database *config.SQL, c Config) error {
 		if err != nil {
 			return err
 		}
+		// Processes refuse a namespace that says it is another tenant's.
+		namespace.Detail.Info.Data = map[string]string{"tenant": c.Directory.tenants[name].id}
 		namespace.Detail.Config.Retention = durationpb.New(c.Retention)
 		namespaces = append(namespaces, namespace)
 	}

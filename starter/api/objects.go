@@ -75,5 +75,5 @@ func (b *bucketObjects) PutDocument(ctx context.Context, body []byte) (countersi
 }
 
 func (b *bucketObjects) Read(ctx context.Context, o countersign.Object, limit int64) ([]byte, error) {
-	return activities.ReadObject(ctx, b.s3, o, limit)
+	return activities.ReadObject(ctx, b.s3, b.settings.Tenant, o, limit)
 }

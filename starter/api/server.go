@@ -19,6 +19,7 @@ type Server struct {
 	log     zerolog.Logger
 	now     func() time.Time
 	handler http.Handler
+	served  []Route
 
 	streams chan struct{}   // bounds event streams
 	closing context.Context // ends event streams at shutdown
@@ -42,7 +43,7 @@ func newServer(tenants map[string]*tenant, log zerolog.Logger) *Server {
 	for _, t := range tenants {
 		t.transfers = make(chan struct{}, maxTransfers)
 	}
-	mux := http.NewServeMux()
+	mux := &routed{http.NewServeMux(), s}
 	config := huma.DefaultConfig("Countersign", "1")
 	config.Info.Description = "Signing of documents between organisations. Every error is application/problem+json (RFC 9457) with a stable code."
 	// Its page loads scripts from elsewhere, and its hooks put links to schemas into every answer.
@@ -51,7 +52,7 @@ func newServer(tenants map[string]*tenant, log zerolog.Logger) *Server {
 	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
 		securityScheme: {Type: "http", Scheme: "bearer", BearerFormat: "JWT", Description: "An access token of an identity provider that the tenant trusts, for its audience. An ID token, and a token that proves a decision, log nobody in."},
 	}
-	api := humago.New(mux, config)
+	api := huma.NewAPI(config, &noting{Adapter: humago.NewAdapter(mux, ""), server: s})
 	api.UseMiddleware(s.authenticate)
 	s.routes(api)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {

@@ -94,6 +94,10 @@ func dialTemporal(ctx context.Context, address string, s *countersign.Settings, 
 		p.reads.Close()
 		return nil, err
 	}
+	if err := activities.CheckNamespace(ctx, p.reads, s); err != nil {
+		p.Close()
+		return nil, s.Fault(err, "namespace")
+	}
 	return p, nil
 }
 

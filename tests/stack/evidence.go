@@ -38,5 +38,5 @@ func (s *Stack) Bundle(ctx context.Context, tenant string, locked evidence.Locke
 	if err != nil {
 		return nil, err
 	}
-	return activities.ReadObject(ctx, c, locked.Object, evidence.MaxBundleSize)
+	return activities.ReadObject(ctx, c, tenant, locked.Object, evidence.MaxBundleSize)
 }

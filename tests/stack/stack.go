@@ -94,15 +94,14 @@ func Root() string {
 	return filepath.Dir(filepath.Dir(filepath.Dir(file)))
 }
 
-// Start builds the commands where they are not up to date, and starts the devstack on an empty directory.
-func Start(ctx context.Context, data string) (*Stack, error) {
+// Start builds the commands where they are not up to date, and starts the devstack on an empty directory, with further flags of its own.
+func Start(ctx context.Context, data string, flags ...string) (*Stack, error) {
 	s := &Stack{root: Root(), tokens: map[string]keptToken{}}
 	s.Bin = filepath.Join(s.root, "var", "bin")
-	build := exec.CommandContext(ctx, "make", "--no-print-directory", "-C", s.root, "build")
-	if out, err := build.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("couldn't build the commands: %w\n%s", err, out)
+	if err := build(); err != nil {
+		return nil, err
 	}
-	cmd := exec.Command(filepath.Join(s.Bin, "devstack"), "--data", data, "--json")
+	cmd := exec.Command(filepath.Join(s.Bin, "devstack"), append([]string{"--data", data, "--json"}, flags...)...)
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
 		return nil, err
@@ -127,6 +126,14 @@ func Start(ctx context.Context, data string) (*Stack, error) {
 	}
 	return s, nil
 }
+
+// build builds the commands, once for all stacks of a process.
+var build = sync.OnceValue(func() error {
+	if out, err := exec.Command("make", "--no-print-directory", "-C", Root(), "build").CombinedOutput(); err != nil {
+		return fmt.Errorf("couldn't build the commands: %w\n%s", err, out)
+	}
+	return nil
+})
 
 // Stop ends the stack.
 func (s *Stack) Stop() { s.proc.Stop() }
