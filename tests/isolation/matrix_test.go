@@ -59,9 +59,9 @@ var everybody = slices.Sorted(maps.Keys(actors))
 
 // inOrder is the order in which what is allowed is done: what ends something comes late.
 var inOrder = []string{
-	"/openapi.json", "/openapi-3.0.json", "/openapi.yaml", "/openapi-3.0.yaml", "/", "alive", "ready", "put-document", "request-signing", "get-inbox", "get-signing", "draft-decision", "watch-signing", "get-document", "get-evidence",
+	"/openapi.json", "/openapi-3.0.json", "/openapi.yaml", "/openapi-3.0.yaml", "/", "alive", "ready", "put-document", "request-signing", "get-inbox", "get-signing", "explain-signing", "explain-purpose", "draft-decision", "watch-signing", "get-document", "get-evidence",
 	"list-grants", "get-grant", "list-keys", "get-key", "send-decision", "give-grant", "enrol-key", "accept-grant", "revoke-grant", "give-back-grant",
-	"retire-key", "offboard", "withdraw",
+	"retire-key", "list-reviews", "get-review", "close-review", "offboard", "withdraw",
 }
 
 // matrix says for each operation who may. Every route has a row, or the first test fails.
@@ -83,10 +83,13 @@ var matrix = map[string]row{
 	"request-signing": {yes: []string{"system"}, change: func(w *world, _ actor, q *asked) error { return q.json(w.open.Request) }},
 	"get-inbox":       {yes: []string{"alice"}, empty: []string{"olivia", "system", "lent", "expired", "revoked", "borrowing", "unlisted", "gina-home", "their-home", "lent-there"}},
 
-	"get-signing":    {yes: []string{"alice", "olivia", "system", "lent"}, change: under},
-	"watch-signing":  {yes: []string{"alice", "olivia", "system", "lent"}, change: under},
-	"get-document":   {yes: []string{"alice", "olivia", "system", "lent"}, change: under},
-	"draft-decision": {yes: []string{"alice", "lent"}, change: func(w *world, a actor, q *asked) error { q.query = "verdict=approve"; return under(w, a, q) }},
+	"get-signing":     {yes: []string{"alice", "olivia", "system", "lent"}, change: under},
+	"explain-signing": {yes: []string{"alice", "olivia", "system", "lent"}, change: under},
+	// Globex's own system is told of globex's plan.
+	"explain-purpose": {yes: []string{"system", "their-home"}},
+	"watch-signing":   {yes: []string{"alice", "olivia", "system", "lent"}, change: under},
+	"get-document":    {yes: []string{"alice", "olivia", "system", "lent"}, change: under},
+	"draft-decision":  {yes: []string{"alice", "lent"}, change: func(w *world, a actor, q *asked) error { q.query = "verdict=approve"; return under(w, a, q) }},
 	"get-evidence": {yes: []string{"alice", "olivia", "system"}, change: func(w *world, a actor, q *asked) error {
 		q.request = w.done.Request.ID
 		return under(w, a, q)
@@ -123,7 +126,15 @@ var matrix = map[string]row{
 		}
 		return reasoned(w, a, q)
 	}},
-	"offboard": {yes: []string{"olivia"}, change: func(w *world, _ actor, q *asked) error {
+	// The glass of the signing that is done was broken; olivia owns its review.
+	"list-reviews": {yes: []string{"olivia"}, empty: []string{"alice", "system", "lent", "expired", "revoked", "borrowing", "unlisted", "gina-home", "their-home", "lent-there"}},
+	"get-review":   {yes: []string{"olivia"}, change: func(w *world, _ actor, q *asked) error { q.request = w.done.Request.ID; return nil }},
+	"close-review": {yes: []string{"olivia"}, change: func(w *world, _ actor, q *asked) error {
+		q.request = w.done.Request.ID
+		return q.json(client.Finding{Finding: countersign.FindingJustified, Note: "looked at it"})
+	}},
+	// Gina owns globex, and may end what is globex's.
+	"offboard": {yes: []string{"olivia", "gina-home"}, change: func(w *world, _ actor, q *asked) error {
 		return q.json(client.Leaver{Issuer: w.Issuers["nord"].URL, Reason: "over", DryRun: true})
 	}},
 }
