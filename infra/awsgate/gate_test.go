@@ -242,6 +242,15 @@ func TestR10_TheStoreSeesNothingThatWasRefused(t *testing.T) {
 			t.Errorf("%s: %s by %q, came through: %v; want %q\n%s", name, response.Status, by, b.last != nil, c.by, body)
 		}
 	}
+	// A request that asks for two actions needs both: the first alone is allowed.
+	response := sent(t, "DELETE", gate+"/documents/acme/withheld/1/document.p7s?versionId=v", "ACMEWORKER", "w", unsigned, http.Header{"X-Amz-Bypass-Governance-Retention": {"true"}}, nil)
+	if response.StatusCode != http.StatusForbidden || b.last != nil {
+		t.Errorf("a bypass beside what is allowed: %s", response.Status)
+	}
+	if sent(t, "DELETE", gate+"/documents/acme/withheld/1/document.p7s?versionId=v", "ACMEWORKER", "w", unsigned, nil, nil); b.last == nil {
+		t.Error("without the bypass it doesn't pass either")
+	}
+	b.last = nil
 	if sent(t, "DELETE", gate+"/evidence/acme/evidence/1.asice?versionId=v", "ROOT", "r", unsigned, nil, nil); b.last == nil {
 		t.Error("the root of the account is held by policies")
 	}

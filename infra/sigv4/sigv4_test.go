@@ -1,6 +1,7 @@
 package sigv4
 
 import (
+	"net/http"
 	"strings"
 	"testing"
 )
@@ -31,4 +32,22 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("%q is accepted", header)
 		}
 	})
+}
+
+func TestTheSignatureCoversHostAndHeadersOfAWS(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		signed  string
+		headers http.Header
+		want    bool
+	}{
+		{"host;x-amz-date", http.Header{"X-Amz-Date": {"x"}, "Accept": {"x"}}, true},
+		{"host;x-amz-date", http.Header{"X-Amz-Date": {"x"}, "X-Amz-Tagging": {"x"}}, false},
+		{"x-amz-date", http.Header{"X-Amz-Date": {"x"}}, false},
+	} {
+		a := Authorization{SignedHeaders: strings.Split(c.signed, ";")}
+		if got := a.AllSigned(&http.Request{Header: c.headers}); got != c.want {
+			t.Errorf("%s of %v: %v", c.signed, c.headers, got)
+		}
+	}
 }
