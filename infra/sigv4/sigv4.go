@@ -68,16 +68,16 @@ func Parse(header string) (Authorization, error) {
 	}
 	scope := strings.Split(seen["Credential"], "/")
 	if len(scope) != 5 || scope[4] != "aws4_request" || !accessKeyPattern.MatchString(scope[0]) || !datePattern.MatchString(scope[1]) || scope[2] == "" || scope[3] == "" {
-		return a, fmt.Errorf("Credential must be <access key id>/<yyyymmdd>/<region>/<service>/aws4_request")
+		return a, fmt.Errorf("the Credential must be <access key id>/<yyyymmdd>/<region>/<service>/aws4_request")
 	}
 	a.AccessKeyID, a.Date, a.Region, a.Service = scope[0], scope[1], scope[2], scope[3]
 	a.SignedHeaders = strings.Split(seen["SignedHeaders"], ";")
 	if len(a.SignedHeaders) > maxSignedHeaders {
-		return a, fmt.Errorf("SignedHeaders has more than %d names", maxSignedHeaders)
+		return a, fmt.Errorf("the SignedHeaders are more than %d", maxSignedHeaders)
 	}
 	for i, h := range a.SignedHeaders {
 		if !headerPattern.MatchString(h) || i > 0 && a.SignedHeaders[i-1] >= h {
-			return a, fmt.Errorf("SignedHeaders must be a sorted list of lower-case header names")
+			return a, fmt.Errorf("the SignedHeaders must be a sorted list of lower-case header names")
 		}
 	}
 	a.signature = seen["Signature"]
