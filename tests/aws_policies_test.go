@@ -139,7 +139,7 @@ func TestR10_TheAWSPoliciesHoldATenantsWorker(t *testing.T) {
 			_, err := store.DeleteObjects(ctx, &s3.DeleteObjectsInput{Bucket: evidence, Delete: &s3types.Delete{Objects: []s3types.ObjectIdentifier{{Key: &locked.Key, VersionId: &locked.VersionID}}}})
 			return err
 		}, "evidence-bucket.json NobodyDeletes"},
-		{"shorten the retention", func() error {
+		{"end the retention", func() error {
 			return retain(s3types.ObjectLockRetentionModeCompliance, time.Now().Add(-time.Minute), false)
 		}, "evidence-bucket.json NothingLockedBriefly"},
 		{"loosen the retention", func() error { return retain(s3types.ObjectLockRetentionModeGovernance, until, false) }, "evidence-bucket.json NothingWithoutLock"},
@@ -185,6 +185,10 @@ func TestR10_TheAWSPoliciesHoldATenantsWorker(t *testing.T) {
 	} {
 		wantRefusedBy(t, "acme's worker may "+what, c.err, "AccessDeniedException", c.by)
 	}
+
+	// A policy knows the length that is asked and not the one that is there: above the least one, it is the lock itself that can't be shortened.
+	err = retain(s3types.ObjectLockRetentionModeCompliance, time.Now().Add(time.Hour), false)
+	wantRefusedBy(t, "acme's worker may shorten the retention", err, "AccessDenied", "")
 
 	// The same calls pass where they are its own: it was the policies that refused, and not what the calls lack.
 	if err := sign("acme", kmstypes.MessageTypeDigest); err != nil {
