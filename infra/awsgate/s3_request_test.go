@@ -63,6 +63,7 @@ func TestEachRequestIsUnderstoodOrRefused(t *testing.T) {
 		{"PUT /b/a/1", "X-Amz-Tagging: tenant=acme&tenant=globex", "", "b: s3:PutObject a/1; s3:PutObjectTagging a/1"},
 		{"PUT /b/a/1", "X-Amz-Tagging: tenant=acme|X-Amz-Tagging: tenant=globex", "", unknown},
 		{"PUT /b/a/1", "X-Amz-Tagging: %zz", "", unknown},
+		{"PUT /b/a/1", "X-Amz-Tagging: tenant=acme|Connection: close, x-Amz-tagging", "", unknown},
 		{"PUT /b/a/1", "X-Amz-Object-Lock-Mode: COMPLIANCE|X-Amz-Object-Lock-Retain-Until-Date: 2026-01-02T12:00:01Z", "",
 			"b: s3:PutObject a/1 object-lock-mode=COMPLIANCE object-lock-remaining-retention-days=2; s3:PutObjectRetention a/1 object-lock-mode=COMPLIANCE object-lock-remaining-retention-days=2"},
 		{"PUT /b/a/1", "X-Amz-Object-Lock-Mode: COMPLIANCE|X-Amz-Object-Lock-Retain-Until-Date: tomorrow", "", unknown},
