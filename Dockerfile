@@ -26,6 +26,9 @@ RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/go/build \
     go build -o /out/workers ./workers && go build -o /out/countersign ./starter
 
 FROM modules AS parts
+COPY infra/aws/ infra/aws/
+COPY infra/awsgate/ infra/awsgate/
+COPY infra/awspolicy/ infra/awspolicy/
 COPY infra/compose/prepared/ infra/compose/prepared/
 COPY infra/compose/relay/ infra/compose/relay/
 COPY infra/compose/sidecar/ infra/compose/sidecar/
@@ -33,6 +36,7 @@ COPY infra/idp/ infra/idp/
 COPY infra/kms/ infra/kms/
 COPY infra/objectstore/ infra/objectstore/
 COPY infra/serve/ infra/serve/
+COPY infra/sigv4/ infra/sigv4/
 COPY infra/temporal/ infra/temporal/
 COPY infra/tsa/ infra/tsa/
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/go/build \

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -38,7 +39,7 @@ func ReadObject(ctx context.Context, c *s3.Client, tenant string, o countersign.
 	}
 	out, err := c.GetObject(ctx, input)
 	if err != nil {
-		if isStatus(err, 404) || isCode(err, "NoSuchKey", "NoSuchVersion") {
+		if isStatus(err, 404) || isCode(err, "NoSuchKey", "NoSuchVersion") || isStatus(err, 403) && absent(ctx, c, o) {
 			return nil, fmt.Errorf("couldn't read %s/%s: %w", o.Bucket, o.Key, errGone)
 		}
 		return nil, fmt.Errorf("couldn't read %s/%s: %w", o.Bucket, o.Key, err)
@@ -99,7 +100,7 @@ func (t *Tenant) current(ctx context.Context, bucket, key string, limit int64) (
 	}
 	head, err := t.s3.HeadObject(ctx, &s3.HeadObjectInput{Bucket: aws.String(bucket), Key: aws.String(key)})
 	if err != nil {
-		if isStatus(err, 404) {
+		if isStatus(err, 404) || isStatus(err, 403) && absent(ctx, t.s3, o) {
 			return o, nil, fmt.Errorf("couldn't read %s/%s: %w", bucket, key, errGone)
 		}
 		return o, nil, fmt.Errorf("couldn't read %s/%s: %w", bucket, key, err)
@@ -113,9 +114,15 @@ func (t *Tenant) current(ctx context.Context, bucket, key string, limit int64) (
 	return o, body, nil
 }
 
+// version is one version of an object, or a delete marker.
+type version struct {
+	id             string
+	marker, newest bool
+}
+
 // versions lists the versions of exactly this object, delete markers among them.
-func (t *Tenant) versions(ctx context.Context, bucket, key string) (ids []string, err error) {
-	pages := s3.NewListObjectVersionsPaginator(t.s3, &s3.ListObjectVersionsInput{Bucket: aws.String(bucket), Prefix: aws.String(key)})
+func versions(ctx context.Context, c *s3.Client, bucket, key string) (all []version, err error) {
+	pages := s3.NewListObjectVersionsPaginator(c, &s3.ListObjectVersionsInput{Bucket: aws.String(bucket), Prefix: aws.String(key)})
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)
 		if err != nil {
@@ -123,16 +130,28 @@ func (t *Tenant) versions(ctx context.Context, bucket, key string) (ids []string
 		}
 		for _, v := range page.Versions {
 			if aws.ToString(v.Key) == key {
-				ids = append(ids, aws.ToString(v.VersionId))
+				all = append(all, version{id: aws.ToString(v.VersionId), newest: aws.ToBool(v.IsLatest)})
 			}
 		}
 		for _, m := range page.DeleteMarkers {
 			if aws.ToString(m.Key) == key {
-				ids = append(ids, aws.ToString(m.VersionId))
+				all = append(all, version{id: aws.ToString(m.VersionId), marker: true, newest: aws.ToBool(m.IsLatest)})
 			}
 		}
 	}
-	return ids, nil
+	return all, nil
+}
+
+// absent says whether an object that S3 forbids to read isn't there at all. Whoever may list one prefix alone is answered 403 for both: a read has no
+// prefix that the permission could hold for. The list under that prefix tells them apart; who may not list it either doesn't learn.
+func absent(ctx context.Context, c *s3.Client, o countersign.Object) bool {
+	all, err := versions(ctx, c, o.Bucket, o.Key)
+	if err != nil {
+		return false
+	}
+	return !slices.ContainsFunc(all, func(v version) bool {
+		return !v.marker && (v.id == o.VersionID || o.VersionID == "" && v.newest)
+	})
 }
 
 func isStatus(err error, status int) bool {

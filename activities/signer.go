@@ -198,13 +198,13 @@ func (t *Tenant) destroy(ctx context.Context, key string) error {
 		return err
 	}
 	for range maxPasses {
-		versions, err := t.versions(ctx, *bucket, key)
-		if err != nil || len(versions) == 0 {
+		all, err := versions(ctx, t.s3, *bucket, key)
+		if err != nil || len(all) == 0 {
 			return err
 		}
-		for _, version := range versions {
-			if _, err := t.s3.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: bucket, Key: aws.String(key), VersionId: aws.String(version)}); err != nil {
-				return fmt.Errorf("couldn't delete %s, version %s: %w", key, version, err)
+		for _, v := range all {
+			if _, err := t.s3.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: bucket, Key: aws.String(key), VersionId: aws.String(v.id)}); err != nil {
+				return fmt.Errorf("couldn't delete %s, version %s: %w", key, v.id, err)
 			}
 		}
 	}

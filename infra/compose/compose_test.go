@@ -269,7 +269,7 @@ func TestNetworksSeparate(t *testing.T) {
 	for _, pair := range [][2]string{
 		{"starter-network", "kms"}, {"starter-network", "tsa"}, {"starter-network", "postgres"}, {"starter-network", "mailpit"},
 		{"workers-network", "postgres"}, {"kms", "postgres"}, {"kms", "temporal"}, {"tsa", "kms"},
-		{"temporal", "kms"}, {"temporal", "objectstore"}, {"mailpit", "temporal"}, {"mailpit", "objectstore"}, {"idp-hart", "postgres"},
+		{"temporal", "kms"}, {"temporal", "objectstore"}, {"mailpit", "temporal"}, {"mailpit", "objectstore"}, {"workers-network", "objectstore"}, {"starter-network", "objectstore"}, {"idp-hart", "postgres"},
 	} {
 		for network := range project.Services[pair[0]].Networks {
 			if _, shared := project.Services[pair[1]].Networks[network]; shared {

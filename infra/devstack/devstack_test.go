@@ -235,7 +235,7 @@ func testEndpoints(t *testing.T, s stack) {
 		}
 		client := objectstore.Client(s.S3.Endpoint, s.S3.Region, p.key)
 		if _, err := client.PutObject(t.Context(), &s3.PutObjectInput{
-			Bucket: aws.String(s.S3.Documents), Key: aws.String(p.tenant + "/documents/test"), Body: strings.NewReader("x"),
+			Bucket: aws.String(s.S3.Documents), Key: aws.String(p.tenant + "/documents/test"), Body: strings.NewReader("x"), Tagging: aws.String("tenant=" + p.tenant),
 		}); err != nil {
 			t.Errorf("%s can't store a document: %v", p.name, err)
 		}

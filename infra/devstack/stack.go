@@ -31,7 +31,9 @@ type (
 		UI      string `json:"ui"`
 	}
 	s3Info struct {
-		Endpoint  string `json:"endpoint"`
+		Endpoint string `json:"endpoint"`
+		// Store is the gateway behind the AWS policies, for tests that must get past them.
+		Store     string `json:"store"`
 		Region    string `json:"region"`
 		Documents string `json:"documents"`
 		Evidence  string `json:"evidence"`

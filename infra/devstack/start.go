@@ -11,6 +11,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/countersign-dev/countersign/infra/awsgate"
 	"github.com/countersign-dev/countersign/infra/idp"
 	"github.com/countersign-dev/countersign/infra/kms"
 	"github.com/countersign-dev/countersign/infra/mailbox"
@@ -24,6 +25,7 @@ type running struct {
 	dir          string
 	ports        ports
 	profiles     []profile
+	gate         *awsgate.Gate // before KMS and S3
 	timeSkipping bool
 	without      withoutFlag
 	about        stack
@@ -99,6 +101,7 @@ func (r *running) start(ctx context.Context) error {
 		start func(context.Context) (where string, err error)
 	}{
 		{"keys and credentials", r.startSecrets},
+		{"AWS policies", r.startGate},
 		{"time-stamping authority", r.startTSA},
 		{"mailbox", r.startMailbox},
 		{"KMS", r.startKMS},
@@ -248,7 +251,7 @@ func (r *running) startKMS(context.Context) (string, error) {
 		return "", err
 	}
 	r.onStop("KMS", service.Close)
-	r.serve("kms", service)
+	r.serve("kms", r.gate.KMS(service, service))
 	r.about.KMS = kmsInfo{Endpoint: r.ports.url("kms"), Region: region}
 	return r.about.KMS.Endpoint, nil
 }
@@ -291,14 +294,17 @@ func (r *running) startS3(ctx context.Context) (string, error) {
 		}
 		config.Users = append(config.Users, objectstore.User{Credential: p.key, Tenant: p.tenant, Role: p.role, AnyPrefix: r.without[layerPrefixes]})
 	}
-	config.Address = r.ports.release("s3")
+	config.Address = r.ports.release("s3-store")
 	store, err := objectstore.Start(ctx, config)
 	if err != nil {
 		return "", err
 	}
 	r.onStop("S3", store.Stop)
-	r.about.S3 = s3Info{Endpoint: store.Endpoint, Region: region, Documents: objectstore.Documents, Evidence: objectstore.Evidence}
-	return store.Endpoint + " (metadata in " + store.Metadata + ")", nil
+	if err := r.gateS3(store); err != nil {
+		return "", err
+	}
+	r.about.S3 = s3Info{Endpoint: r.ports.url("s3"), Store: store.Endpoint, Region: region, Documents: objectstore.Documents, Evidence: objectstore.Evidence}
+	return r.about.S3.Endpoint + " (metadata in " + store.Metadata + ")", nil
 }
 
 // startTenants makes each tenant's seal key, certificate and file.

@@ -88,11 +88,11 @@ type call struct {
 // that doesn't exist and for a key of somebody else.
 func (c *call) denied() error {
 	return fail("AccessDeniedException", "User: arn:aws:iam::%s:user/%s is not authorized to perform: kms:%s on this resource because the resource does not exist in this Region, no resource-based policies allow access, or a resource-based policy explicitly denies access",
-		account, c.caller.AccessKeyID, c.operation)
+		Account, c.caller.AccessKeyID, c.operation)
 }
 
 func (c *call) arn(resource string) string {
-	return "arn:aws:kms:" + c.region + ":" + account + ":" + resource
+	return "arn:aws:kms:" + c.region + ":" + Account + ":" + resource
 }
 func (c *call) keyARN(k *key) string { return c.arn("key/" + k.record.ID) }
 

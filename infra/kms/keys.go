@@ -30,7 +30,7 @@ type keyMetadata struct {
 
 func (c *call) metadata(k *key) keyMetadata {
 	m := keyMetadata{
-		AWSAccountId:          account,
+		AWSAccountId:          Account,
 		Arn:                   c.keyARN(k),
 		CreationDate:          k.record.Created,
 		CustomerMasterKeySpec: k.record.Spec,

@@ -31,8 +31,8 @@ const (
 	maxRequestBytes = 64 << 10
 	// contentType is the media type of AWS JSON 1.1, both ways.
 	contentType = "application/x-amz-json-1.1"
-	// account is the account number in each ARN of the local stack.
-	account = "000000000000"
+	// Account is the account number in each ARN of the local stack.
+	Account = "000000000000"
 	// targetPrefix is the name of the KMS service in X-Amz-Target.
 	targetPrefix = "TrentService."
 	// callsPath answers the counters.

@@ -13,6 +13,17 @@ const (
 	maxTagValue = 256 // characters
 )
 
+// Find is a key by id, ARN or alias, with its tags, whoever asks: it is for what stands before the service and judges who may ask. A key that is
+// gone isn't found.
+func (s *Service) Find(id string) (arn string, tags map[string]string, found bool) {
+	c := &call{Service: s, caller: Credential{Admin: true}}
+	k, err := c.key(id, true)
+	if err != nil {
+		return "", nil, false
+	}
+	return c.keyARN(k), maps.Clone(k.record.Tags), true
+}
+
 type tag struct{ TagKey, TagValue string }
 
 // addTags is old with the tags of added, which replace those of the same name.

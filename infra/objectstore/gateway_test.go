@@ -286,10 +286,12 @@ func testIsolation(t *testing.T, store *Store) {
 		want                int
 	}{
 		{"acme-worker", Documents, "acme/withheld/PO-1/document.p7s", http.StatusOK},
-		{"acme-worker", Documents, "acme/documents/", http.StatusForbidden},
+		{"acme-worker", Documents, "acme/documents/", http.StatusOK},
 		{"acme-worker", Documents, "globex/withheld/", http.StatusForbidden},
 		{"acme-worker", Documents, "", http.StatusForbidden},
-		{"acme-worker", Evidence, "acme/withheld/", http.StatusForbidden},
+		{"acme-worker", Evidence, "acme/evidence/", http.StatusOK},
+		{"acme-worker", Evidence, "globex/evidence/", http.StatusForbidden},
+		{"acme-worker", Documents, "acme", http.StatusForbidden},
 		{"acme-starter", Documents, "acme/withheld/", http.StatusForbidden},
 	} {
 		input := &s3.ListObjectVersionsInput{Bucket: aws.String(c.bucket)}

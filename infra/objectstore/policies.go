@@ -23,8 +23,12 @@ type statement struct {
 
 // bucketPolicy writes the policy of a bucket for all users: each tenant's users
 // reach only objects under "<tenant>/", and nobody lists a bucket, but for a worker
-// the versions of what it withholds: it destroys each of them. What no statement
-// allows is denied.
+// the versions of its tenant's objects: so it learns what isn't there, and destroys what
+// it withheld. What no statement allows is denied.
+//
+// These are the store's own rules, in the words that the gateway knows. The local stack's
+// rules are those of infra/aws, which the gate before the store enforces; where it stands,
+// these are the second ones.
 //
 // PutObjectRetention is needed to put an object with a lock. It also lets a worker
 // extend a lock, never shorten a COMPLIANCE one. The gateway knows no condition on
@@ -49,11 +53,11 @@ func bucketPolicy(bucket string, users []User) (string, error) {
 			Effect: "Allow", Principal: principal, Action: []string{"s3:GetBucketVersioning", "s3:GetBucketObjectLockConfiguration"},
 			Resource: []string{fmt.Sprintf("arn:aws:s3:::%s", bucket)},
 		})
-		if bucket == Documents && user.Role == RoleWorker {
+		if user.Role == RoleWorker {
 			statements = append(statements, statement{
 				Effect: "Allow", Principal: principal, Action: []string{"s3:ListBucketVersions"},
 				Resource:  []string{fmt.Sprintf("arn:aws:s3:::%s", bucket)},
-				Condition: map[string]map[string][]string{"StringLike": {"s3:prefix": {user.Tenant + "/withheld/*"}}},
+				Condition: map[string]map[string][]string{"StringLike": {"s3:prefix": {user.Tenant + "/*"}}},
 			})
 		}
 		if len(denied) > 0 {

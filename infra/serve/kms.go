@@ -45,7 +45,11 @@ func serveKMS(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(serve(ctx, *listen, service, nil), service.Close())
+	gate, err := openGate(profiles, *region, "127.0.0.0/8") // no policy of a key asks how requests come
+	if err != nil {
+		return errors.Join(err, service.Close())
+	}
+	return errors.Join(serve(ctx, *listen, gate.KMS(service, service), nil), service.Close())
 }
 
 // plant writes the prepared keys where there are none yet. They are written beside

@@ -7,6 +7,7 @@
 //	serve idp      --listen ADDRESS --data DIR --config FILE
 //	serve tsa      --listen ADDRESS --data DIR
 //	serve buckets  --listen ADDRESS --s3 URL ...
+//	serve gate     --listen ADDRESS --s3 URL ...
 //
 // Each part answers GET /healthz, says "ready" on the standard error, and runs until
 // SIGINT or SIGTERM. None of them speaks TLS; none is for production.
@@ -50,10 +51,10 @@ type usageError struct{ error }
 
 func command(ctx context.Context, args []string) error {
 	parts := map[string]func(context.Context, []string) error{
-		"prepare": prepare, "temporal": serveTemporal, "kms": serveKMS, "idp": serveIDP, "tsa": serveTSA, "buckets": serveBuckets,
+		"prepare": prepare, "temporal": serveTemporal, "kms": serveKMS, "idp": serveIDP, "tsa": serveTSA, "buckets": serveBuckets, "gate": serveGate,
 	}
 	if len(args) == 0 || parts[args[0]] == nil {
-		return usageError{errors.New("say which part: prepare, temporal, kms, idp, tsa or buckets")}
+		return usageError{errors.New("say which part: prepare, temporal, kms, idp, tsa, buckets or gate")}
 	}
 	return parts[args[0]](ctx, args[1:])
 }

@@ -9,6 +9,9 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/countersign-dev/countersign/infra/compose/prepared"
+	"github.com/countersign-dev/countersign/infra/objectstore"
 )
 
 func preparedKeys(t *testing.T, files map[string]string) string {
@@ -90,7 +93,7 @@ func TestHealthTellsStrangersNoReasons(t *testing.T) {
 
 func TestMissingFlagsAreTheCallersMistake(t *testing.T) {
 	t.Parallel()
-	for _, args := range [][]string{nil, {"nothing"}, {"tsa"}, {"tsa", "--data", "x", "more"}, {"kms", "--data", "x"}, {"temporal", "--route", "x"}, {"prepare"}} {
+	for _, args := range [][]string{nil, {"nothing"}, {"tsa"}, {"tsa", "--data", "x", "more"}, {"kms", "--data", "x"}, {"temporal", "--route", "x"}, {"prepare"}, {"gate", "--s3", "http://127.0.0.1:1", "--credentials", "x"}} {
 		var usage usageError
 		if err := command(t.Context(), args); !errors.As(err, &usage) {
 			t.Errorf("%q: %v", args, err)
@@ -108,5 +111,27 @@ func TestAProvidersFileIsReadStrictly(t *testing.T) {
 		if _, err := readProvider(name); err == nil {
 			t.Errorf("%q was read", text)
 		}
+	}
+}
+
+// The gate knows whose key it is by the profile's name, so a name that says nothing must not become somebody.
+func TestTheGateKnowsTenantsProcessesAlone(t *testing.T) {
+	t.Parallel()
+	named := func(names ...string) (all []prepared.Profile) {
+		for _, name := range names {
+			all = append(all, prepared.Profile{Name: name, Credential: objectstore.Credential{AccessKeyID: "AK" + name, SecretAccessKey: "s"}})
+		}
+		return all
+	}
+	if _, err := openGate(named("acme-worker", "acme-starter", "globex-worker"), "eu-central-1", "10.0.0.0/8"); err != nil {
+		t.Error(err)
+	}
+	for _, name := range []string{"admin", "worker", "-worker", "acme-operator"} {
+		if _, err := openGate(named(name), "eu-central-1", "10.0.0.0/8"); err == nil {
+			t.Errorf("the profile %q is somebody", name)
+		}
+	}
+	if _, err := openGate(named("acme-worker"), "eu-central-1", "everywhere"); err == nil {
+		t.Error("plain HTTP is taken from everywhere")
 	}
 }

@@ -24,7 +24,7 @@ import (
 type Info struct {
 	Data     string                       `json:"data"`
 	Temporal struct{ Address, UI string } `json:"temporal"`
-	S3       struct{ Endpoint, Region, Documents, Evidence string }
+	S3       struct{ Endpoint, Store, Region, Documents, Evidence string }
 	KMS      struct{ Endpoint, Region string }
 	AWS      struct{ CredentialsFile, AdminProfile string }
 	TSA      struct{ URL, CA string }

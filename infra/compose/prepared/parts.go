@@ -106,9 +106,9 @@ func (s *stack) credentials(made map[string][]byte) error {
 			names = []string{"secrets/aws-buckets"}
 			made["secrets/s3-root"] = fmt.Appendf(nil, "ROOT_ACCESS_KEY_ID='%s'\nROOT_SECRET_ACCESS_KEY='%s'\n", p.AccessKeyID, p.SecretAccessKey)
 		case strings.HasSuffix(p.Name, "-worker"):
-			names = []string{"secrets/aws-workers", "secrets/aws-kms"}
+			names = []string{"secrets/aws-workers", "secrets/aws-gate", "secrets/aws-kms"}
 		case strings.HasSuffix(p.Name, "-starter"):
-			names = []string{"secrets/aws-starter", "secrets/aws-kms"}
+			names = []string{"secrets/aws-starter", "secrets/aws-gate", "secrets/aws-kms"}
 		default:
 			return fmt.Errorf("profile %q belongs to no process", p.Name)
 		}

@@ -19,7 +19,7 @@ import (
 var Files = []string{
 	"secrets/postgres-password", "secrets/temporal-password",
 	"secrets/s3-root", "secrets/s3-users.json",
-	"secrets/aws-buckets", "secrets/aws-kms", "secrets/aws-workers", "secrets/aws-starter",
+	"secrets/aws-buckets", "secrets/aws-gate", "secrets/aws-kms", "secrets/aws-workers", "secrets/aws-starter",
 	"secrets/kms-keys.json",
 	"secrets/idp-acme.yaml", "secrets/idp-globex.yaml", "secrets/idp-hart.yaml", "secrets/idp-nord.yaml",
 	"secrets/worker-acme.pem", "secrets/worker-globex.pem", "secrets/starter-acme.pem", "secrets/starter-globex.pem",

@@ -32,7 +32,9 @@ def put(data: str, file: str, template: str, request: str, out: str) -> None:
     asked = json.loads(pathlib.Path(template).read_text())
     asked["request"] = request
     key = f"{asked['tenant']}/documents/{digest}.pdf"
-    stored = client(data, f"{asked['tenant']}-starter").put_object(Bucket="documents", Key=key, Body=body)
+    stored = client(data, f"{asked['tenant']}-starter").put_object(
+        Bucket="documents", Key=key, Body=body, Tagging=f"tenant={asked['tenant']}"
+    )
     asked["document"] = {"bucket": "documents", "key": key, "versionId": stored["VersionId"], "sha256": digest}
     pathlib.Path(out).write_text(json.dumps(asked, indent=2))
 
