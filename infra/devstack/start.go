@@ -25,7 +25,8 @@ type running struct {
 	dir          string
 	ports        ports
 	profiles     []profile
-	gate         *awsgate.Gate // before KMS and S3
+	keyGate      *awsgate.Gate // before KMS
+	storeGate    *awsgate.Gate // before S3
 	timeSkipping bool
 	without      withoutFlag
 	about        stack
@@ -251,7 +252,7 @@ func (r *running) startKMS(context.Context) (string, error) {
 		return "", err
 	}
 	r.onStop("KMS", service.Close)
-	r.serve("kms", r.gate.KMS(service, service))
+	r.serve("kms", r.keyGate.KMS(service, service))
 	r.about.KMS = kmsInfo{Endpoint: r.ports.url("kms"), Region: region}
 	return r.about.KMS.Endpoint, nil
 }
