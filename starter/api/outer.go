@@ -73,11 +73,11 @@ func (s *Server) outer(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		id := uuid.NewString()
 		n := &note{base: s.log.With().Str("request", id).Logger()}
-		out := &recorder{ResponseWriter: w}
+		began := time.Now()
+		out := &recorder{ResponseWriter: w, hold: func() { s.hold(r.Context(), untilEven(time.Since(began))) }}
 		for name, value := range map[string]string{"X-Request-Id": id, "X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"} {
 			out.Header().Set(name, value)
 		}
-		began := time.Now()
 		defer func() {
 			if fault := recover(); fault != nil && fault != http.ErrAbortHandler {
 				n.log().Error().Str("panic", fmt.Sprint(fault)).Bytes("stack", debug.Stack()).Msg("a request panicked")
@@ -96,13 +96,34 @@ func (s *Server) outer(next http.Handler) http.Handler {
 // recorder notes status and size of an answer.
 type recorder struct {
 	http.ResponseWriter
+	hold   func() // before it is said that something isn't there
 	status int
 	bytes  int64
+}
+
+// even is what the time of an answer that something isn't there is a multiple of. To find out that something is not the caller's takes longer than
+// to find nothing; what exists must not be told from what doesn't by the clock.
+const even = 250 * time.Millisecond
+
+// untilEven is how long an answer has to wait that has taken so long.
+func untilEven(took time.Duration) time.Duration { return (even - took%even) % even }
+
+// wait waits, or until nobody wants the answer any more.
+func wait(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
 }
 
 func (r *recorder) WriteHeader(status int) {
 	if r.status == 0 {
 		r.status = status
+		if status == http.StatusNotFound {
+			r.hold()
+		}
 	}
 	r.ResponseWriter.WriteHeader(status)
 }

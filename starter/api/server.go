@@ -18,6 +18,7 @@ type Server struct {
 	tenants map[string]*tenant
 	log     zerolog.Logger
 	now     func() time.Time
+	hold    func(context.Context, time.Duration)
 	handler http.Handler
 	served  []Route
 
@@ -38,7 +39,7 @@ const (
 )
 
 func newServer(tenants map[string]*tenant, log zerolog.Logger) *Server {
-	s := &Server{tenants: tenants, log: log, now: time.Now, streams: make(chan struct{}, maxStreams)}
+	s := &Server{tenants: tenants, log: log, now: time.Now, hold: wait, streams: make(chan struct{}, maxStreams)}
 	s.closing, s.close = context.WithCancel(context.Background())
 	for _, t := range tenants {
 		t.transfers = make(chan struct{}, maxTransfers)
