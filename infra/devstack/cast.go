@@ -1,6 +1,10 @@
 package main
 
-import "github.com/countersign-dev/countersign/infra/idp"
+import (
+	"slices"
+
+	"github.com/countersign-dev/countersign/infra/idp"
+)
 
 const (
 	region         = "eu-central-1"
@@ -67,12 +71,17 @@ var tenants = []tenantCast{
 		{"nord", "rona", nil},
 	}},
 	{id: "globex", name: "Globex GmbH", brand: "Globex", color: "#1f4e8c", owner: "gina", partners: []string{"hart", "nord"}, roles: []castRole{
-		{"globex", "gina", []string{"legal", "owner", "board"}},
-		{"globex", "paul", []string{"finance", "requester", "duty-officer"}},
-		{"hart", "chris", []string{"counsel", "board"}},
+		{"globex", "gina", []string{"legal"}},
+		{"globex", "paul", []string{"finance", "requester"}},
+		{"hart", "chris", []string{"counsel"}},
 		{"nord", "rhea", []string{"reseller"}},
 		{"nord", "remy", nil},
 	}},
+}
+
+// has says whether anybody holds a role in the tenant.
+func (t tenantCast) has(role string) bool {
+	return slices.ContainsFunc(t.roles, func(r castRole) bool { return slices.Contains(r.roles, role) })
 }
 
 func findOrganisation(id string) organisation {

@@ -161,15 +161,10 @@ func writeTenant(dir string, p ports, t tenantCast, keyARN string, anyIssuer boo
 			"supplier-contract": {Title: "Supplier contract", Kind: "consent", Stages: []stage{
 				{Name: "legal", Role: "legal", Quorum: 1, Within: "72h"},
 				{Name: "counsel", Role: "counsel", Quorum: 1, Within: "72h"},
-			}, Owner: &personRef{t.id, owner.Subject}, BreakGlass: &breakGlass{Role: "duty-officer", Quorum: 1}},
+			}},
 			"resale-agreement": {Title: "Resale agreement", Kind: "procurement", Stages: []stage{
 				{Name: "legal", Role: "legal", Quorum: 1, Within: "72h"},
 				{Name: "reseller", Role: "reseller", Quorum: 1, Within: "72h"},
-			}},
-			// Two of the board, at least one of them counsel, and nobody of the reseller; finance beside it; owners may help out after two days.
-			"board-resolution": {Title: "Board resolution", Kind: "consent", Stages: []stage{
-				{Name: "board", Role: "board", Quorum: 2, Within: "96h", AtLeast: []share{{Count: 1, Role: "counsel"}}, Without: []string{"nord"}, Remind: []string{"24h"}},
-				{Name: "finance", Role: "finance", Quorum: 1, Within: "96h", Beside: true, Remind: []string{"24h"}, Escalate: &escalate{After: "48h", Role: "owner"}},
 			}},
 			"internal-policy": {Title: "Internal policy", Kind: "consent", Stages: []stage{
 				{Name: "finance", Role: "finance", Quorum: 1, Within: "72h"},

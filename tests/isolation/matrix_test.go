@@ -133,8 +133,7 @@ var matrix = map[string]row{
 		q.request = w.done.Request.ID
 		return q.json(client.Finding{Finding: countersign.FindingJustified, Note: "looked at it"})
 	}},
-	// Gina owns globex, and may end what is globex's.
-	"offboard": {yes: []string{"olivia", "gina-home"}, change: func(w *world, _ actor, q *asked) error {
+	"offboard": {yes: []string{"olivia"}, change: func(w *world, _ actor, q *asked) error {
 		return q.json(client.Leaver{Issuer: w.Issuers["nord"].URL, Reason: "over", DryRun: true})
 	}},
 }
