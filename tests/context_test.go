@@ -142,3 +142,22 @@ func inMailbox(t *testing.T, path, request string) (found []json.RawMessage) {
 	}
 	return found
 }
+
+// subjects are those of the mails about a request, by recipient.
+func subjects(t *testing.T, request string) map[string][]string {
+	t.Helper()
+	found := map[string][]string{}
+	for _, raw := range inMailbox(t, "api/messages", request) {
+		var m struct {
+			To      []string `json:"to"`
+			Subject string   `json:"subject"`
+		}
+		if err := json.Unmarshal(raw, &m); err != nil {
+			t.Fatal(err)
+		}
+		for _, to := range m.To {
+			found[to] = append(found[to], m.Subject)
+		}
+	}
+	return found
+}

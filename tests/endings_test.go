@@ -103,7 +103,7 @@ func withdraw(t *testing.T, g *stack.Signing, who, id string) {
 func TestM4_ExpiredAtItsDeadline(t *testing.T) {
 	t.Parallel()
 	r := request(t, "acme", "supplier-contract")
-	r.Deadlines = map[string]time.Time{"counsel": time.Now().Add(4 * time.Second).UTC()}
+	r.Deadlines = map[string]time.Time{"counsel": time.Now().Add(12 * time.Second).UTC()}
 	g := begin(t, r)
 	decide(t, g, "acme/alice", "legal", countersign.Approve)
 	_, report := ended(t, g, countersign.Expired)

@@ -35,7 +35,7 @@ func TestM4_RefusedAtIntakeWithAReasonAndEvidence(t *testing.T) {
 		{"no such document", func(_ *testing.T, r *countersign.Request) { r.Document.Key = "acme/documents/none.pdf" }, "no-document", "no such document"},
 		{"document of another tenant", func(_ *testing.T, r *countersign.Request) { r.Document.Key = "globex/documents/x.pdf" }, "bad-request", `must start with the tenant's prefix "acme/"`},
 		{"another bucket", func(_ *testing.T, r *countersign.Request) { r.Document.Bucket = "evidence" }, "wrong-bucket", `the bucket "documents"`},
-		{"unknown purpose", func(_ *testing.T, r *countersign.Request) { r.Purpose = "world-domination" }, "unknown-purpose", "it has internal-policy"},
+		{"unknown purpose", func(_ *testing.T, r *countersign.Request) { r.Purpose = "world-domination" }, "unknown-purpose", "it has board-resolution, internal-policy"},
 		{"past deadline", func(_ *testing.T, r *countersign.Request) {
 			r.Deadlines = map[string]time.Time{"legal": time.Now().Add(-time.Hour)}
 		}, "past-deadline", "give a later one"},

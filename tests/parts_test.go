@@ -62,7 +62,7 @@ func TestR16_WrongSettingsAreFoundAtBoot(t *testing.T) {
 		{"a certificate of an authority", seals.settings(t, kmstypes.KeySpecEccNistP256, x509.Certificate{KeyUsage: signing | x509.KeyUsageCertSign, IsCA: true}), "certificate: ", "is a certification authority's"},
 		{"a certificate chain out of order", seals.settings(t, kmstypes.KeySpecEccNistP256, x509.Certificate{KeyUsage: signing}, stranger, seals.ca), "certificate: ", "signer's chain is broken"},
 		{"a certificate too many", seals.settings(t, kmstypes.KeySpecEccNistP384, x509.Certificate{KeyUsage: signing}, seals.ca, seals.again(t)), "certificate: ", "carried that the chain does not need"},
-		{"a quorum larger than its people", []string{"quorum: 1", "quorum: 9"}, "quorum: 9", "quorum is 9, but only"},
+		{"a quorum larger than its people", []string{"quorum: 1", "quorum: 9"}, "quorum: 9", "needs 9 approvals, but only"},
 		{"one person for two stages", []string{"roles: [legal]", "roles: [legal, counsel]", "roles: [counsel]", "roles: []"}, "quorum: 1", "need 2 approvals together, but only 1 people hold their roles; nobody counts twice"},
 		{"a misspelt setting", []string{"retention:", "retenton:"}, "retenton: ", "there is no setting \"retenton\" here"},
 		{"a certificate that is none", []string{"certificate: globex-seal.pem", "certificate: " + broken}, "certificate: ", "has no certificate (PEM)"},
@@ -104,7 +104,7 @@ func TestR16_TheAPIFindsWrongSettingsAtBoot(t *testing.T) {
 		{"a namespace that is not there", []string{"namespace: globex", "namespace: nowhere"}, "namespace: nowhere", `namespace "nowhere"`},
 		{"a bucket that is not there", []string{"bucket: evidence", "bucket: nowhere"}, "bucket: nowhere", `the bucket "nowhere"`},
 		{"an AWS profile that is not there", []string{"starterProfile: globex-starter", "starterProfile: nobody"}, "starterProfile: ", `couldn't load the AWS profile "nobody"`},
-		{"a quorum larger than its people", []string{"quorum: 1", "quorum: 9"}, "quorum: 9", "quorum is 9, but only"},
+		{"a quorum larger than its people", []string{"quorum: 1", "quorum: 9"}, "quorum: 9", "needs 9 approvals, but only"},
 	} {
 		t.Run(strings.ReplaceAll(c.name, " ", "_"), func(t *testing.T) {
 			t.Parallel()

@@ -132,22 +132,10 @@ func TestR24_ATimerRemindsAndEscalatesAndTheQuorumStays(t *testing.T) {
 	if time.Since(began) < 2*time.Second { // a slow machine may be there already
 		wantRefused(t, early, "not-entitled", "nothing gives you this right")
 	}
-	subjects := map[string][]string{} // by recipient
+	var told map[string][]string
 	if _, err := g.Until(t.Context(), func(workflows.Status) bool {
-		clear(subjects)
-		for _, raw := range inMailbox(t, "api/messages", r.ID) {
-			var m struct {
-				To      []string `json:"to"`
-				Subject string   `json:"subject"`
-			}
-			if err := json.Unmarshal(raw, &m); err != nil {
-				t.Fatal(err)
-			}
-			for _, to := range m.To {
-				subjects[to] = append(subjects[to], m.Subject)
-			}
-		}
-		return len(subjects["legal-desk@globex.example"]) > 0 && len(subjects["paul@globex.example"]) > 0
+		told = subjects(t, r.ID)
+		return len(told["legal-desk@globex.example"]) > 0 && len(told["paul@globex.example"]) > 0
 	}); err != nil {
 		t.Fatal(err)
 	}
@@ -156,11 +144,11 @@ func TestR24_ATimerRemindsAndEscalatesAndTheQuorumStays(t *testing.T) {
 	}
 	_, report := ended(t, g, countersign.Completed)
 	for who, want := range map[string]string{"chris@hart.example": "Your decision is still asked", "paul@globex.example": "A decision is overdue", "gina@globex.example": "A decision is overdue"} {
-		if !slices.ContainsFunc(subjects[who], func(s string) bool { return strings.HasPrefix(s, want) }) {
-			t.Errorf("%s got %q, want one that begins with %q", who, subjects[who], want)
+		if !slices.ContainsFunc(told[who], func(s string) bool { return strings.HasPrefix(s, want) }) {
+			t.Errorf("%s got %q, want one that begins with %q", who, told[who], want)
 		}
 	}
-	if slices.ContainsFunc(subjects["gina@globex.example"], func(s string) bool { return strings.HasPrefix(s, "Your decision is still asked") }) {
+	if slices.ContainsFunc(told["gina@globex.example"], func(s string) bool { return strings.HasPrefix(s, "Your decision is still asked") }) {
 		t.Error("gina was reminded, though she had decided")
 	}
 	legal, _ := report.Statement.Plan.Stage("legal")

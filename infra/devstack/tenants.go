@@ -145,6 +145,22 @@ func sealFileName(dir, tenant string) string {
 
 func issuerURL(p ports, id string) string { return p.url("idp-"+id) + "/" + id }
 
+// add adds what is for larger tenants: boards and emergencies are acme's alone: globex stays small, so that tests can change it by a word.
+func (f *tenantFile) add(t tenantCast, owner string) {
+	if t.has("board") {
+		// Two of the board, at least one of them counsel, and nobody of the reseller; finance beside it; owners may help out after two days.
+		f.Purposes["board-resolution"] = purpose{Title: "Board resolution", Kind: "consent", Stages: []stage{
+			{Name: "board", Role: "board", Quorum: 2, Within: "96h", AtLeast: []share{{Count: 1, Role: "counsel"}}, Without: []string{"nord"}, Remind: []string{"24h"}},
+			{Name: "finance", Role: "finance", Quorum: 1, Within: "96h", Beside: true, Remind: []string{"24h"}, Escalate: &escalate{After: "48h", Role: "owner"}},
+		}}
+	}
+	if t.has("duty-officer") {
+		contract := f.Purposes["supplier-contract"]
+		contract.Owner, contract.BreakGlass = &personRef{t.id, owner}, &breakGlass{Role: "duty-officer", Quorum: 1}
+		f.Purposes["supplier-contract"] = contract
+	}
+}
+
 // writeTenant writes a tenant's file. Paths in it are relative to it, so that the
 // data directory can be moved. With anyIssuer the file trusts every identity provider.
 func writeTenant(dir string, p ports, t tenantCast, keyARN string, anyIssuer bool) error {
@@ -186,6 +202,7 @@ func writeTenant(dir string, p ports, t tenantCast, keyARN string, anyIssuer boo
 			trusted = append(trusted, o.id)
 		}
 	}
+	file.add(t, owner.Subject)
 	for i, id := range trusted {
 		kind := "home"
 		if i > 0 {
