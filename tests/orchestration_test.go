@@ -115,6 +115,40 @@ func TestN08_TheSigningStepRefusesWhatACompromisedOrchestrationAsks(t *testing.T
 	}
 }
 
+// What is signed is what was requested, by whoever requested it: intake reads both where the server recorded them, and not where the saga says.
+func TestN08_IntakeAdmitsNothingElseThanWasRequested(t *testing.T) {
+	o := compromise(t)
+	r := request(t, "globex", "supplier-contract")
+	g := o.begin(t, "globex/paul", r)
+	r.ID += "-machines"
+	machines := o.begin(t, "machine:globex/procurement", r)
+	self := o.approval(t, g).Saga
+	custodian := evidence.Execution{Workflow: g.Run.GetID(), Run: g.Run.GetRunID()}
+	for _, row := range []struct {
+		name   string
+		change func(*evidence.AdmitInput)
+		code   string
+	}{
+		{"requested by somebody else", func(in *evidence.AdmitInput) {
+			in.Custodian = evidence.Execution{Workflow: machines.Run.GetID(), Run: machines.Run.GetRunID()}
+		}, "bad-request"},
+		{"for another purpose", func(in *evidence.AdmitInput) { in.Request.Purpose = "internal-policy" }, "other-request"},
+		{"about another document", func(in *evidence.AdmitInput) { in.Request.Document.VersionID = "another" }, "other-request"},
+		{"with another title", func(in *evidence.AdmitInput) { in.Request.Title = "Nothing of weight" }, "other-request"},
+		{"", func(*evidence.AdmitInput) {}, ""},
+	} {
+		in := evidence.AdmitInput{Request: g.Request, Saga: self, Custodian: custodian, StartedAt: time.Now().UTC()}
+		row.change(&in)
+		got := ""
+		if refusal := o.ask(t, g, asked{Name: row.name, Admit: &in}).Refusal; refusal != nil {
+			got = refusal.Code
+		}
+		if got != row.code {
+			t.Errorf("%q: refused with %q, want %q", row.name, got, row.code)
+		}
+	}
+}
+
 func set(decisions ...evidence.CountedDecision) []evidence.CountedDecision { return decisions }
 
 // anew gives an input digests that fit what it says.
@@ -192,6 +226,7 @@ const ask = "ask"
 type asked struct {
 	Name  string
 	Input evidence.SignInput
+	Admit *evidence.AdmitInput // to be admitted as, instead
 }
 
 // sagaOfTheAttacker admits, records the intent, and then asks for signatures as it is told. It never checks a decision.
@@ -235,6 +270,15 @@ func sagaOfTheAttacker(ctx workflow.Context, in evidence.SagaInput) (evidence.Sa
 		var a asked
 		workflow.GetSignalChannel(ctx, ask).Receive(ctx, &a)
 		var signature evidence.Signature
+		if a.Admit != nil {
+			var again evidence.Admission
+			err := workflow.ExecuteActivity(on(countersign.TaskQueueSigning), evidence.ActivityAdmit, a.Admit).Get(ctx, &again)
+			if signature.Refusal = again.Refusal; err != nil {
+				signature.Refusal = countersign.Refuse("broken", "%s", err)
+			}
+			answers[a.Name] = signature
+			continue
+		}
 		if err := workflow.ExecuteActivity(on(countersign.TaskQueueKeys), evidence.ActivitySign, a.Input).Get(ctx, &signature); err != nil {
 			signature.Refusal = countersign.Refuse("broken", "%s", err)
 		}
@@ -385,13 +429,18 @@ func (o *orchestration) taken(t *testing.T, g *stack.Signing) (at time.Time) {
 // sign has the saga ask for a signature, and waits for the answer.
 func (o *orchestration) sign(t *testing.T, g *stack.Signing, name string, in evidence.SignInput) evidence.Signature {
 	t.Helper()
+	return o.ask(t, g, asked{Name: name, Input: in})
+}
+
+func (o *orchestration) ask(t *testing.T, g *stack.Signing, what asked) evidence.Signature {
+	t.Helper()
 	saga := countersign.SagaID("globex", g.Request.ID)
-	if err := o.client.SignalWorkflow(t.Context(), saga, "", ask, asked{name, in}); err != nil {
+	if err := o.client.SignalWorkflow(t.Context(), saga, "", ask, what); err != nil {
 		t.Fatal(err)
 	}
 	var answer *evidence.Signature
 	_, err := g.Until(t.Context(), func(workflows.Status) bool {
-		value, err := o.client.QueryWorkflow(t.Context(), saga, "", ask, name)
+		value, err := o.client.QueryWorkflow(t.Context(), saga, "", ask, what.Name)
 		return err == nil && value.Get(&answer) == nil && answer != nil
 	})
 	if err != nil {
