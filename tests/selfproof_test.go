@@ -92,6 +92,54 @@ func TestN01_ApproversSignTheDecisionItselfAndAStrangerProvesItWithoutUs(t *test
 	}
 }
 
+// What a stranger finds in the evidence is the payload that was sent. A decision that leaves out what is empty would have another digest to them than
+// its proofs are of, so it doesn't count.
+func TestN01_ADecisionCountsOnlyAsTheJSONThatWasProven(t *testing.T) {
+	t.Parallel()
+	g := contract(t)
+	status, err := g.Open(t.Context(), "legal")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range []struct {
+		name   string
+		change func(decision map[string]any)
+		code   string
+	}{
+		{"without its reason", func(d map[string]any) { delete(d, "reason") }, "malformed"},
+		{"without its grants", func(d map[string]any) { delete(d, "grants") }, "malformed"},
+		{"on behalf of null", func(d map[string]any) { d["onBehalfOf"] = nil }, "malformed"},
+		{"with grants that are null", func(d map[string]any) { d["grants"] = nil }, "token-other-decision"},
+		{"whole", func(map[string]any) {}, ""},
+	} {
+		signed, err := local.ProveWith(t.Context(), "acme/alice", g.Decision(status, "acme/alice", "legal", countersign.Approve), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw, err := json.Marshal(signed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var payload map[string]any
+		decoder := json.NewDecoder(bytes.NewReader(raw))
+		decoder.UseNumber()
+		if err := decoder.Decode(&payload); err != nil {
+			t.Fatal(err)
+		}
+		row.change(payload["decision"].(map[string]any))
+		if err := g.Send(t.Context(), "acme/alice", payload); err != nil {
+			t.Fatal(err)
+		}
+		if r := record(t, g, signed); row.code == "" {
+			wantCounted(t, r)
+		} else if r.Counted() || r.Refusal.Code != row.code {
+			t.Errorf("%s: became %+v (%v), want a refusal %s", row.name, r, r.Refusal, row.code)
+		}
+	}
+	decide(t, g, "hart/carol", "counsel", countersign.Approve)
+	ended(t, g, countersign.Completed)
+}
+
 // aboutDigest is a decision whose key's proof names another digest, in what it signs, under the signature that it had.
 func aboutDigest(t *testing.T, d stranger.Decision, text, h []byte) stranger.Decision {
 	t.Helper()
