@@ -178,7 +178,7 @@ func TestR09_ADisabledPersonGetsNoProof(t *testing.T) {
 
 // Paul approves with the quorum still open, and then sends the same token again under another id: it is his vote already.
 func TestR05_AReplayedTokenIsNoSecondVote(t *testing.T) {
-	faultyWorkers(t, "role: legal\n              quorum: 1", "role: legal\n              quorum: 2", "roles: [finance, requester]", "roles: [finance, requester, legal]")
+	faultyWorkers(t, "role: legal\n              quorum: 1", "role: legal\n              quorum: 2", "roles: [finance, requester, duty-officer]", "roles: [finance, requester, duty-officer, legal]")
 	g := begin(t, request(t, "globex", "supplier-contract"))
 	signed := decide(t, g, "globex/paul", "legal", countersign.Approve)
 	if r := record(t, g, signed); r.Refusal != nil {

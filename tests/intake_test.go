@@ -35,7 +35,7 @@ func TestM4_RefusedAtIntakeWithAReasonAndEvidence(t *testing.T) {
 		{"no such document", func(_ *testing.T, r *countersign.Request) { r.Document.Key = "acme/documents/none.pdf" }, "no-document", "no such document"},
 		{"document of another tenant", func(_ *testing.T, r *countersign.Request) { r.Document.Key = "globex/documents/x.pdf" }, "bad-request", `must start with the tenant's prefix "acme/"`},
 		{"another bucket", func(_ *testing.T, r *countersign.Request) { r.Document.Bucket = "evidence" }, "wrong-bucket", `the bucket "documents"`},
-		{"unknown purpose", func(_ *testing.T, r *countersign.Request) { r.Purpose = "world-domination" }, "unknown-purpose", "it has internal-policy"},
+		{"unknown purpose", func(_ *testing.T, r *countersign.Request) { r.Purpose = "world-domination" }, "unknown-purpose", "it has board-resolution, internal-policy"},
 		{"past deadline", func(_ *testing.T, r *countersign.Request) {
 			r.Deadlines = map[string]time.Time{"legal": time.Now().Add(-time.Hour)}
 		}, "past-deadline", "give a later one"},
@@ -109,7 +109,7 @@ func encrypted(t *testing.T, user, owner string) []byte {
 
 // Paul may request. He may not request what he then approves, though he holds the role; Gina, who holds it too, may approve it.
 func TestR19_TheRequesterIsNotAnApprover(t *testing.T) {
-	faultyWorkers(t, "roles: [legal]", "roles: [legal, finance]")
+	faultyWorkers(t, "roles: [legal, owner, board]", "roles: [legal, owner, board, finance]")
 	g, err := local.Begin(t.Context(), "globex/paul", request(t, "globex", "internal-policy"))
 	if err != nil {
 		t.Fatal(err)
@@ -130,7 +130,7 @@ func TestR19_RefusedWhereTooFewAreLeftToApprove(t *testing.T) {
 		{"its requester alone", "globex/paul", "internal-policy", nil,
 			`stage "finance" needs 1 approvals, but only 0 people hold the role "finance" beside the requester, who can't approve`},
 		{"one person for two stages", "globex/paul", "supplier-contract",
-			[]string{"roles: [legal]", "roles: [legal, counsel]", "roles: [counsel]", "roles: []", "roles: [finance, requester]", "roles: [finance, requester, counsel]"},
+			[]string{"roles: [legal, owner, board]", "roles: [legal, owner, board, counsel]", "roles: [counsel, board]", "roles: [board]", "roles: [finance, requester, duty-officer]", "roles: [finance, requester, duty-officer, counsel]"},
 			`stages "legal" and "counsel" need 2 approvals together, but only 1 people hold their roles beside the requester, who can't approve`},
 	} {
 		t.Run(strings.ReplaceAll(c.name, " ", "_"), func(t *testing.T) {

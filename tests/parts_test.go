@@ -62,7 +62,7 @@ func TestR16_WrongSettingsAreFoundAtBoot(t *testing.T) {
 		{"a certificate chain out of order", seals.settings(t, kmstypes.KeySpecEccNistP256, x509.Certificate{KeyUsage: signing}, stranger, seals.ca), "certificate: ", "signer's chain is broken"},
 		{"a certificate too many", seals.settings(t, kmstypes.KeySpecEccNistP384, x509.Certificate{KeyUsage: signing}, seals.ca, seals.again(t)), "certificate: ", "carried that the chain does not need"},
 		{"a quorum larger than its people", []string{"quorum: 1", "quorum: 9"}, "quorum: 9", "quorum is 9, but only"},
-		{"one person for two stages", []string{"roles: [legal]", "roles: [legal, counsel]", "roles: [counsel]", "roles: []"}, "quorum: 1", "need 2 approvals together, but only 1 people hold their roles; nobody counts twice"},
+		{"one person for two stages", []string{"roles: [legal, owner, board]", "roles: [legal, owner, board, counsel]", "roles: [counsel, board]", "roles: [board]"}, "quorum: 1", "need 2 approvals together, but only 1 people hold their roles; nobody counts twice"},
 		{"a misspelt setting", []string{"retention:", "retenton:"}, "retenton: ", "there is no setting \"retenton\" here"},
 		{"a certificate that is none", []string{"certificate: globex-seal.pem", "certificate: " + broken}, "certificate: ", "has no certificate (PEM)"},
 		{"roots that are not there", []string{"roots: ../ca/tenant-ca.pem", "roots: nowhere.pem"}, "roots: nowhere", "nowhere.pem: no such file"},
@@ -279,7 +279,7 @@ func TestR14_RevokedBetweenApprovalAndSigning(t *testing.T) {
 	if _, err := g.Open(t.Context(), "counsel"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := local.Tenant(dir, "globex", "roles: [legal]", "roles: [reader]", "roles: [finance, requester]", "roles: [finance, requester, legal]"); err != nil {
+	if _, err := local.Tenant(dir, "globex", "roles: [legal, owner, board]", "roles: [reader, owner, board]", "roles: [finance, requester, duty-officer]", "roles: [finance, requester, duty-officer, legal]"); err != nil {
 		t.Fatal(err)
 	}
 	decide(t, g, "hart/chris", "counsel", countersign.Approve)
