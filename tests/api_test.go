@@ -221,8 +221,8 @@ func TestM1_ByTheCommandLineFromRequestToVerifiedEvidence(t *testing.T) {
 	}
 	run("hart/carol", 0, "decide", id, "--approve", "--yes", "--reason", "reads well")
 	run("hart/carol", 0, "watch", id)
-	if out := run("acme/ben", 4, "status", id); !strings.Contains(out, "no such signing") {
-		t.Errorf("ben, who has no part in it, is told\n%s", out)
+	if out := run("nord/rhea", 4, "status", id); !strings.Contains(out, "no such signing") {
+		t.Errorf("rhea, who has no part in it, is told\n%s", out)
 	}
 	run("acme/olivia", 0, "status", id) // compliance
 	run("acme/alice", 0, "audit", "export", id, "-o", dir+"/e.asice")
