@@ -1,10 +1,14 @@
 package countersign
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/gowebpki/jcs"
 )
 
 // Verdict is what a decision says.
@@ -112,6 +116,29 @@ func ParseSignedDecision(raw []byte) (SignedDecision, error) {
 		return s, fmt.Errorf("couldn't read the decision: id: %w", err)
 	}
 	return s, nil
+}
+
+// CheckSent finds out whether a decision, as the payload of its signal has it, is the JSON that its digest is of, but for the order and the white space.
+// A member that is left out and read as empty would give whoever only has the payload another digest than was proven, and the proof would be none to them.
+func (s SignedDecision) CheckSent(raw []byte) error {
+	var sent struct {
+		Decision json.RawMessage `json:"decision"`
+	}
+	if err := json.Unmarshal(raw, &sent); err != nil {
+		return fmt.Errorf("couldn't read the decision: %w", err)
+	}
+	got, err := jcs.Transform(sent.Decision)
+	if err != nil {
+		return fmt.Errorf("couldn't make the decision canonical (RFC 8785): %w", err)
+	}
+	want, err := Canonical(s.Decision)
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(got, want) {
+		return errors.New("decision: send it whole, as its digest is of it: every member that is not optional, also an empty one, and no other")
+	}
+	return nil
 }
 
 // Refusal is why something did not count. The code is for machines and stays; the message is for the person.

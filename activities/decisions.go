@@ -46,7 +46,7 @@ func (t *Tenant) CheckDecision(ctx context.Context, in evidence.CheckInput) (evi
 	if c.Record.Digest, err = d.Digest(); err != nil {
 		return refuse(countersign.Refuse("malformed", "%s", err))
 	}
-	if err := d.Check(); err != nil {
+	if err := errors.Join(d.Check(), signed.CheckSent(in.Signed)); err != nil {
 		return refuse(countersign.Refuse("malformed", "%s", err))
 	}
 	sender, ok := evidence.ActorOf(event.GetPrincipal())

@@ -3,6 +3,7 @@ package activities
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -38,9 +39,12 @@ func (t *Tenant) Admit(ctx context.Context, in evidence.AdmitInput) (evidence.Ad
 	if in.Saga.Workflow != countersign.SagaID(in.Request.Tenant, in.Request.ID) {
 		return refuse(countersign.Refuse("bad-request", "the workflow id doesn't belong to the request: start it as %q", countersign.CustodianID(in.Request.Tenant, in.Request.ID)))
 	}
-	requester, err := t.starter(ctx, in.Custodian)
+	requester, refusal, err := t.requested(ctx, in)
 	if err != nil {
 		return a, err
+	}
+	if refusal != nil {
+		return refuse(refusal)
 	}
 	principal := policy.PrincipalOf(t.settings, requester)
 	a.Requester, _ = t.settings.Member(requester)
@@ -97,10 +101,38 @@ func (t *Tenant) context(in evidence.AdmitInput, requester countersign.Actor, pl
 	}, nil
 }
 
-// starter is who started the custodian, as the server stamped it: nothing that the starter could write itself.
-func (t *Tenant) starter(ctx context.Context, custodian evidence.Execution) (countersign.Actor, error) {
-	actor, _, err := t.started(ctx, custodian)
-	return actor, err
+// requested is who started the custodian, as the server stamped it, and that this is what they asked for: neither is believed of the saga.
+func (t *Tenant) requested(ctx context.Context, in evidence.AdmitInput) (countersign.Actor, *countersign.Refusal, error) {
+	var none countersign.Actor
+	if want := countersign.CustodianID(in.Request.Tenant, in.Request.ID); in.Custodian.Workflow != want {
+		return none, countersign.Refuse("bad-request", "the request is kept by another workflow than %q", want), nil
+	}
+	first, err := t.first(ctx, in.Custodian)
+	if err != nil {
+		return none, nil, err
+	}
+	requester, ok := evidence.ActorOf(first.GetPrincipal())
+	if !ok {
+		return none, nil, errNoPrincipal
+	}
+	var asked countersign.Request
+	for _, p := range first.GetWorkflowExecutionStartedEventAttributes().GetInput().GetPayloads() {
+		if err := json.Unmarshal(p.GetData(), &asked); err != nil {
+			return none, countersign.Refuse("bad-request", "the request can't be read"), nil
+		}
+	}
+	want, err := asked.Fingerprint()
+	if err != nil {
+		return none, nil, err
+	}
+	got, err := in.Request.Fingerprint()
+	if err != nil {
+		return none, nil, err
+	}
+	if got != want {
+		return none, countersign.Refuse("other-request", "%s requested something else", requester), nil
+	}
+	return requester, nil, nil
 }
 
 // first is the event with which a workflow began.

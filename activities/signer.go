@@ -58,7 +58,8 @@ func (t *Tenant) Intend(ctx context.Context, in evidence.SignInput) (evidence.In
 }
 
 // Sign signs the document with the tenant's key, once. It accepts only decisions that satisfy the quorum, checked again here and now:
-// their proofs, the plan, the context that they were given for, and that everybody who decided still holds the role.
+// their proofs, the plan, the context that they were given for, and that everybody who decided still holds the role. The saga that asks is not
+// believed: what it says is compared with what the Temporal server recorded of it.
 //
 // If we crash between the key's answer and the store, an orphan signature exists that nobody ever saw; the next attempt signs again,
 // and the first stored signature is the one that counts.
@@ -134,6 +135,9 @@ func (t *Tenant) adopt(ctx context.Context, result evidence.Signature, stored co
 
 // entitled checks the decisions again in the moment of signing, and all that they stand on.
 func (t *Tenant) entitled(ctx context.Context, in evidence.SignInput, current *countersign.Settings) (*countersign.Refusal, error) {
+	if refusal := asker(ctx, in); refusal != nil {
+		return refusal, nil
+	}
 	if digest, err := in.Context.Digest(); err != nil || digest != in.Digest {
 		return countersign.Refuse("context-changed", "the transaction's context doesn't have the digest that people approved"), nil
 	}
@@ -165,7 +169,7 @@ func (t *Tenant) entitled(ctx context.Context, in evidence.SignInput, current *c
 	if err := in.Plan.As(current).Satisfied(approvals); err != nil {
 		return countersign.Refuse("authority-lost", "somebody no longer holds a role that the quorum asks for: %s", err), nil
 	}
-	return nil, nil
+	return t.recorded(ctx, in, in.Plan.Broken(approvals))
 }
 
 func holds(m countersign.Member, role string) bool {

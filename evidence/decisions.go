@@ -2,6 +2,7 @@ package evidence
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/countersign-dev/countersign"
@@ -48,7 +49,7 @@ func DecideQuestion(in CheckInput, d countersign.Decision, stage countersign.Sta
 }
 
 // VerifyDecisions checks the proofs of all counted decisions again, with the keys that were archived with them and as of the instants
-// when they were first checked, and that each is an approval of exactly this transaction. It returns them for the quorum arithmetic.
+// when they were first checked, and that each is an approval of exactly this transaction, and not its requester's. It returns them for the quorum arithmetic.
 func VerifyDecisions(in SignInput, issuers []countersign.Issuer) ([]countersign.Approval, *countersign.Refusal) {
 	var approvals []countersign.Approval
 	for _, counted := range in.Decisions {
@@ -58,6 +59,9 @@ func VerifyDecisions(in SignInput, issuers []countersign.Issuer) ([]countersign.
 		}
 		if d.Tenant != in.Context.Tenant || d.Signing != in.Context.Signing || d.Run != in.Context.Run || d.Context != in.Digest || d.Document != in.Context.Document || d.Policy != in.Context.Policy {
 			return nil, countersign.Refuse("other-signing", "the decision of %s is about another transaction", d.Actor)
+		}
+		if requester := in.Context.Requester; d.Actor == requester || slices.Contains(counted.Authority.Delegators(), requester) {
+			return nil, countersign.Refuse("requester-is-not-approver", "%s requested the signing, and can't approve it, in person or through somebody else", requester)
 		}
 		if counted.At.Unix() >= d.ExpiresAt {
 			return nil, countersign.Refuse("decision-expired", "the decision of %s had expired when it was checked", d.Actor)

@@ -121,7 +121,7 @@ func TestM1_BadRequestsAreRefusedBeforeAnythingStarts(t *testing.T) {
 		{"another tenant", "machine:globex/procurement", "POST", "/v1/acme/signings", fine, nil, 401, "unauthenticated", ""},
 		{"no requester", "acme/alice", "POST", "/v1/acme/signings", fine, nil, 403, "not-entitled", "the request is not allowed"},
 		{"a partner", "hart/carol", "POST", "/v1/acme/signings", fine, nil, 403, "not-entitled", "the request is not allowed"},
-		{"unknown purpose", procurement, "POST", "/v1/acme/signings", changed(func(r *countersign.Request) { r.Purpose = "war" }), nil, 422, "unknown-purpose", "it has internal-policy"},
+		{"unknown purpose", procurement, "POST", "/v1/acme/signings", changed(func(r *countersign.Request) { r.Purpose = "war" }), nil, 422, "unknown-purpose", "it has board-resolution, internal-policy"},
 		{"no title", procurement, "POST", "/v1/acme/signings", changed(func(r *countersign.Request) { r.Title = "" }), nil, 422, "bad-request", "title: is empty"},
 		{"not a PDF", procurement, "PUT", "/v1/acme/documents", []byte("hello"), pdfType, 422, "not-a-pdf", "%PDF-"},
 		{"empty", procurement, "PUT", "/v1/acme/documents", []byte{}, pdfType, 400, "bad-request", "body is required"},
@@ -221,8 +221,8 @@ func TestM1_ByTheCommandLineFromRequestToVerifiedEvidence(t *testing.T) {
 	}
 	run("hart/carol", 0, "decide", id, "--approve", "--yes", "--reason", "reads well")
 	run("hart/carol", 0, "watch", id)
-	if out := run("acme/ben", 4, "status", id); !strings.Contains(out, "no such signing") {
-		t.Errorf("ben, who has no part in it, is told\n%s", out)
+	if out := run("nord/rhea", 4, "status", id); !strings.Contains(out, "no such signing") {
+		t.Errorf("rhea, who has no part in it, is told\n%s", out)
 	}
 	run("acme/olivia", 0, "status", id) // compliance
 	run("acme/alice", 0, "audit", "export", id, "-o", dir+"/e.asice")

@@ -193,7 +193,7 @@ func events(b *testing.B, id string) (all []*historypb.HistoryEvent) {
 }
 
 // keyCalls is how many signatures the key service was asked for.
-func keyCalls(b *testing.B) (n int) {
+func keyCalls(b testing.TB) (n int) {
 	b.Helper()
 	resp, err := http.Get(local.KMS.Endpoint + "/_countersign/calls")
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -45,6 +46,22 @@ func TestM7_TheTopLevelHasItsNamedParts(t *testing.T) {
 			t.Error(err)
 		} else if info.IsDir() != dir {
 			t.Errorf("%s: whether it is a directory is %v, want %v", name, info.IsDir(), dir)
+		}
+	}
+}
+
+// Whoever checks the evidence without trusting us needs nothing of ours for it, nor of anybody else.
+func TestN01_TheStrangerHasTheStandardLibraryAlone(t *testing.T) {
+	cmd := exec.CommandContext(t.Context(), "go", "list", "-f", "{{range .Imports}}{{println .}}{{end}}", "./tests/stranger")
+	cmd.Dir = "../.."
+	out, err := cmd.Output()
+	imports := strings.Fields(string(out))
+	if err != nil || len(imports) == 0 {
+		t.Fatalf("couldn't list what the stranger imports: %v", err)
+	}
+	for _, i := range imports {
+		if first, _, _ := strings.Cut(i, "/"); strings.Contains(first, ".") {
+			t.Errorf("the stranger imports %s", i)
 		}
 	}
 }

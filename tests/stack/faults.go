@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httputil"
@@ -87,10 +88,16 @@ func (f *Fault) Hit() <-chan struct{} { return f.hit }
 func (f *Fault) Close() { _ = f.server.Close() }
 
 // Tenant writes a copy of a tenant's file into a directory of its own, with some lines replaced, and returns the directory.
+// A text that the file doesn't have is an error: the test would go on to prove something else.
 func (s *Stack) Tenant(dir, tenant string, replace ...string) (string, error) {
 	raw, err := os.ReadFile(s.Tenants[tenant].File)
 	if err != nil {
 		return "", err
+	}
+	for i := 0; i < len(replace); i += 2 {
+		if !strings.Contains(string(raw), replace[i]) {
+			return "", fmt.Errorf("couldn't change the file of tenant %s: it has no %q (any more)", tenant, replace[i])
+		}
 	}
 	from := filepath.Dir(s.Tenants[tenant].File)
 	text := strings.NewReplacer(append(replace,

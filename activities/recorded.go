@@ -1,0 +1,115 @@
+package activities
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	enumspb "go.temporal.io/api/enums/v1"
+	historypb "go.temporal.io/api/history/v1"
+	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/sdk/activity"
+
+	"github.com/countersign-dev/countersign"
+	"github.com/countersign-dev/countersign/evidence"
+)
+
+// asker checks that the signing which is asked for is the one that asks, and not another one in its name: the server says who scheduled this.
+func asker(ctx context.Context, in evidence.SignInput) *countersign.Refusal {
+	saga := activity.GetInfo(ctx).WorkflowExecution
+	if saga.ID != in.Context.Signing || saga.RunID != in.Context.Run || in.Context.Signing != countersign.SagaID(in.Context.Tenant, in.Request) {
+		return countersign.Refuse("other-signing", "the signature is asked for by another signing than the one that people approved")
+	}
+	return nil
+}
+
+// recorded checks what the signing step is given against what the Temporal server wrote down itself: the saga's admission, and each decision as a
+// signal by the person whom it names, taken when it is said to have been. A saga that says anything else is broken or in somebody else's hands: it
+// could bring decisions that nobody sent, with an identity provider's key that it made up. Where the glass is broken, its review has to be open.
+func (t *Tenant) recorded(ctx context.Context, in evidence.SignInput, broken bool) (*countersign.Refusal, error) {
+	r := record{taken: map[string][]time.Time{}}
+	events := t.temporal.GetWorkflowHistory(ctx, in.Context.Signing, in.Context.Run, false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+	for events.HasNext() {
+		event, err := events.Next()
+		if missing := (*serviceerror.NotFound)(nil); errors.As(err, &missing) {
+			return countersign.Refuse("other-signing", "the server has no such signing"), nil
+		}
+		if err == nil {
+			err = r.read(event)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("couldn't read the signing's history: %w", err)
+		}
+	}
+	if r.admitted != in.Digest {
+		return countersign.Refuse("context-changed", "the transaction is not the one that was admitted"), nil
+	}
+	for _, counted := range in.Decisions {
+		key, err := sentBy(counted.Signed, counted.Signed.Decision.Actor)
+		if err != nil {
+			return nil, err
+		}
+		if !slices.ContainsFunc(r.taken[key], counted.At.Equal) {
+			return countersign.Refuse("not-sent", "the server took no such decision from %s at that time", counted.Signed.Decision.Actor), nil
+		}
+	}
+	if broken && r.review != countersign.ReviewID(in.Context.Tenant, in.Request) {
+		return countersign.Refuse("not-reviewed", "the glass was broken, and no review of it was opened"), nil
+	}
+	return nil, nil
+}
+
+// record is what of a saga's history the server vouches for, as far as the signing step asks.
+type record struct {
+	admit    int64                  // the event that scheduled the first admission
+	admitted string                 // digest of the context that it found
+	taken    map[string][]time.Time // decision and sender → when the server took it
+	review   string                 // workflow id of the review that was opened
+}
+
+func (r *record) read(e *historypb.HistoryEvent) error {
+	if a := e.GetActivityTaskScheduledEventAttributes(); a.GetActivityType().GetName() == evidence.ActivityAdmit && r.admit == 0 {
+		r.admit = e.GetEventId()
+	}
+	if a := e.GetActivityTaskCompletedEventAttributes(); a != nil && r.admit != 0 && a.GetScheduledEventId() == r.admit {
+		var admission evidence.Admission
+		for _, p := range a.GetResult().GetPayloads() {
+			if err := json.Unmarshal(p.GetData(), &admission); err != nil {
+				return fmt.Errorf("the admission can't be read: %w", err)
+			}
+		}
+		r.admitted = admission.Digest
+	}
+	if a := e.GetChildWorkflowExecutionStartedEventAttributes(); a.GetWorkflowType().GetName() == countersign.WorkflowReview {
+		r.review = a.GetWorkflowExecution().GetWorkflowId()
+	}
+	a := e.GetWorkflowExecutionSignaledEventAttributes()
+	if a.GetSignalName() != countersign.SignalDecide {
+		return nil
+	}
+	sender, ok := evidence.ActorOf(e.GetPrincipal())
+	if !ok {
+		return nil
+	}
+	for _, p := range a.GetInput().GetPayloads() {
+		signed, err := countersign.ParseSignedDecision(p.GetData())
+		if err != nil {
+			continue // whatever it is, it is no decision that counts
+		}
+		key, err := sentBy(signed, sender)
+		if err != nil {
+			return err
+		}
+		r.taken[key] = append(r.taken[key], e.GetEventTime().AsTime())
+	}
+	return nil
+}
+
+// sentBy names a decision, with its proof, and who sent it.
+func sentBy(signed countersign.SignedDecision, sender countersign.Actor) (string, error) {
+	body, err := countersign.Canonical(signed)
+	return sender.String() + " " + string(body), err
+}
