@@ -109,9 +109,12 @@ func withdrawalLine(r countersign.WithdrawalRecord) string {
 func nameOf(s client.Status, a countersign.Actor) string {
 	if s.Plan != nil {
 		for _, stage := range s.Plan.Stages {
-			if e, ok := stage.Find(a); ok { // also whom escalation adds
+			if e, ok := stage.Find(a); ok {
 				return line(e.Name + " (" + e.Organisation + ")")
 			}
+		}
+		if e, ok := s.Plan.BreakGlass.Find(a); ok {
+			return line(e.Name + " (" + e.Organisation + ")")
 		}
 	}
 	return line(a.String())
