@@ -27,9 +27,9 @@ func TestN07_TwoOfFiveOneOfThemCounselNoneFromTheReseller(t *testing.T) {
 	}
 
 	// Counsel can't lend her place to the reseller's people.
-	grant := granted(t, "hart/chris", "nord/remy", local.Draft("acme", "hart/chris", "nord/remy", "board", g.Request.ID))
+	grant := granted(t, "hart/carol", "nord/remy", local.Draft("acme", "hart/carol", "nord/remy", "board", g.Request.ID))
 	d := g.Decision(status, "nord/remy", "board", countersign.Approve)
-	holder := local.Actor("hart/chris")
+	holder := local.Actor("hart/carol")
 	d.OnBehalfOf, d.Grants = &holder, []string{grant}
 	signed, err := g.Put(t.Context(), "nord/remy", d)
 	if err != nil {
