@@ -40,7 +40,8 @@ controls: ## run the tests that prove controls, and print the table of controls 
 	@go generate ./starter/controls >/dev/null
 	@$(MAKE) --no-print-directory build
 	@go test -json -run '^Test[RMN][0-9]+_' -p 1 -parallel 16 -timeout 20m $(PROVEN) >var/test-results.json; failed=$$?; \
-		$(BIN)/countersign controls --results var/test-results.json && exit $$failed
+		go -C infra test -json -run '^Test[RMN][0-9]+_' ./... >var/test-results-infra.json || failed=1; \
+		$(BIN)/countersign controls --results var/test-results.json --results var/test-results-infra.json && exit $$failed
 
 .PHONY: lint
 lint: ## gofmt, go vet, staticcheck, workflowcheck, the floors
