@@ -15,7 +15,6 @@ for need in go:golang node:nodejs npm:npm python3:python3 javac:default-jdk-head
 done
 python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "$(python3 --version) is too old; 3.10 or later is needed" >&2; exit 2; }
 python3 -c 'import ensurepip, venv' 2>/dev/null || { echo "python3 has no venv; on Debian: apt-get install python3-venv" >&2; exit 2; }
-[ "$(javac -version 2>&1 | grep -oE '[0-9]+' | head -n 1)" -ge 17 ] || { echo "$(javac -version 2>&1) is too old; 17 or later is needed" >&2; exit 2; }
 node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' || { echo "node is $(node --version); 20 or later is needed" >&2; exit 2; }
 
 mkdir -p "$here/bin" || exit 2
@@ -80,11 +79,6 @@ cp -R "$interop/typescript/." "$typescript/"
 quietly "install the npm packages" npm --prefix "$typescript" ci --no-progress
 quietly "compile the TypeScript" npm --prefix "$typescript" run build
 
-quietly "build the command line" go build -o "$here/bin/countersign" ./starter
-classpath() { mvn --batch-mode --quiet --file "$interop/dss/pom.xml" "$@" dependency:build-classpath -Dmdep.outputFile="$run/classpath"; }
-# Offline first: what is in Maven's cache never changes.
-classpath --offline >/dev/null 2>&1 || quietly "get DSS from Maven Central" classpath
-
 "$devstack" --data "$data" --json >"$run/stack.json" 2>"$run/stack.log" &
 stack_pid=$!
 ready "$run/stack.json" '"temporal"' "$stack_pid" || { cat "$run/stack.log" >&2; echo "couldn't start the local stack" >&2; exit 1; }
@@ -106,8 +100,8 @@ for sdk in typescript python; do
 	fi
 done
 golden=tests/golden/histories/v0.1.0
-step "DSS agrees" "$python" "$interop/dss/agree.py" "$(<"$run/classpath")" "$here/bin/countersign" "$run/dss" \
-	"$run/typescript.asice" "$data/ca/tenant-ca.pem" "$data/ca/tsa-ca.pem" "$golden/completed.asice" "$golden/tenant-ca.pem" "$golden/tsa-ca.pem"
+step "DSS agrees" "$interop/dss/dss.sh" "$run/typescript.asice" "$data/ca/tenant-ca.pem" "$data/ca/tsa-ca.pem" \
+	"$golden/completed.asice" "$golden/tenant-ca.pem" "$golden/tsa-ca.pem"
 step "vectors, by a second implementation" "$python" "$interop/python/vectors.py" tests/vectors "$run/typescript.asice" "$run/python.asice"
 step "the lock" "$python" "$interop/python/storage.py" lock "$data" "$run/typescript-ending.json"
 whole "the KMS contract holds for moto, too" "$interop/kms-moto.sh"
