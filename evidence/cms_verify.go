@@ -44,14 +44,19 @@ func (p *signedData) verify(content []byte) (*x509.Certificate, error) {
 	if err := verifySigningCertificate(s.signed, leaf); err != nil {
 		return nil, err
 	}
-	alg, err := signatureAlgorithm(s.sigAlg, s.hash, leaf)
+	return leaf, checkSignature(leaf, s.sigAlg, s.hash, s.signedSet, s.signature)
+}
+
+// checkSignature checks a signature value over message, and nothing else.
+func checkSignature(leaf *x509.Certificate, oid asn1.ObjectIdentifier, hash crypto.Hash, message, signature []byte) error {
+	alg, err := signatureAlgorithm(oid, hash, leaf)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if err := leaf.CheckSignature(alg, s.signedSet, s.signature); err != nil {
-		return nil, fmt.Errorf("signature does not verify: %w", err)
+	if err := leaf.CheckSignature(alg, message, signature); err != nil {
+		return fmt.Errorf("signature does not verify: %w", err)
 	}
-	return leaf, nil
+	return nil
 }
 
 func (p *signedData) verifyContentAttributes(content []byte) error {

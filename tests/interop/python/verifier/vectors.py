@@ -1,0 +1,160 @@
+#!/usr/bin/env python3
+"""Checks tests/vectors by docs/evidence-format.md alone, with Python's standard library: a second implementation.
+
+    vectors.py DIRECTORY [BUNDLE]...
+
+It recomputes canonical JSON and digests, judges chains and quorums, verifies keys and logins (on P-256), and reads bundles as far
+as that goes without CMS, protobuf and Cedar: container, manifest, the files' digests, and what people proved.
+"""
+
+import base64
+import gzip
+import hashlib
+import io
+import json
+import pathlib
+import sys
+import xml.etree.ElementTree as tree
+import zipfile
+import zlib
+
+sys.dont_write_bytecode = True
+
+import rules
+from canonical import canonical, digest
+from proofs import id_token, key_proof
+
+
+# --- a bundle ---------------------------------------------------------------------------------------------------------
+
+MANIFEST, SEAL = "META-INF/ASiCManifest001.xml", "META-INF/signature001.p7s"
+ASIC, DS = "{http://uri.etsi.org/02918/v1.2.1#}", "{http://www.w3.org/2000/09/xmldsig#}"
+
+
+def container(raw):
+    """The files of a container, after every entry was compared with the manifest."""
+    with zipfile.ZipFile(io.BytesIO(raw)) as z:
+        infos = z.infolist()
+        names = [i.filename for i in infos]
+        if names[0] != "mimetype" or names[-2:] != [MANIFEST, SEAL] or any(i.compress_type or i.extra or i.comment for i in infos):
+            raise ValueError("its entries are not in order")
+        files = {i.filename: z.read(i) for i in infos}
+    if files["mimetype"] != b"application/vnd.etsi.asic-e+zip":
+        raise ValueError("it is no ASiC-E")
+    listed = {}
+    for r in tree.fromstring(files[MANIFEST]).findall(ASIC + "DataObjectReference"):
+        listed[r.get("URI")] = base64.b64decode(r.find(DS + "DigestValue").text, validate=True)
+    if list(listed) != names[1:-2]:
+        raise ValueError("the manifest names other files than the container has")
+    for name, want in listed.items():
+        if hashlib.sha256(files[name]).digest() != want:
+            raise ValueError(f"{name} doesn't have its digest")
+    return files
+
+
+def people(files):
+    """What people proved of a bundle's decisions, and the digests of the statement. It returns how many decisions counted."""
+    statement = json.loads(files["statement.json"])["predicate"]
+    if digest("countersign context v1", statement["context"]) != statement["contextDigest"]:
+        raise ValueError("the context doesn't have its digest")
+    if digest("countersign plan v1", statement["plan"]) != statement["context"]["plan"]:
+        raise ValueError("the plan doesn't have its digest")
+    if digest("countersign request v1", statement["request"]) != statement["context"]["request"]:
+        raise ValueError("the request doesn't have its fingerprint")
+    if hashlib.sha256(files["policy/policy.cedar"]).hexdigest() != statement["context"]["policy"]:
+        raise ValueError("the policy doesn't have its hash")
+    issuers = {i["url"]: i for i in json.loads(files["identity/issuers.json"])}
+    counted = 0
+    for name in sorted(n for n in files if n.startswith("identity/decision-")):
+        document = json.loads(files[name])
+        signed, check = document["signed"], document.get("check")
+        if not check or check["record"].get("refusal"):
+            continue
+        decision = signed["decision"]
+        h = digest("countersign decision v1", decision)
+        if h != check["record"]["digest"] or decision["context"] != statement["contextDigest"]:
+            raise ValueError(f"{name} is about something else")
+        actor = decision["actor"]
+        if check["sender"] != actor["iss"] + "#" + actor["sub"]:
+            raise ValueError(f"{name} was sent by somebody else")
+        if not id_token(h, actor, decision["iat"], signed["proof"]["idToken"], issuers[actor["iss"]], check["facts"]["key"], check["at"]):
+            raise ValueError(f"{name} is not proven")
+        if "key" in signed["proof"] and not key_proof(h, check["key"]["enrolment"]["enrolment"], signed["proof"]["key"]):
+            raise ValueError(f"{name} is not signed by its key")
+        counted += 1
+    return counted
+
+
+# --- the vectors ------------------------------------------------------------------------------------------------------
+
+
+def holds(check):
+    try:
+        return bool(check())
+    except (ValueError, KeyError, IndexError, TypeError):
+        return False
+
+
+def read(path):
+    raw = path.read_bytes()
+    return gzip.decompress(raw) if path.suffix == ".gz" else raw
+
+
+def fault(raw):
+    """What this script finds wrong with a bundle, and the check that countersign makes of it; none where it finds nothing."""
+    try:
+        files = container(raw)
+    except (ValueError, zipfile.BadZipFile, zlib.error) as why:
+        return {"container"}, str(why)
+    try:
+        return set(), f"{len(files) - 3} files, {people(files)} decisions proven"
+    except ValueError as why:
+        return {"context", "decisions", "policy", "files"}, str(why)
+
+
+def main():
+    here = pathlib.Path(sys.argv[1])
+    failed = 0
+
+    def result(good, text):
+        nonlocal failed
+        failed += not good
+        print(("ok   " if good else "FAIL ") + "vectors: " + text)
+
+    def load(name):
+        return json.loads((here / name).read_text(encoding="utf-8"))
+
+    for v in load("digests.json"):
+        result(canonical(v["value"]) == v["canonical"] and digest(v["domain"], v["value"]) == v["digest"], f"digest of {v['about']}")
+    for v in load("chains.json"):
+        result(rules.chain(v["grants"]) == v["holds"], f"chain, {v['about']}, {'holds' if v['holds'] else 'is refused'}")
+    for v in load("quorums.json"):
+        approvals = v["approvals"] or []
+        good = rules.satisfied(v["plan"], approvals) == v["satisfied"] and rules.broken(v["plan"], approvals) == v["broken"]
+        result(good, f"quorum, {v['about']}, {'is enough' if v['satisfied'] else 'is not enough'}")
+    for v in load("keys.json"):
+        result(holds(lambda v=v: key_proof(v["digest"], v["enrolment"], v["proof"])) == v["holds"], f"{v['about']} {'holds' if v['holds'] else 'is refused'}")
+    for v in load("logins.json"):
+        d = v["decision"]
+        proven = holds(lambda v=v, d=d: id_token(digest("countersign decision v1", d), d["actor"], d["iat"], v["idToken"], v["issuer"], v["key"], v["at"]))
+        result(proven == v["holds"], f"a login, {v['about']}, {'holds' if v['holds'] else 'is refused'}")
+    seen = 0
+    for v in load("bundles.json"):
+        raw = bytearray(read(here / v["file"]))
+        if "flip" in v:
+            raw[v["flip"]] ^= 1
+        checks, text = fault(bytes(raw))
+        if v["fails"] and not checks:
+            print(f"     vectors: bundle, {v['about']}: that is found where this script doesn't look")
+            continue
+        seen += bool(checks)
+        result(bool(checks & set(v["fails"])) == bool(v["fails"]) and bool(checks) == bool(v["fails"]), f"bundle, {v['about']}: {text}")
+    result(seen >= 6, f"{seen} of the broken bundles are found")
+    for path in sys.argv[2:]:
+        checks, text = fault(pathlib.Path(path).read_bytes())
+        result(not checks, f"{pathlib.Path(path).name}: {text}")
+    return min(failed, 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,310 @@
+package vectors
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
+	"encoding/json"
+	"encoding/pem"
+	"io"
+	"maps"
+	"math/big"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/digitorus/timestamp"
+	commonpb "go.temporal.io/api/common/v1"
+	historypb "go.temporal.io/api/history/v1"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/countersign-dev/countersign"
+	"github.com/countersign-dev/countersign/evidence"
+)
+
+// bundle is an evidence file with the roots to check it by, and each finding of a complete check. Paths are relative to this directory; a file
+// that ends in .gz is compressed by gzip. Flip names a byte of the file whose lowest bit is to be turned round first.
+type bundle struct {
+	About    string                    `json:"about"`
+	File     string                    `json:"file"`
+	TenantCA string                    `json:"tenantCA"`
+	TSACA    string                    `json:"tsaCA"`
+	Flip     *int                      `json:"flip,omitempty"`
+	Fails    []string                  `json:"fails"` // the checks that must fail, and no others
+	Findings map[string]evidence.State `json:"findings"`
+}
+
+func (b bundle) check(t *testing.T) map[string]evidence.State {
+	t.Helper()
+	raw := read(t, b.File)
+	if b.Flip != nil {
+		raw[*b.Flip] ^= 1
+	}
+	found := map[string]evidence.State{}
+	for _, f := range evidence.Verify(raw, evidence.Roots{Signers: pool(t, b.TenantCA), TSAs: pool(t, b.TSACA)}).Findings {
+		found[f.Check] = f.State
+	}
+	return found
+}
+
+func failing(found map[string]evidence.State) []string {
+	out := []string{}
+	for check, state := range found {
+		if state == evidence.Fail {
+			out = append(out, check)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+func TestR15_VectorsOfBundles(t *testing.T) {
+	t.Parallel()
+	whole, caught := 0, map[string]bool{}
+	for _, v := range vectors(t, "bundles.json", func() []bundle { return bundles(t) }) {
+		found := v.check(t)
+		if !maps.Equal(found, v.Findings) || !slices.Equal(failing(found), v.Fails) {
+			t.Errorf("%s: found %v, want %v, with %v failing", v.About, found, v.Findings, v.Fails)
+		}
+		if len(v.Fails) == 0 {
+			whole++
+		}
+		for _, check := range v.Fails {
+			caught[check] = true
+		}
+	}
+	if whole != 2 {
+		t.Errorf("%d bundles are whole", whole)
+	}
+	for _, check := range []string{"container", "seal", "history", "statement", "outcome", "files", "context", "decisions", "policy", "document signature"} {
+		if !caught[check] {
+			t.Errorf("no vector fails the check %q", check)
+		}
+	}
+}
+
+func read(t *testing.T, file string) []byte {
+	t.Helper()
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasSuffix(file, ".gz") {
+		return raw
+	}
+	z := must(gzip.NewReader(bytes.NewReader(raw)))
+	return must(io.ReadAll(z))
+}
+
+func pool(t *testing.T, file string) *x509.CertPool {
+	p := x509.NewCertPool()
+	if !p.AppendCertsFromPEM(read(t, file)) {
+		t.Fatalf("%s has no certificate", file)
+	}
+	return p
+}
+
+const golden = "../golden/histories/v0.1.0/"
+
+// bundles writes the bundles of a signing that was rejected, whole and forged: each forgery is sealed and time-stamped in good order, so that only
+// the check it is for can find it.
+func bundles(t *testing.T) (list []bundle) {
+	w := newWorld(t)
+	add := func(v bundle) {
+		v.Findings = v.check(t)
+		v.Fails = failing(v.Findings)
+		list = append(list, v)
+	}
+	completed := bundle{About: "a signing that was completed, of version 0.1.0", File: golden + "completed.asice", TenantCA: golden + "tenant-ca.pem", TSACA: golden + "tsa-ca.pem"}
+	add(completed)
+	size := len(read(t, completed.File))
+	for about, at := range map[string]int{"a byte of the document": 5000, "a byte of the end": size - 3} {
+		flipped := completed
+		flipped.About, flipped.Flip = about, &at
+		add(flipped)
+	}
+	slices.SortFunc(list[1:], func(a, b bundle) int { return *a.Flip - *b.Flip })
+	swapped := completed
+	swapped.About, swapped.TenantCA, swapped.TSACA = "the roots are of somebody else", completed.TSACA, completed.TenantCA
+	add(swapped)
+
+	rejected := must(evidence.ParseHistoryJSON(read(t, golden+"rejected.json")))
+	forge := func(about, name string, outcome countersign.Outcome, history func(*historypb.History), files func(map[string][]byte)) {
+		h := proto.Clone(rejected).(*historypb.History)
+		if history != nil {
+			history(h)
+		}
+		c := must(evidence.ReadHistory(h))
+		material := evidence.Material{Case: c, History: h, Seal: evidence.SealInput{Outcome: outcome, Detail: c.Result.Detail}, Key: w.facts, Worker: evidence.Worker{Build: "vectors", Revision: "not recorded"}}
+		add(w.seal(t, about, name, must(evidence.Assemble(material)), files))
+	}
+	text := func(name, from, to string) func(map[string][]byte) {
+		return func(files map[string][]byte) {
+			changed := bytes.Replace(files[name], []byte(from), []byte(to), 1)
+			if bytes.Equal(changed, files[name]) {
+				t.Fatalf("%s has no %s", name, from)
+			}
+			files[name] = changed
+		}
+	}
+	forge("a signing that was rejected", "rejected", countersign.Rejected, nil, nil)
+	forge("its statement is kinder than its history", "statement", countersign.Rejected, nil, text("statement.json", `"verdict": "reject"`, `"verdict": "approve"`))
+	forge("it claims another ending", "outcome", countersign.Expired, nil, nil)
+	forge("a file more, which the manifest names", "added", countersign.Rejected, nil, func(f map[string][]byte) { f["annex.txt"] = []byte("and another thing\n") })
+	forge("a decision's file is another than the history's", "decision-file", countersign.Rejected, nil, text("identity/decision-001.json", `"verdict":"reject"`, `"verdict":"approve"`))
+	forge("the end of the history is cut off", "cut", countersign.Rejected, nil, func(f map[string][]byte) {
+		h := must(evidence.ParseHistory(f["history.pb"]))
+		h.Events = h.Events[:len(h.Events)-1]
+		f["history.pb"], f["history.json"] = must(proto.Marshal(h)), must(evidence.HistoryJSON(h))
+	})
+	forge("the server's stamp names another sender", "sender", countersign.Rejected, func(h *historypb.History) {
+		for _, e := range h.Events {
+			if e.GetWorkflowExecutionSignaledEventAttributes() != nil {
+				e.Principal.Name = strings.Replace(e.Principal.Name, "a-1001", "a-1004", 1)
+			}
+		}
+	}, nil)
+	forge("a smaller quorum in the plan", "quorum", countersign.Rejected, everywhere(t, `"quorum":1`, `"quorum":0`), nil)
+	forge("a policy that was changed", "policy", countersign.Rejected, everywhere(t, "one-person-one-vote", "one-person-two-vote"), nil)
+	signed := must(countersign.ParseSignedDecision(must(evidence.ReadHistory(rejected)).Decisions[0].Input.Signed))
+	forge("a rejection with another reason than was proven", "reason", countersign.Rejected,
+		everywhere(t, `"reason":`+string(must(json.Marshal(signed.Decision.Reason))), `"reason":"gladly"`), nil)
+
+	b := must(evidence.OpenBundle(read(t, completed.File)))
+	add(w.seal(t, "what was completed, sealed again with another key", "resealed", b.Files(), nil))
+	return list
+}
+
+// everywhere replaces a text in all that the events of a history carry.
+func everywhere(t *testing.T, from, to string) func(*historypb.History) {
+	return func(h *historypb.History) {
+		changed := 0
+		for _, e := range h.Events {
+			for _, p := range [...]*commonpb.Payloads{
+				e.GetWorkflowExecutionSignaledEventAttributes().GetInput(), e.GetActivityTaskScheduledEventAttributes().GetInput(),
+				e.GetActivityTaskCompletedEventAttributes().GetResult(), e.GetWorkflowExecutionCompletedEventAttributes().GetResult(),
+			} {
+				for _, payload := range p.GetPayloads() {
+					changed += bytes.Count(payload.Data, []byte(from))
+					payload.Data = bytes.ReplaceAll(payload.Data, []byte(from), []byte(to))
+				}
+			}
+		}
+		if changed == 0 {
+			t.Fatalf("the history has no %q", from)
+		}
+	}
+}
+
+// world is a tenant's key and a time-stamping authority, made for these bundles alone.
+type world struct {
+	signer evidence.Signer
+	stamps stamper
+	roots  evidence.Roots
+	facts  evidence.KeyFacts
+	at     time.Time
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{at: time.Date(2026, 11, 24, 3, 0, 0, 0, time.UTC)}
+	critical := pkix.Extension{Id: asn1.ObjectIdentifier{2, 5, 29, 37}, Critical: true, Value: must(asn1.Marshal([]asn1.ObjectIdentifier{{1, 3, 6, 1, 5, 5, 7, 3, 8}}))}
+	tenant, tenantKey := w.issue("vectors tenant CA", nil, nil, nil)
+	leaf, key := w.issue("vectors seal", tenant, tenantKey, nil)
+	authority, authorityKey := w.issue("vectors TSA root", nil, nil, nil)
+	tsa, tsaKey := w.issue("vectors TSA", authority, authorityKey, []pkix.Extension{critical})
+	w.roots = evidence.Roots{Signers: x509.NewCertPool(), TSAs: x509.NewCertPool()}
+	w.roots.Signers.AddCert(tenant)
+	w.roots.TSAs.AddCert(authority)
+	w.signer = evidence.NewKeySigner(key, []*x509.Certificate{leaf})
+	w.stamps = stamper{tsa, tsaKey, w.roots.TSAs, w.at}
+	w.facts = evidence.KeyFacts{ARN: "arn:aws:kms:eu-central-1:000000000000:key/vectors", Algorithm: "ECDSA_SHA_256", Certificate: leaf}
+	if err := os.MkdirAll("bundles", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, root := range map[string]*x509.Certificate{"tenant-ca.pem": tenant, "tsa-ca.pem": authority} {
+		if err := os.WriteFile(filepath.Join("bundles", name), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: root.Raw}), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return w
+}
+
+func (w *world) issue(name string, parent *x509.Certificate, parentKey crypto.Signer, extra []pkix.Extension) (*x509.Certificate, crypto.Signer) {
+	key := must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
+	template := &x509.Certificate{
+		SerialNumber: must(rand.Int(rand.Reader, big.NewInt(1<<62))), Subject: pkix.Name{CommonName: name}, NotBefore: w.at.AddDate(0, 0, -1), NotAfter: w.at.AddDate(20, 0, 0),
+		BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature, ExtraExtensions: extra,
+	}
+	if parent == nil {
+		template.IsCA, template.KeyUsage, parent, parentKey = true, x509.KeyUsageCertSign, template, key
+	}
+	return must(x509.ParseCertificate(must(x509.CreateCertificate(rand.Reader, template, parent, key.Public(), parentKey)))), key
+}
+
+// seal seals files, after some were changed, and writes the bundle.
+func (w *world) seal(t *testing.T, about, name string, files []evidence.File, change func(map[string][]byte)) bundle {
+	t.Helper()
+	if change != nil {
+		byName := map[string][]byte{}
+		for _, f := range files {
+			byName[f.Name] = f.Bytes
+		}
+		change(byName)
+		for i, f := range files {
+			files[i].Bytes = byName[f.Name]
+			delete(byName, f.Name)
+		}
+		for name, body := range byName {
+			files = append(files, evidence.File{Name: name, Bytes: body})
+		}
+	}
+	raw := must(evidence.Seal(t.Context(), files, w.signer, w.stamps, w.at, w.roots))
+	var out bytes.Buffer
+	z := must(gzip.NewWriterLevel(&out, gzip.BestCompression))
+	must(z.Write(raw))
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join("bundles", name+".asice.gz")
+	if err := os.WriteFile(file, out.Bytes(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return bundle{About: about, File: file, TenantCA: "bundles/tenant-ca.pem", TSACA: "bundles/tsa-ca.pem"}
+}
+
+// stamper is a time-stamping authority in memory.
+type stamper struct {
+	certificate *x509.Certificate
+	key         crypto.Signer
+	roots       *x509.CertPool
+	at          time.Time
+}
+
+func (s stamper) Stamp(_ context.Context, digest []byte) ([]byte, error) {
+	stamp := timestamp.Timestamp{
+		HashAlgorithm: crypto.SHA256, HashedMessage: digest, Time: s.at, Accuracy: time.Second, Policy: asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 99999, 1}, AddTSACertificate: true,
+	}
+	answer, err := stamp.CreateResponseWithOpts(s.certificate, s.key, crypto.SHA256)
+	if err != nil {
+		return nil, err
+	}
+	var response struct {
+		Status asn1.RawValue
+		Token  asn1.RawValue
+	}
+	if _, err := asn1.Unmarshal(answer, &response); err != nil {
+		return nil, err
+	}
+	return evidence.CanonicalToken(response.Token.FullBytes, s.roots)
+}
