@@ -70,8 +70,8 @@ public class Main {
   }
 
   /**
-   * The policy that DSS comes with, and for ours three changes: it doesn't ask for revocation data, because B-T carries none;
-   * it takes CAdES-B-T alone, with a time-stamp that is valid in full; and a file that nothing signs is an error.
+   * The policy that DSS comes with, and for ours four changes: it doesn't ask for revocation data, because B-T carries none;
+   * it takes CAdES-B-T alone, with a time-stamp that is valid in full; a file that nothing signs is an error, and so is a fault of structure.
    */
   static byte[] policy(boolean ours) throws Exception {
     Document xml;
