@@ -149,3 +149,17 @@ func inPlan(p countersign.Plan) (all []countersign.Eligible) {
 	}
 	return all
 }
+
+// People are all who could have decided, or sent a decision, or had one made in their place.
+func (e Exposure) People() (all []countersign.Actor) {
+	for _, one := range e.Could {
+		all = append(all, one.Actor)
+	}
+	for _, one := range e.Did {
+		all = append(all, one.By.Actor)
+		if one.OnBehalfOf != nil {
+			all = append(all, one.OnBehalfOf.Actor)
+		}
+	}
+	return all
+}
