@@ -2,12 +2,16 @@ package tests
 
 import (
 	"bytes"
+	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -214,4 +218,78 @@ func TestM3_ComplianceFindsSigningsThatEnded(t *testing.T) {
 			t.Errorf("%s, who may not see all of it, is answered %d", who, got)
 		}
 	}
+}
+
+// What lies under another version, and what is pages away, is found all the same.
+func TestR23_RecordsOfManyPagesAndVersionsAreAllFound(t *testing.T) {
+	t.Parallel()
+	admin, err := local.S3Client(t.Context(), local.AWS.AdminProfile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at, request := time.Date(2020, 1, 1, 12, 0, 0, 0, time.UTC), requestID(t)
+	put := func(id, reader string) {
+		t.Helper()
+		body, err := json.Marshal(evidence.Reading{V: 1, ID: id, Tenant: "acme", At: at, Reader: evidence.Named{Name: reader}, What: evidence.ReadBundleFile, Request: request})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = admin.PutObject(t.Context(), &s3.PutObjectInput{
+			Bucket: aws.String(local.S3.Evidence), Key: aws.String(countersign.ReadingKey("acme", at, id)), Body: bytes.NewReader(body), ChecksumAlgorithm: s3types.ChecksumAlgorithmSha256,
+			ObjectLockMode: s3types.ObjectLockModeCompliance, ObjectLockRetainUntilDate: aws.Time(time.Now().Add(48 * time.Hour)),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	var want, got []string
+	for i := range 110 {
+		id := fmt.Sprintf("%03d", i)
+		put(id, "first")
+		want = append(want, id+" first")
+		if i%37 == 36 {
+			put(id, "second") // who writes over a record hides nothing
+			want = append(want, id+" second")
+		}
+	}
+	for _, r := range readsOf(t, request) {
+		got = append(got, r.ID+" "+r.Reader.Name)
+	}
+	slices.Sort(want)
+	slices.Sort(got)
+	if !slices.Equal(got, want) {
+		t.Errorf("found are %d of %d: %v", len(got), len(want), got)
+	}
+}
+
+// The work of compliance by the command line: find, export, tell, and see that it was read.
+func TestM3_ByTheCommandLineFromFindingToTheLogOfReads(t *testing.T) {
+	t.Parallel()
+	g, _ := done(t)
+	home, file := t.TempDir(), filepath.Join(t.TempDir(), "e.asice")
+	run := func(code int, args ...string) string {
+		t.Helper()
+		out, fault, got, err := local.CLI(t.Context(), apiURL, home, "acme/olivia", args...)
+		if err != nil || got != code {
+			t.Fatalf("countersign %s: exit code %d, want %d: %v\n%s%s", strings.Join(args, " "), got, code, err, out, fault)
+		}
+		return out + fault
+	}
+	for _, name := range []string{"list", "search"} {
+		if out := run(0, "audit", name, "--document", g.Request.Document.SHA256, "--person", local.Actor("hart/carol").String(), "--from", "2026-01-01", "--limit", "1"); !strings.Contains(out, g.Request.ID) {
+			t.Errorf("audit %s writes\n%s", name, out)
+		}
+	}
+	run(0, "audit", "export", g.Request.ID, "-o", file)
+	told := run(0, "audit", "timeline", file, "--tenant-ca", local.TenantCA, "--tsa-ca", local.TSA.CA)
+	for _, text := range []string{"the bundle was verified", "DECISION COUNTED", "INTENT LOCKED", "SIGNED", "could have decided", "Carol Hart"} {
+		if !strings.Contains(told, text) {
+			t.Errorf("the timeline doesn't say %q:\n%s", text, told)
+		}
+	}
+	if out := run(0, "audit", "reads", "--request", g.Request.ID); !strings.Contains(out, "bundle") || !strings.Contains(out, local.Actor("acme/olivia").String()) {
+		t.Errorf("audit reads writes\n%s", out)
+	}
+	run(3, "audit", "list", "--cursor", "e30.AAAA")
+	run(2, "audit", "list", "--from", "yesterday")
 }

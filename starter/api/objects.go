@@ -103,10 +103,12 @@ func (b *bucketObjects) PutReading(ctx context.Context, key string, body []byte)
 	return nil
 }
 
-// readingPlace is a place among the records of reads: after a key, and after a version of it where one is named.
+// readingPlace is a place among the records of reads: at a key, and at a version of it where one is named, as the store named it. Seen is what the
+// page before ended with: stores don't agree on whether a page begins with its place or after it.
 type readingPlace struct {
 	Key     string `json:"key"`
 	Version string `json:"version,omitempty"`
+	Seen    string `json:"seen,omitempty"`
 }
 
 type readingPage struct {
@@ -128,12 +130,16 @@ func (b *bucketObjects) Readings(ctx context.Context, after readingPlace, limit 
 	if err != nil {
 		return page, fmt.Errorf("couldn't list the records of reads in the bucket %q: %w", bucket, err)
 	}
+	seen := after.Seen
 	for _, v := range out.Versions {
-		page.objects = append(page.objects, countersign.Object{Bucket: bucket, Key: aws.ToString(v.Key), VersionID: aws.ToString(v.VersionId)})
+		o := countersign.Object{Bucket: bucket, Key: aws.ToString(v.Key), VersionID: aws.ToString(v.VersionId)}
+		if seen = o.Key + "#" + o.VersionID; seen != after.Seen {
+			page.objects = append(page.objects, o)
+		}
 	}
 	page.markers = len(out.DeleteMarkers)
 	if aws.ToBool(out.IsTruncated) {
-		page.next = readingPlace{aws.ToString(out.NextKeyMarker), aws.ToString(out.NextVersionIdMarker)}
+		page.next = readingPlace{aws.ToString(out.NextKeyMarker), aws.ToString(out.NextVersionIdMarker), seen}
 		if page.next.Key == "" {
 			return page, fmt.Errorf("couldn't list the records of reads in the bucket %q: the list is cut, and doesn't say where it goes on", bucket)
 		}

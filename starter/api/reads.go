@@ -21,7 +21,7 @@ const (
 	// readsOfAPage is how many records one page of reads looks at.
 	readsOfAPage = 100
 	// maxReading bounds one record.
-	maxReading = 16 << 10
+	maxReading = 64 << 10
 	// readsAtOnce is how many records of a page are fetched at once.
 	readsAtOnce = 8
 )
