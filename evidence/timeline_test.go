@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/countersign-dev/countersign"
 )
 
@@ -108,4 +110,40 @@ func TestR06_ARefusedDecisionIsTheSendersDoing(t *testing.T) {
 	if err != nil || strings.Contains(string(raw), "mallory") {
 		t.Errorf("it tells of others: %v: %s", err, raw)
 	}
+}
+
+// FuzzTimeline feeds foreign bytes to what tells a history: it may refuse, and must not panic. The API reads bundles in goroutines of its own.
+func FuzzTimeline(f *testing.F) {
+	files, err := filepath.Glob("../tests/golden/histories/*/*.json")
+	if err != nil || len(files) == 0 {
+		f.Fatalf("there are no histories: %v", err)
+	}
+	for _, file := range files {
+		raw, err := os.ReadFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		h, err := ParseHistoryJSON(raw)
+		if err != nil {
+			f.Fatal(err)
+		}
+		pb, err := proto.Marshal(h)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(pb)
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		h, err := ParseHistory(raw)
+		if err != nil {
+			return
+		}
+		c, err := ReadHistory(h)
+		if err != nil {
+			return
+		}
+		if told, err := timeline(h, c, countersign.Failed); err == nil && len(told.Lines) == 0 {
+			t.Error("a closed history tells nothing")
+		}
+	})
 }
