@@ -158,7 +158,9 @@ func TestR23_AReadThatCannotBeRecordedGivesNothingOut(t *testing.T) {
 	}
 	t.Cleanup(server.Stop)
 	bundle := bundle(t, "acme", ending)
-	f.Break(func(r *http.Request) bool { return r.Method == http.MethodPut && strings.Contains(r.URL.Path, "/acme/reads/") })
+	f.Break(func(r *http.Request) bool {
+		return r.Method == http.MethodPut && strings.Contains(r.URL.Path, "/acme/reads/")
+	})
 	signing := "/v1/acme/signings/" + g.Request.ID
 	for _, path := range []string{signing + "/evidence", signing + "/document", "/v1/acme/evidence"} {
 		status, body := fetched(t, address, "acme/olivia", path)
