@@ -3,6 +3,7 @@ package countersign
 import (
 	"fmt"
 	"strings"
+	"time"
 )
 
 // The names by which the parts of a signing find each other in a tenant's Temporal namespace. They are a contract with
@@ -75,6 +76,14 @@ func CheckKey(tenant, key string) error {
 
 // EvidenceKey is where the locked bundle of a request lies in the evidence bucket.
 func EvidenceKey(tenant, request string) string { return tenant + "/evidence/" + request + ".asice" }
+
+// ReadingKey is where the locked record of one read of evidence lies in the evidence bucket. A version 7 UUID as id keeps those of a day in their order.
+func ReadingKey(tenant string, at time.Time, id string) string {
+	return ReadingsPrefix(tenant) + at.UTC().Format(time.DateOnly) + "/" + id + ".json"
+}
+
+// ReadingsPrefix is what the keys of a tenant's records of reads begin with.
+func ReadingsPrefix(tenant string) string { return tenant + "/reads/" }
 
 // IntentKey is where the locked intent to sign lies in the evidence bucket, written before the key is asked.
 func IntentKey(tenant, request string) string { return tenant + "/intents/" + request + ".json" }

@@ -22,13 +22,13 @@ import (
 func (c *cli) auditCommand() *cobra.Command {
 	audit := &cobra.Command{
 		Use:   "audit",
-		Short: "Export, verify and replay evidence",
+		Short: "Find, export, verify, replay and read evidence",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return cmd.Help()
 		},
 	}
-	audit.AddCommand(c.exportCommand(), c.verifyCommand(), c.replayCommand())
+	audit.AddCommand(c.listCommand(), c.exportCommand(), c.verifyCommand(), c.replayCommand(), c.timelineCommand(), c.exposureCommand(), c.readsCommand())
 	return audit
 }
 
@@ -82,13 +82,9 @@ func (c *cli) verifyCommand() *cobra.Command {
 fail or not recorded. The exit code is 6 if one failed.`,
 		Args: cobra.ExactArgs(1),
 		RunE: c.run(func(_ context.Context, args []string) error {
-			var roots evidence.Roots
-			var err error
-			if roots.Signers, err = pool(tenantCA); err != nil {
-				return fmt.Errorf("--tenant-ca: %w", err)
-			}
-			if roots.TSAs, err = pool(tsaCA); err != nil {
-				return fmt.Errorf("--tsa-ca: %w", err)
+			roots, err := rootsOf(tenantCA, tsaCA)
+			if err != nil {
+				return err
 			}
 			raw, err := readBounded(args[0], evidence.MaxBundleSize)
 			if err != nil {
@@ -114,8 +110,7 @@ fail or not recorded. The exit code is 6 if one failed.`,
 			return nil
 		}),
 	}
-	cmd.Flags().StringVar(&tenantCA, "tenant-ca", "", "root certificates (PEM) that the tenant's seal must lead to")
-	cmd.Flags().StringVar(&tsaCA, "tsa-ca", "", "root certificates (PEM) that the time-stamp must lead to")
+	rootFlags(cmd, &tenantCA, &tsaCA)
 	must(cmd.MarkFlagRequired("tenant-ca"))
 	must(cmd.MarkFlagRequired("tsa-ca"))
 	return cmd
@@ -171,6 +166,21 @@ func replay(ctx context.Context, raw []byte) (events int, writer string, err err
 		return 0, "", err
 	}
 	return len(history.GetEvents()), writer, evidence.Replay(ctx, history, workflows.Register)
+}
+
+func rootFlags(cmd *cobra.Command, tenantCA, tsaCA *string) {
+	cmd.Flags().StringVar(tenantCA, "tenant-ca", "", "root certificates (PEM) that the tenant's seal must lead to")
+	cmd.Flags().StringVar(tsaCA, "tsa-ca", "", "root certificates (PEM) that the time-stamp must lead to")
+}
+
+func rootsOf(tenantCA, tsaCA string) (roots evidence.Roots, err error) {
+	if roots.Signers, err = pool(tenantCA); err != nil {
+		return roots, fmt.Errorf("--tenant-ca: %w", err)
+	}
+	if roots.TSAs, err = pool(tsaCA); err != nil {
+		return roots, fmt.Errorf("--tsa-ca: %w", err)
+	}
+	return roots, nil
 }
 
 func pool(file string) (*x509.CertPool, error) {

@@ -255,6 +255,8 @@ func testIsolation(t *testing.T, store *Store) {
 		{"acme-starter", Documents, "acme/documents/own", "get head put copy"},
 		{"acme-starter", Documents, "acme/withheld/own", ""},
 		{"acme-starter", Evidence, "acme/own", "get head copy"},
+		{"acme-starter", Evidence, "acme/reads/own", "get head put copy"},
+		{"acme-starter", Evidence, "globex/reads/own", ""},
 		{"globex-worker", Documents, "acme/own", ""},
 		{"globex-worker", Evidence, "acme/own", ""},
 		{"acme-worker", Documents, "globex/foreign", ""},
@@ -293,6 +295,9 @@ func testIsolation(t *testing.T, store *Store) {
 		{"acme-worker", Evidence, "globex/evidence/", http.StatusForbidden},
 		{"acme-worker", Documents, "acme", http.StatusForbidden},
 		{"acme-starter", Documents, "acme/withheld/", http.StatusForbidden},
+		{"acme-starter", Evidence, "acme/reads/", http.StatusOK},
+		{"acme-starter", Evidence, "acme/evidence/", http.StatusForbidden},
+		{"acme-starter", Evidence, "globex/reads/", http.StatusForbidden},
 	} {
 		input := &s3.ListObjectVersionsInput{Bucket: aws.String(c.bucket)}
 		if c.prefix != "" {

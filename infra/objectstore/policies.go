@@ -24,7 +24,8 @@ type statement struct {
 // bucketPolicy writes the policy of a bucket for all users: each tenant's users
 // reach only objects under "<tenant>/", and nobody lists a bucket, but for a worker
 // the versions of its tenant's objects: so it learns what isn't there, and destroys what
-// it withheld. What no statement allows is denied.
+// it withheld. A starter locks the records of reads, and lists those; it writes no other
+// evidence. What no statement allows is denied.
 //
 // These are the store's own rules, in the words that the gateway knows. The local stack's
 // rules are those of infra/aws, which the gate before the store enforces; where it stands,
@@ -53,11 +54,26 @@ func bucketPolicy(bucket string, users []User) (string, error) {
 			Effect: "Allow", Principal: principal, Action: []string{"s3:GetBucketVersioning", "s3:GetBucketObjectLockConfiguration"},
 			Resource: []string{fmt.Sprintf("arn:aws:s3:::%s", bucket)},
 		})
-		if user.Role == RoleWorker {
+		listed := ""
+		switch {
+		case user.Role == RoleWorker:
+			listed = user.Tenant + "/*"
+		case bucket == Evidence:
+			listed = user.Tenant + "/reads/*"
+			under := user.Tenant
+			if user.AnyPrefix {
+				under = "*"
+			}
+			statements = append(statements, statement{
+				Effect: "Allow", Principal: principal, Action: []string{"s3:PutObject", "s3:PutObjectTagging", "s3:PutObjectRetention"},
+				Resource: []string{"arn:aws:s3:::" + bucket + "/" + under + "/reads/*"},
+			})
+		}
+		if listed != "" {
 			statements = append(statements, statement{
 				Effect: "Allow", Principal: principal, Action: []string{"s3:ListBucketVersions"},
 				Resource:  []string{fmt.Sprintf("arn:aws:s3:::%s", bucket)},
-				Condition: map[string]map[string][]string{"StringLike": {"s3:prefix": {user.Tenant + "/*"}}},
+				Condition: map[string]map[string][]string{"StringLike": {"s3:prefix": {listed}}},
 			})
 		}
 		if len(denied) > 0 {
@@ -98,7 +114,7 @@ func actions(bucket, role string) (allowed, denied []string, err error) {
 	case bucket == Evidence && role == RoleWorker:
 		return append(read, "s3:PutObject", "s3:PutObjectTagging", "s3:PutObjectRetention", "s3:GetObjectRetention"), never, nil
 	case bucket == Evidence && role == RoleStarter:
-		return read, append(never, "s3:PutObject", "s3:PutObjectTagging", "s3:PutObjectRetention"), nil
+		return read, never, nil
 	}
 	return nil, nil, fmt.Errorf("couldn't write a policy for role %q in bucket %q: both must be known", role, bucket)
 }

@@ -108,6 +108,9 @@ func (s *Server) getDocument(ctx context.Context, in *signingInput) (*fileOutput
 	if err != nil {
 		return nil, unread(ctx, "read the document", err)
 	}
+	if err := s.noteReading(ctx, evidence.Reading{What: evidence.ReadDocument, Request: in.Request, Grant: in.Grant, Object: status.Document, Outcome: status.Outcome}); err != nil {
+		return nil, err
+	}
 	return file(pdfType, in.Request+".pdf", *status.Document, body), nil
 }
 
@@ -124,6 +127,9 @@ func (s *Server) getEvidence(ctx context.Context, in *signingInput) (*fileOutput
 	body, err := callerOf(ctx).tenant.objects.Read(ctx, o, evidence.MaxBundleSize)
 	if err != nil {
 		return nil, unread(ctx, "read the evidence", err)
+	}
+	if err := s.noteReading(ctx, evidence.Reading{What: evidence.ReadBundleFile, Request: in.Request, Grant: in.Grant, Object: &o, Outcome: status.Outcome}); err != nil {
+		return nil, err
 	}
 	return file(evidence.MediaType, in.Request+".asice", o, body), nil
 }

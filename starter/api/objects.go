@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -23,6 +24,10 @@ type objects interface {
 	PutDocument(ctx context.Context, body []byte) (countersign.Document, error)
 	// Read reads one version and checks its digest.
 	Read(ctx context.Context, o countersign.Object, limit int64) ([]byte, error)
+	// PutReading locks the record of a read under a key of its own. What it returns without an error is locked.
+	PutReading(ctx context.Context, key string, body []byte) error
+	// Readings lists a page of the locked records of reads, in the order of their keys, after a place; an empty next is the last page.
+	Readings(ctx context.Context, after readingPlace, limit int) (page readingPage, err error)
 }
 
 type bucketObjects struct {
@@ -43,6 +48,9 @@ func (b *bucketObjects) Check(ctx context.Context) error {
 	}
 	if _, err := b.s3.GetObjectLockConfiguration(ctx, &s3.GetObjectLockConfigurationInput{Bucket: aws.String(evidence)}); err != nil {
 		return b.settings.Fault(fmt.Errorf("couldn't ask the bucket %q for its Object Lock: %w", evidence, err), "evidence", "bucket")
+	}
+	if _, err := b.Readings(ctx, readingPlace{}, 1); err != nil {
+		return b.settings.Fault(err, "evidence", "bucket")
 	}
 	return nil
 }
@@ -76,4 +84,65 @@ func (b *bucketObjects) PutDocument(ctx context.Context, body []byte) (countersi
 
 func (b *bucketObjects) Read(ctx context.Context, o countersign.Object, limit int64) ([]byte, error) {
 	return activities.ReadObject(ctx, b.s3, b.settings.Tenant, o, limit)
+}
+
+func (b *bucketObjects) PutReading(ctx context.Context, key string, body []byte) error {
+	bucket := b.settings.Evidence.Bucket
+	if err := countersign.CheckKey(b.settings.Tenant, key); err != nil {
+		return fmt.Errorf("couldn't lock the record of a read: %w", err)
+	}
+	until := time.Now().Add(time.Duration(b.settings.Evidence.Retention)).UTC().Truncate(time.Second)
+	_, err := b.s3.PutObject(ctx, &s3.PutObjectInput{
+		Bucket: aws.String(bucket), Key: aws.String(key), Body: bytes.NewReader(body), ContentType: aws.String("application/json"),
+		IfNoneMatch: aws.String("*"), ChecksumAlgorithm: s3types.ChecksumAlgorithmSha256, Tagging: aws.String("tenant=" + b.settings.Tenant),
+		ObjectLockMode: s3types.ObjectLockModeCompliance, ObjectLockRetainUntilDate: aws.Time(until),
+	})
+	if err != nil {
+		return fmt.Errorf("couldn't lock the record of a read at %s/%s: %w", bucket, key, err)
+	}
+	return nil
+}
+
+// readingPlace is a place among the records of reads: at a key, and at a version of it where one is named, as the store named it. Seen is what the
+// page before ended with: stores don't agree on whether a page begins with its place or after it.
+type readingPlace struct {
+	Key     string `json:"key"`
+	Version string `json:"version,omitempty"`
+	Seen    string `json:"seen,omitempty"`
+}
+
+type readingPage struct {
+	objects []countersign.Object // each version, so that none is hidden by another
+	markers int                  // delete markers: somebody tried to hide a record
+	next    readingPlace         // empty after the last page
+}
+
+func (b *bucketObjects) Readings(ctx context.Context, after readingPlace, limit int) (page readingPage, err error) {
+	bucket := b.settings.Evidence.Bucket
+	in := &s3.ListObjectVersionsInput{Bucket: aws.String(bucket), Prefix: aws.String(countersign.ReadingsPrefix(b.settings.Tenant)), MaxKeys: aws.Int32(int32(limit))}
+	if after.Key != "" {
+		in.KeyMarker = aws.String(after.Key)
+	}
+	if after.Version != "" {
+		in.VersionIdMarker = aws.String(after.Version)
+	}
+	out, err := b.s3.ListObjectVersions(ctx, in)
+	if err != nil {
+		return page, fmt.Errorf("couldn't list the records of reads in the bucket %q: %w", bucket, err)
+	}
+	seen := after.Seen
+	for _, v := range out.Versions {
+		o := countersign.Object{Bucket: bucket, Key: aws.ToString(v.Key), VersionID: aws.ToString(v.VersionId)}
+		if seen = o.Key + "#" + o.VersionID; seen != after.Seen {
+			page.objects = append(page.objects, o)
+		}
+	}
+	page.markers = len(out.DeleteMarkers)
+	if aws.ToBool(out.IsTruncated) {
+		page.next = readingPlace{aws.ToString(out.NextKeyMarker), aws.ToString(out.NextVersionIdMarker), seen}
+		if page.next.Key == "" {
+			return page, fmt.Errorf("couldn't list the records of reads in the bucket %q: the list is cut, and doesn't say where it goes on", bucket)
+		}
+	}
+	return page, nil
 }

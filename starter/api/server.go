@@ -140,6 +140,9 @@ func (s *Server) routes(api huma.API) {
 	huma.Register(api, small("close-review", http.MethodPost, review+"/{request}/close", "Say what a review found, and close it", http.StatusOK), s.closeReview)
 	huma.Register(api, small("offboard", http.MethodPost, "/v1/{tenant}/offboard", "End what a person, or a whole partner, may do", http.StatusOK), s.offboard)
 
+	huma.Register(api, small("list-evidence", http.MethodGet, "/v1/{tenant}/evidence", "Signings that ended, the last first, for the tenant's compliance and owner", http.StatusOK), s.listEvidence)
+	huma.Register(api, small("list-reads", http.MethodGet, "/v1/{tenant}/reads", "Who read which evidence, the first first, for the tenant's compliance and owner", http.StatusOK), s.listReads)
+
 	open := func(id, path, summary string) huma.Operation {
 		return huma.Operation{OperationID: id, Method: http.MethodGet, Path: path, Summary: summary, Metadata: map[string]any{anonymous: true}, Security: []map[string][]string{}}
 	}

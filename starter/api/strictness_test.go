@@ -30,6 +30,7 @@ func TestEveryRouteIsDescribedAndNeedsAToken(t *testing.T) {
 		"/v1/{tenant}/signings/{request}/explanation": "get", "/v1/{tenant}/purposes/{purpose}/explanation": "get",
 		"/v1/{tenant}/signings/{request}/decision": "get", "/v1/{tenant}/signings/{request}/decisions": "post", "/v1/{tenant}/signings/{request}/withdraw": "post",
 		"/v1/{tenant}/signings/{request}/events": "get", "/v1/{tenant}/signings/{request}/document": "get", "/v1/{tenant}/signings/{request}/evidence": "get",
+		"/v1/{tenant}/evidence": "get", "/v1/{tenant}/reads": "get",
 		"/healthz": "get", "/readyz": "get",
 	}
 	for path, methods := range want {
@@ -134,6 +135,14 @@ func TestBodiesAreReadStrictly(t *testing.T) {
 		"no verdict":          {http.MethodGet, "/v1/acme/signings/PO-1/decision", "alice", nil, "", 422, "invalid"},
 		"other verdict":       {http.MethodGet, "/v1/acme/signings/PO-1/decision?verdict=maybe", "alice", nil, "", 422, "invalid"},
 		"no such route":       {http.MethodGet, "/v2/acme", "alice", nil, "", 404, "not-found"},
+		"forged cursor":       {http.MethodGet, "/v1/acme/evidence?cursor=e30.AAAA", "olivia", nil, "", 422, "bad-cursor"},
+		"forged reads cursor": {http.MethodGet, "/v1/acme/reads?cursor=e30.AAAA", "olivia", nil, "", 422, "bad-cursor"},
+		"other outcome":       {http.MethodGet, "/v1/acme/evidence?outcome=lost", "olivia", nil, "", 422, "invalid"},
+		"no digest":           {http.MethodGet, "/v1/acme/evidence?document=abc", "olivia", nil, "", 422, "invalid"},
+		"no instant":          {http.MethodGet, "/v1/acme/reads?from=yesterday", "olivia", nil, "", 422, "invalid"},
+		"all by an approver":  {http.MethodGet, "/v1/acme/evidence", "alice", nil, "", 403, "not-entitled"},
+		"all by a partner":    {http.MethodGet, "/v1/acme/evidence", "hart/carol", nil, "", 403, "not-entitled"},
+		"reads by one of few": {http.MethodGet, "/v1/acme/reads", "ben", nil, "", 403, "not-entitled"},
 		"withdrawn by others": {post, "/v1/acme/signings/PO-1/withdraw", "alice", jsonBody, `{"reason":"no"}`, 403, "not-entitled"},
 	} {
 		t.Run(name, func(t *testing.T) {

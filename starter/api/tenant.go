@@ -33,6 +33,7 @@ type tenant struct {
 	objects   objects
 	queries   chan struct{} // bounds the status queries of inboxes
 	transfers chan struct{} // bounds documents and bundles in memory
+	cursors   []byte        // key that cursors are sealed with
 }
 
 // bootTimeout bounds each check of one part at boot.
@@ -82,8 +83,12 @@ func openTenant(ctx context.Context, o Options, file string) (*tenant, error) {
 	if t.engine, err = activities.LoadPolicy(s, filepath.Dir(file)); err != nil {
 		return nil, err
 	}
-	credential, err := identity.OpenPlatform("starter", s.Tenant, filepath.Join(o.Platform, "starter-"+s.Tenant+".pem"))
+	keyFile := filepath.Join(o.Platform, "starter-"+s.Tenant+".pem")
+	credential, err := identity.OpenPlatform("starter", s.Tenant, keyFile)
 	if err != nil {
+		return nil, err
+	}
+	if t.cursors, err = cursorKey(keyFile); err != nil {
 		return nil, err
 	}
 	cfg, err := activities.AWSConfig(ctx, s.AWS.Region, s.AWS.StarterProfile)

@@ -200,3 +200,17 @@ func TestResults(t *testing.T) {
 		t.Errorf("plain output was read as results: %v", err)
 	}
 }
+
+// Of which requirement there is no test, is said, whichever it is.
+func TestARequirementWithoutTestIsSaid(t *testing.T) {
+	t.Parallel()
+	one := Test{module + "/tests", "TestR23_OneOfTwo"}
+	var out bytes.Buffer
+	if err := WriteText(&out, Table([]Test{one}, Results{})); err != nil {
+		t.Fatal(err)
+	}
+	text := out.String()
+	if !strings.Contains(text, "R11   no test") || strings.Contains(text, "R23   no test") || !strings.Contains(text, "R23   not run      "+one.Name) {
+		t.Errorf("with one test alone it says\n%s", text)
+	}
+}

@@ -61,7 +61,7 @@ var everybody = slices.Sorted(maps.Keys(actors))
 var inOrder = []string{
 	"/openapi.json", "/openapi-3.0.json", "/openapi.yaml", "/openapi-3.0.yaml", "/", "alive", "ready", "put-document", "request-signing", "get-inbox", "get-signing", "explain-signing", "explain-purpose", "draft-decision", "watch-signing", "get-document", "get-evidence",
 	"list-grants", "get-grant", "list-keys", "get-key", "send-decision", "give-grant", "enrol-key", "accept-grant", "revoke-grant", "give-back-grant",
-	"retire-key", "list-reviews", "get-review", "close-review", "offboard", "withdraw",
+	"retire-key", "list-reviews", "get-review", "close-review", "list-evidence", "list-reads", "offboard", "withdraw",
 }
 
 // matrix says for each operation who may. Every route has a row, or the first test fails.
@@ -133,6 +133,9 @@ var matrix = map[string]row{
 		q.request = w.done.Request.ID
 		return q.json(client.Finding{Finding: countersign.FindingJustified, Note: "looked at it"})
 	}},
+	// All of the evidence, and who read it, is for the offices of the tenant.
+	"list-evidence": {yes: []string{"olivia"}},
+	"list-reads":    {yes: []string{"olivia"}},
 	"offboard": {yes: []string{"olivia"}, change: func(w *world, _ actor, q *asked) error {
 		return q.json(client.Leaver{Issuer: w.Issuers["nord"].URL, Reason: "over", DryRun: true})
 	}},

@@ -1,0 +1,227 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/converter"
+
+	"github.com/countersign-dev/countersign"
+	"github.com/countersign-dev/countersign/evidence"
+	"github.com/countersign-dev/countersign/starter/client"
+)
+
+// endedOfAPage is how many signings one page of evidence looks at.
+const endedOfAPage = 25
+
+// ended is one custodian that ended with locked evidence.
+type ended struct {
+	request, run string
+	started      time.Time
+	closed       time.Time
+}
+
+func (p *temporalPipeline) Ended(ctx context.Context, from, until time.Time, limit int, page []byte) (all []ended, next []byte, err error) {
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
+	defer cancel()
+	query := "WorkflowType = '" + countersign.WorkflowRequestSigning + "' AND ExecutionStatus = 'Completed'"
+	if !from.IsZero() {
+		query += " AND CloseTime >= '" + from.UTC().Format(time.RFC3339Nano) + "'"
+	}
+	if !until.IsZero() {
+		query += " AND CloseTime < '" + until.UTC().Format(time.RFC3339Nano) + "'"
+	}
+	answer, err := p.reads.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{Namespace: p.namespace, PageSize: int32(limit), NextPageToken: page, Query: query})
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, e := range answer.GetExecutions() {
+		request, own := strings.CutPrefix(e.GetExecution().GetWorkflowId(), countersign.CustodianID(p.tenant, ""))
+		if !own || countersign.CheckRequestID(request) != nil {
+			continue
+		}
+		all = append(all, ended{request, e.GetExecution().GetRunId(), e.GetStartTime().AsTime(), e.GetCloseTime().AsTime()})
+	}
+	return all, answer.GetNextPageToken(), nil
+}
+
+// Ending reads the closing event: no worker has to answer for it.
+func (p *temporalPipeline) Ending(ctx context.Context, request, run string) (evidence.Ending, error) {
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
+	defer cancel()
+	var e evidence.Ending
+	events := p.reads.GetWorkflowHistory(ctx, countersign.CustodianID(p.tenant, request), run, false, enumspb.HISTORY_EVENT_FILTER_TYPE_CLOSE_EVENT)
+	if !events.HasNext() {
+		return e, errNotFound
+	}
+	last, err := events.Next()
+	if err != nil {
+		return e, known(err)
+	}
+	if err := converter.GetDefaultDataConverter().FromPayloads(last.GetWorkflowExecutionCompletedEventAttributes().GetResult(), &e); err != nil {
+		return e, fmt.Errorf("couldn't read how the signing %s ended: %w", request, err)
+	}
+	return e, nil
+}
+
+type evidenceInput struct {
+	Tenant   string    `path:"tenant"`
+	From     time.Time `query:"from" doc:"Ended from this instant on."`
+	Until    time.Time `query:"until" doc:"Ended before this instant."`
+	Person   string    `query:"person" maxLength:"1024" doc:"A person or machine (iss#sub) who requested, could have decided, or decided."`
+	Partner  string    `query:"partner" maxLength:"1024" doc:"URL of an issuer whose people requested, could have decided, or decided."`
+	Document string    `query:"document" pattern:"^[0-9a-f]{64}$" doc:"SHA-256 of the document."`
+	Outcome  string    `query:"outcome" enum:"completed,rejected,expired,withdrawn,refused,revoked,failed,voided,terminated"`
+	Purpose  string    `query:"purpose" maxLength:"128"`
+	Cursor   string    `query:"cursor" maxLength:"4096" doc:"Where the page before ended."`
+}
+
+// filter is what was asked for, without the place: the list that a cursor belongs to.
+func (in *evidenceInput) filter() string {
+	asked := url.Values{}
+	for name, value := range map[string]string{"person": in.Person, "partner": in.Partner, "document": in.Document, "outcome": in.Outcome, "purpose": in.Purpose} {
+		if value != "" {
+			asked.Set(name, value)
+		}
+	}
+	for name, at := range map[string]time.Time{"from": in.From, "until": in.Until} {
+		if !at.IsZero() {
+			asked.Set(name, at.UTC().Format(time.RFC3339Nano))
+		}
+	}
+	return asked.Encode()
+}
+
+type endedPlace struct {
+	Page []byte `json:"page"`
+}
+
+type evidenceOutput struct{ Body client.EvidenceList }
+
+// listEvidence lists signings that ended, a page at a time, out of what Temporal still keeps: what ended longer ago than its retention is in the
+// bucket and not in the list. A page can be empty and have a next one. The list is a read of evidence, and recorded like one.
+func (s *Server) listEvidence(ctx context.Context, in *evidenceInput) (*evidenceOutput, error) {
+	c := callerOf(ctx)
+	if err := c.entitled(); err != nil {
+		return nil, err
+	}
+	t := c.tenant
+	var place endedPlace
+	if in.Cursor != "" {
+		if err := t.openCursor("evidence", in.filter(), in.Cursor, &place); err != nil {
+			return nil, err
+		}
+	}
+	page, next, err := t.pipeline.Ended(ctx, in.From, in.Until, endedOfAPage, place.Page)
+	if err != nil {
+		return nil, fault(ctx, "list the evidence", err)
+	}
+	out := &evidenceOutput{client.EvidenceList{Evidence: []client.EndedSigning{}}}
+	rows, faults := t.endedRows(ctx, page, in)
+	for i, row := range rows {
+		switch {
+		case faults[i] != nil && ctx.Err() != nil:
+			return nil, fault(ctx, "list the evidence", faults[i])
+		case faults[i] != nil:
+			logged(ctx, faults[i])
+			out.Body.Unanswered = append(out.Body.Unanswered, page[i].request)
+		case row != nil:
+			out.Body.Evidence = append(out.Body.Evidence, *row)
+		}
+	}
+	if len(next) > 0 {
+		if out.Body.Cursor, err = t.sealCursor("evidence", in.filter(), endedPlace{next}); err != nil {
+			return nil, fault(ctx, "list the evidence", err)
+		}
+	}
+	if err := s.noteReading(ctx, evidence.Reading{What: evidence.ReadList, Filter: in.filter()}); err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// endedRows looks at the signings of a page, a few at once. A nil row doesn't fit the filter.
+func (t *tenant) endedRows(ctx context.Context, page []ended, in *evidenceInput) ([]*client.EndedSigning, []error) {
+	rows, faults := make([]*client.EndedSigning, len(page)), make([]error, len(page))
+	var wait sync.WaitGroup
+	for i, e := range page {
+		select {
+		case t.queries <- struct{}{}:
+		case <-ctx.Done():
+			faults[i] = ctx.Err()
+			continue
+		}
+		wait.Go(func() {
+			defer func() { <-t.queries }()
+			row, fits, err := t.endedRow(ctx, e, in)
+			if err != nil {
+				faults[i] = fmt.Errorf("couldn't look at the signing %s: %w", e.request, err)
+			} else if fits {
+				rows[i] = &row
+			}
+		})
+	}
+	wait.Wait()
+	return rows, faults
+}
+
+func (t *tenant) endedRow(ctx context.Context, e ended, in *evidenceInput) (row client.EndedSigning, fits bool, err error) {
+	ending, err := t.pipeline.Ending(ctx, e.request, e.run)
+	if err != nil || in.Outcome != "" && string(ending.Outcome) != in.Outcome {
+		return row, false, err
+	}
+	asked, by, err := t.pipeline.Beginning(ctx, e.request)
+	if err != nil || in.Purpose != "" && asked.Purpose != in.Purpose || in.Document != "" && asked.Document.SHA256 != in.Document {
+		return row, false, err
+	}
+	row = client.EndedSigning{
+		Request: e.request, Title: asked.Title, Purpose: asked.Purpose, Document: asked.Document, Outcome: ending.Outcome, Detail: ending.Detail,
+		Started: e.started.UTC(), Ended: e.closed.UTC(), Evidence: ending.Evidence,
+	}
+	if !by.IsZero() {
+		row.Requester = &by
+	}
+	if in.Person == "" && in.Partner == "" {
+		return row, true, nil
+	}
+	fits, err = t.hadPart(ctx, ending.Evidence.Object, by, in.Person, in.Partner)
+	return row, fits, err
+}
+
+// hadPart looks into the bundle for a person, or for a partner's people. One bundle at a time takes one of the tenant's places for transfers.
+func (t *tenant) hadPart(ctx context.Context, bundle countersign.Object, requester countersign.Actor, person, partner string) (bool, error) {
+	select {
+	case t.transfers <- struct{}{}:
+		defer func() { <-t.transfers }()
+	case <-ctx.Done():
+		return false, ctx.Err()
+	}
+	if bundle.SHA256 == "" {
+		return false, errors.New("its result names no bundle")
+	}
+	raw, err := t.objects.Read(ctx, bundle, evidence.MaxBundleSize)
+	if err != nil {
+		return false, err
+	}
+	e, err := evidence.ReadExposure(raw)
+	if err != nil {
+		return false, err
+	}
+	people := e.People()
+	if !requester.IsZero() {
+		people = append(people, requester)
+	}
+	foundPerson, foundPartner := person == "", partner == ""
+	for _, p := range people {
+		foundPerson = foundPerson || p.String() == person
+		foundPartner = foundPartner || p.Issuer == partner
+	}
+	return foundPerson && foundPartner, nil
+}

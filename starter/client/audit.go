@@ -1,0 +1,78 @@
+package client
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/countersign-dev/countersign"
+	"github.com/countersign-dev/countersign/evidence"
+)
+
+// EvidenceFilter says which signings that ended are wanted; what is empty keeps nothing out.
+type EvidenceFilter struct {
+	From, Until                                 time.Time
+	Person, Partner, Document, Outcome, Purpose string
+}
+
+// EndedSigning is one signing that ended, with where its evidence is locked.
+type EndedSigning struct {
+	Request   string               `json:"request"`
+	Title     string               `json:"title"`
+	Purpose   string               `json:"purpose"`
+	Requester *countersign.Actor   `json:"requester,omitempty" doc:"As the Temporal server stamped the start."`
+	Document  countersign.Document `json:"document"`
+	Outcome   countersign.Outcome  `json:"outcome"`
+	Detail    string               `json:"detail,omitempty"`
+	Started   time.Time            `json:"started"`
+	Ended     time.Time            `json:"ended"`
+	Evidence  evidence.Locked      `json:"evidence"`
+}
+
+// EvidenceList is a page of signings that ended, the last to end first.
+type EvidenceList struct {
+	Evidence   []EndedSigning `json:"evidence" doc:"May be empty where a next page is not."`
+	Unanswered []string       `json:"unanswered,omitempty" doc:"Requests of this page that could not be looked at; some of them may fit."`
+	Cursor     string         `json:"cursor,omitempty" doc:"Where the next page begins; absent on the last."`
+}
+
+// Reads is a page of the records of reads, the first first.
+type Reads struct {
+	Reads      []evidence.Reading `json:"reads" doc:"May be empty where a next page is not."`
+	Unreadable []string           `json:"unreadable" doc:"Keys of records that are no records, or could not be read."`
+	Markers    int                `json:"markers" doc:"Delete markers over records of this page: somebody tried to hide them. The records are listed all the same."`
+	Cursor     string             `json:"cursor,omitempty" doc:"Where the next page begins; absent on the last."`
+}
+
+// EvidencePage lists a page of the signings that ended, after a cursor or from the first.
+func (c *Client) EvidencePage(ctx context.Context, f EvidenceFilter, cursor string) (EvidenceList, error) {
+	var l EvidenceList
+	query := paged(f.From, f.Until, cursor, map[string]string{"person": f.Person, "partner": f.Partner, "document": f.Document, "outcome": f.Outcome, "purpose": f.Purpose})
+	return l, c.do(ctx, http.MethodGet, "/evidence"+query, nil, nil, &l)
+}
+
+// ReadsPage lists a page of the records of reads, of one request or of all.
+func (c *Client) ReadsPage(ctx context.Context, request string, from, until time.Time, cursor string) (Reads, error) {
+	var r Reads
+	return r, c.do(ctx, http.MethodGet, "/reads"+paged(from, until, cursor, map[string]string{"request": request}), nil, nil, &r)
+}
+
+func paged(from, until time.Time, cursor string, more map[string]string) string {
+	query := url.Values{}
+	for name, at := range map[string]time.Time{"from": from, "until": until} {
+		if !at.IsZero() {
+			query.Set(name, at.UTC().Format(time.RFC3339Nano))
+		}
+	}
+	more["cursor"] = cursor
+	for name, value := range more {
+		if value != "" {
+			query.Set(name, value)
+		}
+	}
+	if len(query) == 0 {
+		return ""
+	}
+	return "?" + query.Encode()
+}
