@@ -21,6 +21,7 @@ import (
 
 	"github.com/countersign-dev/countersign"
 	"github.com/countersign-dev/countersign/evidence"
+	"github.com/countersign-dev/countersign/evidence/translog"
 	"github.com/countersign-dev/countersign/identity"
 	"github.com/countersign-dev/countersign/policy"
 )
@@ -73,6 +74,9 @@ func Open(ctx context.Context, file string, temporal client.Client, worker evide
 	}
 	if t.roots.TSAs, err = t.pool(s.Timestamp.Roots); err != nil {
 		return nil, s.Fault(err, "timestamp", "roots")
+	}
+	if t.roots.Log, err = translog.ParseVerifier(s.Log.PublicKey, s.Tenant); err != nil {
+		return nil, s.Fault(err, "log", "publicKey")
 	}
 	t.stamper = evidence.NewTSAClient(s.Timestamp.URL, t.roots.TSAs, t.http)
 	if t.hooks, err = t.webhooks(); err != nil {

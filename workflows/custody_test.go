@@ -42,7 +42,7 @@ func TestRequestSigning_CompletedIsSealedLockedAndOnlyThenReleased(t *testing.T)
 	s := newStage(t)
 	s.ends(completed(), nil)
 	got := s.runCustodian()
-	s.wantEnded("Seal", "Lock", "Notify")
+	s.wantEnded("Seal", "Lock", "AppendLog", "Notify")
 	s.wantTold(evidence.EventReleased)
 	if got.Outcome != countersign.Completed || got.Meaning != countersign.Completed.Meaning() || got.Context != completed().Context || got.Evidence.Mode != "COMPLIANCE" {
 		t.Errorf("the ending is %+v", got)
@@ -190,7 +190,7 @@ func TestRequestSigning_WhatCannotBeLockedInTimeIsVoided(t *testing.T) {
 			s.lock = func(in evidence.Sealed) (evidence.Locked, error) {
 				return evidence.Locked{Object: in.Object, Outcome: countersign.Outcome(in.Object.Key), Mode: "COMPLIANCE"}, s.down(150 * time.Second)
 			}
-		}, []string{"Seal", "Lock", "Seal", "Lock", "Withhold", "Notify"}},
+		}, []string{"Seal", "Lock", "Seal", "Lock", "Withhold", "AppendLog", "Notify"}},
 		"the lock fails for good": {func(s *stage) {
 			s.lock = func(in evidence.Sealed) (evidence.Locked, error) {
 				if in.Object.Key == string(countersign.Completed) {
@@ -198,12 +198,12 @@ func TestRequestSigning_WhatCannotBeLockedInTimeIsVoided(t *testing.T) {
 				}
 				return evidence.Locked{Object: in.Object, Outcome: countersign.Outcome(in.Object.Key), Mode: "COMPLIANCE"}, nil
 			}
-		}, []string{"Seal", "Lock", "Seal", "Lock", "Withhold", "Notify"}},
+		}, []string{"Seal", "Lock", "Seal", "Lock", "Withhold", "AppendLog", "Notify"}},
 		"the seal fails until after the deadline": {func(s *stage) {
 			s.seal = func(in evidence.SealInput) (evidence.Sealed, error) {
 				return evidence.Sealed{Object: countersign.Object{Key: string(in.Outcome)}}, s.down(150 * time.Second)
 			}
-		}, []string{"Seal", "Lock", "Withhold", "Notify"}},
+		}, []string{"Seal", "Lock", "Withhold", "AppendLog", "Notify"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -358,7 +358,7 @@ func TestRequestSigning_TerminatedSagaIsWithheldArchivedAndTold(t *testing.T) {
 	if got.Outcome != countersign.Terminated || got.Detail != "an operator terminated the saga" || got.Context != completed().Context {
 		t.Errorf("the ending is %+v", got)
 	}
-	s.wantEnded("Seal", "Lock", "Withhold", "Notify")
+	s.wantEnded("Seal", "Lock", "Withhold", "AppendLog", "Notify")
 	if in := s.seals[0]; in.Outcome != countersign.Terminated || in.Signature != nil {
 		t.Errorf("sealed was %+v", in)
 	}
@@ -374,7 +374,7 @@ func TestRequestSigning_FailedSagaIsWithheldArchivedAndTold(t *testing.T) {
 	if got.Outcome != countersign.Failed || got.Detail != evidence.DetailBroken {
 		t.Errorf("the ending is %+v", got)
 	}
-	s.wantEnded("Seal", "Lock", "Withhold", "Notify")
+	s.wantEnded("Seal", "Lock", "Withhold", "AppendLog", "Notify")
 	s.wantToldForTheSaga(got)
 }
 
@@ -403,7 +403,7 @@ func TestM5_ATerminatedCustodyOfAnOlderBuildReplaysWithoutAMessage(t *testing.T)
 	s.env.OnGetVersion("custody-tells-for-the-saga", workflow.DefaultVersion, workflow.Version(1)).Return(workflow.DefaultVersion)
 	s.ends(evidence.SagaResult{}, &temporal.TerminatedError{})
 	s.runCustodian()
-	s.wantEnded("Seal", "Lock", "Withhold")
+	s.wantEnded("Seal", "Lock", "Withhold", "AppendLog")
 }
 
 func TestRequestSigning_OtherEndingsAreArchivedHoweverLongItTakes(t *testing.T) {
@@ -498,6 +498,6 @@ func TestRequestSigning_CancelledWhileSealingStillReleases(t *testing.T) {
 	if got := s.runCustodian(); got.Outcome != countersign.Completed {
 		t.Errorf("the ending is %+v", got)
 	}
-	s.wantEnded("Seal", "Lock", "Notify")
+	s.wantEnded("Seal", "Lock", "AppendLog", "Notify")
 	s.wantTold(evidence.EventReleased)
 }

@@ -2,6 +2,7 @@ package translog
 
 import (
 	"crypto/ed25519"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"strconv"
@@ -19,6 +20,19 @@ func Origin(tenant string) string { return "countersign/" + tenant }
 // VerifierText is the public half of a log's key as text (C2SP signed-note): what a tenant hands to whoever is to watch its log.
 func VerifierText(tenant string, public ed25519.PublicKey) (string, error) {
 	return note.NewEd25519VerifierKey(Origin(tenant), public)
+}
+
+// KeyText is VerifierText of a public key as KMS gives it (SubjectPublicKeyInfo), which must be an Ed25519 key.
+func KeyText(tenant string, spki []byte) (string, error) {
+	public, err := x509.ParsePKIXPublicKey(spki)
+	if err != nil {
+		return "", err
+	}
+	key, ok := public.(ed25519.PublicKey)
+	if !ok {
+		return "", fmt.Errorf("it is a %T; a log's key is of the kind ECC_NIST_EDWARDS25519", public)
+	}
+	return VerifierText(tenant, key)
 }
 
 // ParseVerifier reads the public half of the key of a tenant's log, and refuses another tenant's.
