@@ -28,7 +28,7 @@ func (c *cli) auditCommand() *cobra.Command {
 			return cmd.Help()
 		},
 	}
-	audit.AddCommand(c.exportCommand(), c.verifyCommand(), c.replayCommand())
+	audit.AddCommand(c.exportCommand(), c.verifyCommand(), c.replayCommand(), c.auditLogCommand())
 	return audit
 }
 
@@ -74,7 +74,7 @@ func (c *cli) exportCommand() *cobra.Command {
 }
 
 func (c *cli) verifyCommand() *cobra.Command {
-	var tenantCA, tsaCA string
+	var tenantCA, tsaCA, logKey string
 	cmd := &cobra.Command{
 		Use:   "verify FILE --tenant-ca PEM --tsa-ca PEM",
 		Short: "Check an evidence bundle completely, without a network",
@@ -89,6 +89,13 @@ fail or not recorded. The exit code is 6 if one failed.`,
 			}
 			if roots.TSAs, err = pool(tsaCA); err != nil {
 				return fmt.Errorf("--tsa-ca: %w", err)
+			}
+			if logKey != "" {
+				reader, err := logReader("", logKey)
+				if err != nil {
+					return err
+				}
+				roots.Log = reader.Verifier
 			}
 			raw, err := readBounded(args[0], evidence.MaxBundleSize)
 			if err != nil {
@@ -116,6 +123,7 @@ fail or not recorded. The exit code is 6 if one failed.`,
 	}
 	cmd.Flags().StringVar(&tenantCA, "tenant-ca", "", "root certificates (PEM) that the tenant's seal must lead to")
 	cmd.Flags().StringVar(&tsaCA, "tsa-ca", "", "root certificates (PEM) that the time-stamp must lead to")
+	cmd.Flags().StringVar(&logKey, "log-key", "", "public key of the tenant's log as text; without it, nothing is said about the log")
 	must(cmd.MarkFlagRequired("tenant-ca"))
 	must(cmd.MarkFlagRequired("tsa-ca"))
 	return cmd
