@@ -26,6 +26,12 @@ func (t *Tenant) AppendLog(ctx context.Context, e translog.Entry) (translog.Proo
 	if e.Tenant != t.settings.Tenant {
 		return translog.Proof{}, temporal.NewNonRetryableApplicationError("couldn't log an entry of another tenant", ErrorSetting, nil)
 	}
+	select {
+	case t.appending <- struct{}{}:
+		defer func() { <-t.appending }()
+	case <-ctx.Done():
+		return translog.Proof{}, ctx.Err()
+	}
 	e.At = time.Now().UTC()
 	log := translog.Log{Store: logStore{t}, Signer: logSigner{t.roots.Log, ctx, t}, Verifier: t.roots.Log}
 	proof, err := log.Append(ctx, e)

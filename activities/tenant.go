@@ -42,6 +42,8 @@ type Tenant struct {
 	hooks    []webhook
 	http     *http.Client
 	worker   evidence.Worker
+	// appending holds one token: within a process, entries go into the log one after another. Between processes the store decides.
+	appending chan struct{}
 }
 
 // LoadSettings reads a tenant's file.
@@ -60,7 +62,7 @@ func Open(ctx context.Context, file string, temporal client.Client, worker evide
 		return nil, err
 	}
 	t := &Tenant{
-		settings: s, file: file, dir: filepath.Dir(file), registry: identity.NewRegistry(s.Issuers), temporal: temporal, worker: worker,
+		settings: s, file: file, dir: filepath.Dir(file), registry: identity.NewRegistry(s.Issuers), temporal: temporal, worker: worker, appending: make(chan struct{}, 1),
 		http: &http.Client{Timeout: 15 * time.Second, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
 	}
 	if t.engine, err = LoadPolicy(s, t.dir); err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/countersign-dev/countersign"
 	"github.com/countersign-dev/countersign/evidence"
+	"github.com/countersign-dev/countersign/evidence/translog"
 	"github.com/countersign-dev/countersign/workflows"
 )
 
@@ -500,4 +501,55 @@ func TestRequestSigning_CancelledWhileSealingStillReleases(t *testing.T) {
 	}
 	s.wantEnded("Seal", "Lock", "AppendLog", "Notify")
 	s.wantTold(evidence.EventReleased)
+}
+
+// The ending is in the log before anything is released, and what is told of it has the checkpoint.
+func TestN04_NothingIsReleasedBeforeItIsInTheLog(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.ends(completed(), nil)
+	s.appends = func(in translog.Entry) (translog.Proof, error) {
+		if s.env.Now().Before(start.Add(3 * time.Hour)) {
+			return translog.Proof{}, temporal.NewNonRetryableApplicationError("the log's key can't be used", evidence.ErrorKeyUnusable, nil)
+		}
+		return translog.Proof{Checkpoint: "the checkpoint"}, nil
+	}
+	s.at(2*time.Hour, func() {
+		if got := s.custody(); got.State == "done" || got.Problem != "the ending can't be put into the log: the log's key can't be used" {
+			t.Errorf("the status is %+v", got)
+		}
+		s.wantTold(evidence.EventStuck)
+	})
+	got := s.runCustodian()
+	if got.Outcome != countersign.Completed || got.Log == nil || got.Log.Checkpoint != "the checkpoint" {
+		t.Errorf("the ending is %+v", got)
+	}
+	s.wantTold(evidence.EventStuck, evidence.EventReleased)
+	if told := s.notes[len(s.notes)-1].Event; told.Checkpoint != "the checkpoint" {
+		t.Errorf("told was %+v", told)
+	}
+	if e := s.entries[0]; e.Kind != translog.Sealed || e.Outcome != countersign.Completed || e.Request != "PO-1" || e.Bundle == nil || *e.Bundle != got.Evidence.Object || e.Context != completed().Context {
+		t.Errorf("the entry is %+v", e)
+	}
+}
+
+func TestN04_AVoidedSigningIsInTheLogAsVoided(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	late := completed()
+	late.Signature.At = start.Add(-2 * time.Hour)
+	s.ends(late, nil)
+	s.runCustodian()
+	if e := s.entries[0]; len(s.entries) != 1 || e.Kind != translog.Voided || e.Outcome != countersign.Voided {
+		t.Errorf("the entries are %+v", s.entries)
+	}
+}
+
+func TestN04_ACustodyOfAnOlderBuildReplaysWithoutALog(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.env.OnGetVersion("endings-are-logged", workflow.DefaultVersion, workflow.Version(1)).Return(workflow.DefaultVersion)
+	s.ends(completed(), nil)
+	s.runCustodian()
+	s.wantEnded("Seal", "Lock", "Notify")
 }

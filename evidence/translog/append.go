@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"golang.org/x/mod/sumdb/note"
@@ -63,6 +64,7 @@ func (l Log) Append(ctx context.Context, e Entry) (Proof, error) {
 	if err := e.check(); err != nil {
 		return Proof{}, err
 	}
+	l.Store = remembering{l.Store, map[string][]byte{}}
 	head, tag, err := l.head(ctx)
 	if err != nil {
 		return Proof{}, err
@@ -77,20 +79,12 @@ func (l Log) Append(ctx context.Context, e Entry) (Proof, error) {
 			return Proof{}, err
 		}
 		if at >= 0 {
-			return l.prove(ctx, head, at, mine.Entry)
+			return prove(head, at, mine.Entry, l.reader().hashes(ctx, head.Tree))
 		}
 		mine.From = head.N
-		won, err := l.extend(ctx, head, tag, []byte(mine.Entry))
-		if err != nil {
-			return Proof{}, err
-		}
-		if !won {
-			// Whoever has the place is probably still at work: leave it the time.
-			select {
-			case <-ctx.Done():
-				return Proof{}, ctx.Err()
-			case <-time.After(time.Duration(5+rand.IntN(20)) * time.Millisecond):
-			}
+		proof, done, err := l.extend(ctx, head, tag, []byte(mine.Entry))
+		if done || err != nil {
+			return proof, err
 		}
 		if head, tag, err = l.head(ctx); err != nil {
 			return Proof{}, err
@@ -161,61 +155,88 @@ func (l Log) find(ctx context.Context, tree tlog.Tree, mine claim) (int64, error
 	return at, err
 }
 
-// extend makes the log longer by one: by the entry, or by the one that another process has put into this place. It says whether the entry got it.
-func (l Log) extend(ctx context.Context, head Checkpoint, tag string, entry []byte) (bool, error) {
+// extend makes the log longer by one: by the entry, or by the one that another process has put into this place. Where it is done, the entry is in the log,
+// with this proof; else another entry has the place, or another process has gone on from here.
+func (l Log) extend(ctx context.Context, head Checkpoint, tag string, entry []byte) (proof Proof, done bool, err error) {
 	var entries [][]byte
 	if head.N%bundleWidth != 0 {
 		first := head.N / bundleWidth * bundleWidth
 		if err := l.reader().each(ctx, head.Tree, first, func(_ int64, raw []byte) error { entries = append(entries, raw); return nil }); err != nil {
-			return false, err
+			return proof, false, err
 		}
 	}
-	before := len(entries)
-	name, won := tileName(entryTile(head.N+1)), true
-	err := l.Store.Add(ctx, name, packEntries(append(entries, entry)))
-	if errors.Is(err, ErrExists) {
-		won = false
-		var there [][]byte
-		if there, err = l.reader().bundle(ctx, head.N+1); err == nil {
-			for i := range before {
-				if !bytes.Equal(there[i], entries[i]) {
-					return false, fmt.Errorf("couldn't extend the log: %s has another entry %d than the bundle before it", name, head.N/bundleWidth*bundleWidth+int64(i))
-				}
-			}
-			entry = there[before]
-			if e, fault := ParseEntry(entry); fault != nil || Origin(e.Tenant) != l.Verifier.Name() {
-				return false, errors.Join(fmt.Errorf("couldn't extend the log: %s ends with what is no entry of this log", name), fault)
-			}
+	entry, won, err := l.place(ctx, head.N, entries, entry)
+	if err != nil {
+		return proof, false, err
+	}
+	if !won {
+		if now, _, err := l.head(ctx); err != nil || now.N > head.N {
+			return proof, false, err // whoever has the place was still at work
 		}
 	}
+	next, hashes, err := l.tiles(ctx, head.Tree, tlog.RecordHash(entry))
 	if err != nil {
-		return false, fmt.Errorf("couldn't extend the log: %w", err)
-	}
-	next, err := l.tiles(ctx, head.Tree, tlog.RecordHash(entry))
-	if err != nil {
-		return false, err
+		return proof, false, err
 	}
 	signed, err := note.Sign(&note.Note{Text: checkpointText(l.Verifier.Name(), next)}, l.Signer)
 	if err != nil {
-		return false, fmt.Errorf("couldn't sign the log's checkpoint: %w", err)
+		return proof, false, fmt.Errorf("couldn't sign the log's checkpoint: %w", err)
 	}
-	if _, err := ParseCheckpoint(string(signed), l.Verifier); err != nil {
-		return false, fmt.Errorf("couldn't use the signature of the log's key: %w", err)
+	now, err := ParseCheckpoint(string(signed), l.Verifier)
+	if err != nil {
+		return proof, false, fmt.Errorf("couldn't use the signature of the log's key: %w", err)
 	}
-	// Somebody else may have finished this place meanwhile, and gone on.
-	if err := l.Store.Swap(ctx, checkpointName, signed, tag); err != nil && !errors.Is(err, ErrExists) {
-		return false, fmt.Errorf("couldn't store the log's checkpoint: %w", err)
+	switch err := l.Store.Swap(ctx, checkpointName, signed, tag); {
+	case errors.Is(err, ErrExists):
+		return proof, false, nil // somebody else has finished this place meanwhile, and perhaps gone on
+	case err != nil:
+		return proof, false, fmt.Errorf("couldn't store the log's checkpoint: %w", err)
+	case !won:
+		return proof, false, nil
 	}
-	return won, nil
+	proof, err = prove(now, head.N, string(entry), hashes)
+	return proof, err == nil, err
 }
 
-// tiles stores the tiles of the tree with one entry more, and returns that tree.
-func (l Log) tiles(ctx context.Context, old tlog.Tree, record tlog.Hash) (tlog.Tree, error) {
+// place stores the entry bundle that ends at a place with the entry. Where another one is there, it waits a little, because whoever stored that is probably
+// still at work, and returns that entry.
+func (l Log) place(ctx context.Context, at int64, before [][]byte, entry []byte) (placed []byte, won bool, err error) {
+	name := tileName(entryTile(at + 1))
+	err = l.Store.Add(ctx, name, packEntries(slices.Concat(before, [][]byte{entry})))
+	if err == nil {
+		return entry, true, nil
+	}
+	if !errors.Is(err, ErrExists) {
+		return nil, false, fmt.Errorf("couldn't extend the log: %w", err)
+	}
+	select {
+	case <-ctx.Done():
+		return nil, false, ctx.Err()
+	case <-time.After(time.Duration(5+rand.IntN(20)) * time.Millisecond):
+	}
+	there, err := l.reader().bundle(ctx, at+1)
+	if err != nil {
+		return nil, false, fmt.Errorf("couldn't extend the log: %w", err)
+	}
+	for i := range before {
+		if !bytes.Equal(there[i], before[i]) {
+			return nil, false, fmt.Errorf("couldn't extend the log: %s has another entry %d than the bundle before it", name, at-int64(len(before)-i))
+		}
+	}
+	placed = there[len(before)]
+	if e, fault := ParseEntry(placed); fault != nil || Origin(e.Tenant) != l.Verifier.Name() {
+		return nil, false, errors.Join(fmt.Errorf("couldn't extend the log: %s ends with what is no entry of this log", name), fault)
+	}
+	return placed, false, nil
+}
+
+// tiles stores the tiles of the tree with one entry more, and returns that tree with its hashes.
+func (l Log) tiles(ctx context.Context, old tlog.Tree, record tlog.Hash) (tlog.Tree, tlog.HashReader, error) {
 	next := tlog.Tree{N: old.N + 1}
 	stored := l.reader().hashes(ctx, old)
 	added, err := tlog.StoredHashesForRecordHash(old.N, record, stored)
 	if err != nil {
-		return next, fmt.Errorf("couldn't extend the log: %w", err)
+		return next, nil, fmt.Errorf("couldn't extend the log: %w", err)
 	}
 	base := tlog.StoredHashCount(old.N)
 	both := tlog.HashReaderFunc(func(indexes []int64) ([]tlog.Hash, error) {
@@ -241,7 +262,7 @@ func (l Log) tiles(ctx context.Context, old tlog.Tree, record tlog.Hash) (tlog.T
 	for _, t := range tlog.NewTiles(height, old.N, next.N) {
 		body, err := tlog.ReadTileData(t, both)
 		if err != nil {
-			return next, fmt.Errorf("couldn't make %s: %w", tileName(t), err)
+			return next, nil, fmt.Errorf("couldn't make %s: %w", tileName(t), err)
 		}
 		err = l.Store.Add(ctx, tileName(t), body)
 		if errors.Is(err, ErrExists) {
@@ -251,17 +272,44 @@ func (l Log) tiles(ctx context.Context, old tlog.Tree, record tlog.Hash) (tlog.T
 			}
 		}
 		if err != nil {
-			return next, fmt.Errorf("couldn't store %s: %w", tileName(t), err)
+			return next, nil, fmt.Errorf("couldn't store %s: %w", tileName(t), err)
 		}
 	}
 	next.Hash, err = tlog.TreeHash(next.N, both)
-	return next, err
+	return next, both, err
 }
 
-func (l Log) prove(ctx context.Context, head Checkpoint, at int64, entry string) (Proof, error) {
-	hashes, err := tlog.ProveRecord(head.N, at, l.reader().hashes(ctx, head.Tree))
+func prove(head Checkpoint, at int64, entry string, stored tlog.HashReader) (Proof, error) {
+	hashes, err := tlog.ProveRecord(head.N, at, stored)
 	if err != nil {
 		return Proof{}, fmt.Errorf("couldn't prove that the entry is in the log: %w", err)
 	}
 	return Proof{entry, at, hashes, head.Text}, nil
+}
+
+// remembering is a store that reads each tile and entry bundle once: they never change. It serves one call.
+type remembering struct {
+	Store
+	read map[string][]byte
+}
+
+// Get reads an object, or what was read of it before.
+func (r remembering) Get(ctx context.Context, name string, limit int64) ([]byte, error) {
+	if body, there := r.read[name]; there {
+		return body, nil
+	}
+	body, err := r.Store.Get(ctx, name, limit)
+	if err == nil {
+		r.read[name] = body
+	}
+	return body, err
+}
+
+// Add stores an object once.
+func (r remembering) Add(ctx context.Context, name string, body []byte) error {
+	err := r.Store.Add(ctx, name, body)
+	if err == nil {
+		r.read[name] = body
+	}
+	return err
 }
