@@ -93,5 +93,8 @@ func WithheldKey(tenant, request, name string) string {
 	return tenant + "/withheld/" + request + "/" + name
 }
 
+// LogKey is where a part of the tenant's log lies in the evidence bucket.
+func LogKey(tenant, name string) string { return tenant + "/log/" + name }
+
 // DocumentKey is where an uploaded document of that digest lies in the documents bucket.
 func DocumentKey(tenant, sha256 string) string { return tenant + "/documents/" + sha256 + ".pdf" }

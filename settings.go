@@ -30,6 +30,7 @@ type Settings struct {
 	Purposes   map[string]Purpose `yaml:"purposes"`
 	AWS        AWS                `yaml:"aws"`
 	KMS        Key                `yaml:"kms"`
+	Log        Log                `yaml:"log"`
 	Timestamp  Timestamp          `yaml:"timestamp"`
 	Documents  Documents          `yaml:"documents"`
 	Evidence   Evidence           `yaml:"evidence"`
@@ -177,6 +178,13 @@ type Key struct {
 	ARN         string `yaml:"key"`
 	Certificate string `yaml:"certificate"`
 	Roots       string `yaml:"roots"`
+}
+
+// Log is the key that signs the checkpoints of the tenant's log, and its public half as text: what is handed to whoever watches the log. Neither ever
+// changes: a log goes on under the key under which it began.
+type Log struct {
+	ARN       string `yaml:"key"`
+	PublicKey string `yaml:"publicKey"`
 }
 
 // Timestamp is the time-stamp authority (RFC 3161).

@@ -314,6 +314,12 @@ func (c *settingsCheck) parts(s *Settings) {
 	if !strings.HasPrefix(s.KMS.ARN, "arn:") || strings.Contains(s.KMS.ARN, ":alias/") {
 		c.fault(at("kms", "key"), "kms.key %q must be a key's ARN: an alias can be pointed at another key", s.KMS.ARN)
 	}
+	if !strings.HasPrefix(s.Log.ARN, "arn:") || strings.Contains(s.Log.ARN, ":alias/") || s.Log.ARN == s.KMS.ARN {
+		c.fault(at("log", "key"), "log.key %q must be the ARN of a key of its own: it signs the log, and nothing else", s.Log.ARN)
+	}
+	if !strings.HasPrefix(s.Log.PublicKey, "countersign/"+s.Tenant+"+") {
+		c.fault(at("log", "publicKey"), "log.publicKey %q must be the log's public key as text: countersign/%s+HASH+KEY", s.Log.PublicKey, s.Tenant)
+	}
 	if !isURL(s.Timestamp.URL) {
 		c.fault(at("timestamp", "url"), "timestamp.url %q is not an http(s) URL", s.Timestamp.URL)
 	}

@@ -23,5 +23,6 @@ func (t *Tenant) Register(r worker.ActivityRegistry) {
 // RegisterKeys puts the activities that ask KMS on a worker of the queue for keys.
 func (t *Tenant) RegisterKeys(r worker.ActivityRegistry) {
 	r.RegisterActivityWithOptions(t.Sign, activity.RegisterOptions{Name: evidence.ActivitySign})
+	r.RegisterActivityWithOptions(t.AppendLog, activity.RegisterOptions{Name: evidence.ActivityAppendLog})
 	r.RegisterActivityWithOptions(t.Seal, activity.RegisterOptions{Name: evidence.ActivitySeal})
 }

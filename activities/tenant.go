@@ -21,6 +21,7 @@ import (
 
 	"github.com/countersign-dev/countersign"
 	"github.com/countersign-dev/countersign/evidence"
+	"github.com/countersign-dev/countersign/evidence/translog"
 	"github.com/countersign-dev/countersign/identity"
 	"github.com/countersign-dev/countersign/policy"
 )
@@ -41,6 +42,8 @@ type Tenant struct {
 	hooks    []webhook
 	http     *http.Client
 	worker   evidence.Worker
+	// appending holds one token: within a process, entries go into the log one after another. Between processes the store decides.
+	appending chan struct{}
 }
 
 // LoadSettings reads a tenant's file.
@@ -59,7 +62,7 @@ func Open(ctx context.Context, file string, temporal client.Client, worker evide
 		return nil, err
 	}
 	t := &Tenant{
-		settings: s, file: file, dir: filepath.Dir(file), registry: identity.NewRegistry(s.Issuers), temporal: temporal, worker: worker,
+		settings: s, file: file, dir: filepath.Dir(file), registry: identity.NewRegistry(s.Issuers), temporal: temporal, worker: worker, appending: make(chan struct{}, 1),
 		http: &http.Client{Timeout: 15 * time.Second, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
 	}
 	if t.engine, err = LoadPolicy(s, t.dir); err != nil {
@@ -73,6 +76,9 @@ func Open(ctx context.Context, file string, temporal client.Client, worker evide
 	}
 	if t.roots.TSAs, err = t.pool(s.Timestamp.Roots); err != nil {
 		return nil, s.Fault(err, "timestamp", "roots")
+	}
+	if t.roots.Log, err = translog.ParseVerifier(s.Log.PublicKey, s.Tenant); err != nil {
+		return nil, s.Fault(err, "log", "publicKey")
 	}
 	t.stamper = evidence.NewTSAClient(s.Timestamp.URL, t.roots.TSAs, t.http)
 	if t.hooks, err = t.webhooks(); err != nil {

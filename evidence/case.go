@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/countersign-dev/countersign"
+	"github.com/countersign-dev/countersign/evidence/translog"
 )
 
 // Case is what the history of a saga says, read without believing anything else.
@@ -24,6 +25,7 @@ type Case struct {
 	Decisions   []DecisionCase
 	Withdrawals []Withdrawn
 	Intent      *Intent
+	Logged      *translog.Proof // that the intent is in the tenant's log; nil in histories of builds without one
 	SignInput   *SignInput
 	Signature   *Signature
 	Review      string              // workflow id of the review that was opened; empty where everybody was waited for
@@ -56,6 +58,7 @@ const (
 	ActivityNotify          = "Notify"
 	ActivitySeal            = "Seal"
 	ActivityLock            = "Lock"
+	ActivityAppendLog       = "AppendLog"
 )
 
 // ErrorKeyUnusable is the type of the error of a key that is disabled, deleted or of the wrong kind: asking again at once is no use.
@@ -282,6 +285,9 @@ func (r *caseReader) complete(scheduled int64, result *commonpb.Payloads) error 
 	case ActivityIntend:
 		r.c.Intent = &Intent{}
 		return decode(result, r.c.Intent)
+	case ActivityAppendLog:
+		r.c.Logged = &translog.Proof{}
+		return decode(result, r.c.Logged)
 	case ActivitySign:
 		r.c.Signature = &Signature{}
 		return decode(result, r.c.Signature)

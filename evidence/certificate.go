@@ -11,6 +11,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"golang.org/x/mod/sumdb/note"
 )
 
 // Roots are the certification authorities that a verifier trusts: Signers for the tenants' signing certificates, TSAs
@@ -19,6 +21,8 @@ import (
 type Roots struct {
 	Signers *x509.CertPool
 	TSAs    *x509.CertPool
+	// Log is the public key of the tenant's log. Without it, nothing is said about the log.
+	Log note.Verifier
 }
 
 var oidExtKeyUsage = asn1.ObjectIdentifier{2, 5, 29, 37}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/countersign-dev/countersign"
+	"github.com/countersign-dev/countersign/evidence/translog"
 	"github.com/countersign-dev/countersign/identity"
 	"github.com/countersign-dev/countersign/policy"
 )
@@ -165,6 +166,8 @@ type Event struct {
 	Outcome  countersign.Outcome `json:"outcome,omitempty"`
 	Detail   string              `json:"detail,omitempty"`
 	Evidence *countersign.Object `json:"evidence,omitempty"`
+	// Checkpoint is the tenant's log, signed, as of this signing's last entry in it. Whoever keeps it can hold the log to it later.
+	Checkpoint string `json:"checkpoint,omitempty"`
 }
 
 // NotifyInput says who is to be told what. Addresses are looked up by the worker, so that none is in the history.
@@ -245,6 +248,7 @@ type Ending struct {
 	Detail   string              `json:"detail,omitempty"`
 	Context  string              `json:"context,omitempty"`
 	Evidence Locked              `json:"evidence"`
+	Log      *translog.Proof     `json:"log,omitempty"` // that this ending is in the tenant's log
 }
 
 // The types of events that people and systems are told.

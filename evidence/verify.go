@@ -88,7 +88,7 @@ func Verify(raw []byte, roots Roots) *Report {
 	v.document()
 	v.check("files", v.files, func() string { return "decisions, issuers and policy are those of the history" })
 	if v.c.Admission == nil || v.c.Admission.Refusal != nil {
-		for _, check := range []string{"context", "decisions", "policy", "quorum", "document signature"} {
+		for _, check := range []string{"context", "decisions", "policy", "quorum", "document signature", "log"} {
 			r.notRecorded(check, "the signing was not admitted, so there is none")
 		}
 	} else {
@@ -98,6 +98,7 @@ func Verify(raw []byte, roots Roots) *Report {
 		})
 		v.check("policy", v.policy, func() string { return "every answer comes out the same under set " + v.c.Admission.Context.Policy })
 		v.signature()
+		v.logged()
 	}
 	r.notRecorded("lock", "whether the object is locked is asked at the store, not in the file")
 	return r

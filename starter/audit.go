@@ -28,7 +28,7 @@ func (c *cli) auditCommand() *cobra.Command {
 			return cmd.Help()
 		},
 	}
-	audit.AddCommand(c.listCommand(), c.exportCommand(), c.verifyCommand(), c.replayCommand(), c.timelineCommand(), c.exposureCommand(), c.readsCommand())
+	audit.AddCommand(c.listCommand(), c.exportCommand(), c.verifyCommand(), c.replayCommand(), c.timelineCommand(), c.exposureCommand(), c.readsCommand(), c.auditLogCommand())
 	return audit
 }
 
@@ -74,7 +74,7 @@ func (c *cli) exportCommand() *cobra.Command {
 }
 
 func (c *cli) verifyCommand() *cobra.Command {
-	var tenantCA, tsaCA string
+	var tenantCA, tsaCA, logKey string
 	cmd := &cobra.Command{
 		Use:   "verify FILE --tenant-ca PEM --tsa-ca PEM",
 		Short: "Check an evidence bundle completely, without a network",
@@ -85,6 +85,13 @@ fail or not recorded. The exit code is 6 if one failed.`,
 			roots, err := rootsOf(tenantCA, tsaCA)
 			if err != nil {
 				return err
+			}
+			if logKey != "" {
+				reader, err := logReader("", logKey)
+				if err != nil {
+					return err
+				}
+				roots.Log = reader.Verifier
 			}
 			raw, err := readBounded(args[0], evidence.MaxBundleSize)
 			if err != nil {
@@ -111,6 +118,7 @@ fail or not recorded. The exit code is 6 if one failed.`,
 		}),
 	}
 	rootFlags(cmd, &tenantCA, &tsaCA)
+	cmd.Flags().StringVar(&logKey, "log-key", "", "public key of the tenant's log as text; without it, nothing is said about the log")
 	must(cmd.MarkFlagRequired("tenant-ca"))
 	must(cmd.MarkFlagRequired("tsa-ca"))
 	return cmd

@@ -29,7 +29,7 @@ const exitCodes = `0  it worked
 3  it was refused, by a rule, a policy or a person: a decision or a withdrawal that did not count, a request that ended without a signature
 4  there is no such signing, or it is not yours to see
 5  it conflicts with what is there: another request under this id, evidence that is not locked yet
-6  evidence, or a policy set, was checked and did not hold`
+6  evidence, a log or a policy set was checked and did not hold`
 
 // coded is an error with the exit code that it ends the command with.
 type coded struct {

@@ -73,7 +73,7 @@ func TestR25_WorkerKilledAtEachStepEndsInOneSignatureAndOneEvidenceObject(t *tes
 		run      func(*testing.T, *stack.Signing) countersign.Outcome
 	}{
 		{evidence.ActivityAdmit, approved}, {evidence.ActivityCheckDecision, approved}, {evidence.ActivityIntend, approved}, {evidence.ActivitySign, approved},
-		{evidence.ActivityNotify, approved}, {evidence.ActivitySeal, approved}, {evidence.ActivityLock, approved},
+		{evidence.ActivityAppendLog, approved}, {evidence.ActivityNotify, approved}, {evidence.ActivitySeal, approved}, {evidence.ActivityLock, approved},
 		{evidence.ActivityCheckWithdrawal, takenBack}, {evidence.ActivityWithhold, terminatedOnceSigned},
 	} {
 		for _, when := range []string{"before", "after"} {

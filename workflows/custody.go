@@ -14,6 +14,7 @@ import (
 
 	"github.com/countersign-dev/countersign"
 	"github.com/countersign-dev/countersign/evidence"
+	"github.com/countersign-dev/countersign/evidence/translog"
 )
 
 // RequestSigning is the custodian of one request, and what a procurement system starts. It runs the saga as its child,
@@ -38,6 +39,7 @@ type custody struct {
 	silent  bool   // the saga left no result, and told nobody
 	state   string // saga, sealing, locking, voiding, done, or StateNotASigning
 	locked  *evidence.Locked
+	logged  *translog.Proof // that the ending is in the log
 
 	// How it ended, as far as that is settled: the saga's own outcome, but completed only once that is what is locked.
 	outcome countersign.Outcome
@@ -124,6 +126,9 @@ func (c *custody) run(ctx workflow.Context) (evidence.Ending, error) {
 			return evidence.Ending{}, err
 		}
 	}
+	if err := c.logInTheEnd(ctx, locked); err != nil {
+		return evidence.Ending{}, err
+	}
 	if outcome == countersign.Voided {
 		c.tell(ctx, evidence.EventVoided, outcome, detail, &locked.Object)
 	}
@@ -134,7 +139,7 @@ func (c *custody) run(ctx workflow.Context) (evidence.Ending, error) {
 	if c.silent && workflow.GetVersion(ctx, "custody-tells-for-the-saga", workflow.DefaultVersion, 1) > workflow.DefaultVersion {
 		c.tell(ctx, evidence.EventEnded, outcome, detail, &locked.Object)
 	}
-	return evidence.Ending{Outcome: outcome, Meaning: outcome.Meaning(), Detail: detail, Context: c.result.Context, Evidence: locked}, nil
+	return evidence.Ending{Outcome: outcome, Meaning: outcome.Meaning(), Detail: detail, Context: c.result.Context, Evidence: locked, Log: c.logged}, nil
 }
 
 // mayHaveSigned says that a signature may be left that will not be released. A saga that was ended from outside could not undo its own steps.
@@ -255,6 +260,24 @@ func (c *custody) withhold(ctx workflow.Context, within time.Duration) error {
 	return workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, how), evidence.ActivityWithhold, c.request.ID).Get(ctx, nil)
 }
 
+// logInTheEnd puts the ending into the tenant's log, before anything is released. It goes on until it is there.
+func (c *custody) logInTheEnd(ctx workflow.Context, locked evidence.Locked) error {
+	if workflow.GetVersion(ctx, "endings-are-logged", workflow.DefaultVersion, 1) == workflow.DefaultVersion {
+		return nil
+	}
+	if err := c.log(ctx, locked, aWhile); err != nil {
+		return c.insist(ctx, "the ending can't be put into the log", err, func() error { return c.log(ctx, locked, aDay) })
+	}
+	return nil
+}
+
+func (c *custody) log(ctx workflow.Context, locked evidence.Locked, within time.Duration) error {
+	how := stubborn
+	how.TaskQueue, how.ScheduleToCloseTimeout = countersign.TaskQueueKeys, within
+	entry := evidence.EndingEntry(c.request, c.saga, c.result.Context, locked)
+	return workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, how), evidence.ActivityAppendLog, entry).Get(ctx, &c.logged)
+}
+
 // insist goes on with what failed until it works: custody never ends with evidence that is not locked, or with a signature left. Everybody is told
 // once, because a person has to mend what is broken; the status says what it is, as long as it is. The error is that of custodians of older builds, which
 // ended there.
@@ -287,6 +310,9 @@ func (c *custody) tell(ctx workflow.Context, kind string, outcome countersign.Ou
 			Type: kind, Tenant: c.request.Tenant, Request: c.request.ID, Title: c.request.Title, Context: c.result.Context,
 			Outcome: outcome, Detail: detail, Evidence: locked,
 		},
+	}
+	if c.logged != nil {
+		in.Event.Checkpoint = c.logged.Checkpoint
 	}
 	if err := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, messages), evidence.ActivityNotify, in).Get(ctx, nil); err != nil {
 		workflow.GetLogger(ctx).Warn("couldn't tell everybody", "event", kind, "problem", reason(err))

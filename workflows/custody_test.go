@@ -12,6 +12,7 @@ import (
 
 	"github.com/countersign-dev/countersign"
 	"github.com/countersign-dev/countersign/evidence"
+	"github.com/countersign-dev/countersign/evidence/translog"
 	"github.com/countersign-dev/countersign/workflows"
 )
 
@@ -42,7 +43,7 @@ func TestRequestSigning_CompletedIsSealedLockedAndOnlyThenReleased(t *testing.T)
 	s := newStage(t)
 	s.ends(completed(), nil)
 	got := s.runCustodian()
-	s.wantEnded("Seal", "Lock", "Notify")
+	s.wantEnded("Seal", "Lock", "AppendLog", "Notify")
 	s.wantTold(evidence.EventReleased)
 	if got.Outcome != countersign.Completed || got.Meaning != countersign.Completed.Meaning() || got.Context != completed().Context || got.Evidence.Mode != "COMPLIANCE" {
 		t.Errorf("the ending is %+v", got)
@@ -190,7 +191,7 @@ func TestRequestSigning_WhatCannotBeLockedInTimeIsVoided(t *testing.T) {
 			s.lock = func(in evidence.Sealed) (evidence.Locked, error) {
 				return evidence.Locked{Object: in.Object, Outcome: countersign.Outcome(in.Object.Key), Mode: "COMPLIANCE"}, s.down(150 * time.Second)
 			}
-		}, []string{"Seal", "Lock", "Seal", "Lock", "Withhold", "Notify"}},
+		}, []string{"Seal", "Lock", "Seal", "Lock", "Withhold", "AppendLog", "Notify"}},
 		"the lock fails for good": {func(s *stage) {
 			s.lock = func(in evidence.Sealed) (evidence.Locked, error) {
 				if in.Object.Key == string(countersign.Completed) {
@@ -198,12 +199,12 @@ func TestRequestSigning_WhatCannotBeLockedInTimeIsVoided(t *testing.T) {
 				}
 				return evidence.Locked{Object: in.Object, Outcome: countersign.Outcome(in.Object.Key), Mode: "COMPLIANCE"}, nil
 			}
-		}, []string{"Seal", "Lock", "Seal", "Lock", "Withhold", "Notify"}},
+		}, []string{"Seal", "Lock", "Seal", "Lock", "Withhold", "AppendLog", "Notify"}},
 		"the seal fails until after the deadline": {func(s *stage) {
 			s.seal = func(in evidence.SealInput) (evidence.Sealed, error) {
 				return evidence.Sealed{Object: countersign.Object{Key: string(in.Outcome)}}, s.down(150 * time.Second)
 			}
-		}, []string{"Seal", "Lock", "Withhold", "Notify"}},
+		}, []string{"Seal", "Lock", "Withhold", "AppendLog", "Notify"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -358,7 +359,7 @@ func TestRequestSigning_TerminatedSagaIsWithheldArchivedAndTold(t *testing.T) {
 	if got.Outcome != countersign.Terminated || got.Detail != "an operator terminated the saga" || got.Context != completed().Context {
 		t.Errorf("the ending is %+v", got)
 	}
-	s.wantEnded("Seal", "Lock", "Withhold", "Notify")
+	s.wantEnded("Seal", "Lock", "Withhold", "AppendLog", "Notify")
 	if in := s.seals[0]; in.Outcome != countersign.Terminated || in.Signature != nil {
 		t.Errorf("sealed was %+v", in)
 	}
@@ -374,7 +375,7 @@ func TestRequestSigning_FailedSagaIsWithheldArchivedAndTold(t *testing.T) {
 	if got.Outcome != countersign.Failed || got.Detail != evidence.DetailBroken {
 		t.Errorf("the ending is %+v", got)
 	}
-	s.wantEnded("Seal", "Lock", "Withhold", "Notify")
+	s.wantEnded("Seal", "Lock", "Withhold", "AppendLog", "Notify")
 	s.wantToldForTheSaga(got)
 }
 
@@ -403,7 +404,7 @@ func TestM5_ATerminatedCustodyOfAnOlderBuildReplaysWithoutAMessage(t *testing.T)
 	s.env.OnGetVersion("custody-tells-for-the-saga", workflow.DefaultVersion, workflow.Version(1)).Return(workflow.DefaultVersion)
 	s.ends(evidence.SagaResult{}, &temporal.TerminatedError{})
 	s.runCustodian()
-	s.wantEnded("Seal", "Lock", "Withhold")
+	s.wantEnded("Seal", "Lock", "Withhold", "AppendLog")
 }
 
 func TestRequestSigning_OtherEndingsAreArchivedHoweverLongItTakes(t *testing.T) {
@@ -498,6 +499,57 @@ func TestRequestSigning_CancelledWhileSealingStillReleases(t *testing.T) {
 	if got := s.runCustodian(); got.Outcome != countersign.Completed {
 		t.Errorf("the ending is %+v", got)
 	}
-	s.wantEnded("Seal", "Lock", "Notify")
+	s.wantEnded("Seal", "Lock", "AppendLog", "Notify")
 	s.wantTold(evidence.EventReleased)
+}
+
+// The ending is in the log before anything is released, and what is told of it has the checkpoint.
+func TestN04_NothingIsReleasedBeforeItIsInTheLog(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.ends(completed(), nil)
+	s.appends = func(in translog.Entry) (translog.Proof, error) {
+		if s.env.Now().Before(start.Add(3 * time.Hour)) {
+			return translog.Proof{}, temporal.NewNonRetryableApplicationError("the log's key can't be used", evidence.ErrorKeyUnusable, nil)
+		}
+		return translog.Proof{Checkpoint: "the checkpoint"}, nil
+	}
+	s.at(2*time.Hour, func() {
+		if got := s.custody(); got.State == "done" || got.Problem != "the ending can't be put into the log: the log's key can't be used" {
+			t.Errorf("the status is %+v", got)
+		}
+		s.wantTold(evidence.EventStuck)
+	})
+	got := s.runCustodian()
+	if got.Outcome != countersign.Completed || got.Log == nil || got.Log.Checkpoint != "the checkpoint" {
+		t.Errorf("the ending is %+v", got)
+	}
+	s.wantTold(evidence.EventStuck, evidence.EventReleased)
+	if told := s.notes[len(s.notes)-1].Event; told.Checkpoint != "the checkpoint" {
+		t.Errorf("told was %+v", told)
+	}
+	if e := s.entries[0]; e.Kind != translog.Sealed || e.Outcome != countersign.Completed || e.Request != "PO-1" || e.Bundle == nil || *e.Bundle != got.Evidence.Object || e.Context != completed().Context {
+		t.Errorf("the entry is %+v", e)
+	}
+}
+
+func TestN04_AVoidedSigningIsInTheLogAsVoided(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	late := completed()
+	late.Signature.At = start.Add(-2 * time.Hour)
+	s.ends(late, nil)
+	s.runCustodian()
+	if e := s.entries[0]; len(s.entries) != 1 || e.Kind != translog.Voided || e.Outcome != countersign.Voided {
+		t.Errorf("the entries are %+v", s.entries)
+	}
+}
+
+func TestN04_ACustodyOfAnOlderBuildReplaysWithoutALog(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.env.OnGetVersion("endings-are-logged", workflow.DefaultVersion, workflow.Version(1)).Return(workflow.DefaultVersion)
+	s.ends(completed(), nil)
+	s.runCustodian()
+	s.wantEnded("Seal", "Lock", "Notify")
 }

@@ -109,6 +109,12 @@ func (s *signing) intend(ctx workflow.Context) *ending {
 	if err := s.do(ctx, patient, evidence.ActivityIntend, s.signInput(), &intent); err != nil {
 		return s.broken(ctx, "the intent to sign could not be recorded", err)
 	}
+	if workflow.GetVersion(ctx, "intents-are-logged", workflow.DefaultVersion, 1) > workflow.DefaultVersion {
+		entry := evidence.IntentEntry(s.in.Request, s.self, s.admission.Digest)
+		if err := s.do(ctx, keys, evidence.ActivityAppendLog, entry, &s.logged); err != nil {
+			return s.broken(ctx, "the intent to sign could not be put into the log", err)
+		}
+	}
 	if err := workflow.Await(ctx, func() bool { return !s.checking }); err != nil {
 		return s.cancelled()
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/countersign-dev/countersign"
 	"github.com/countersign-dev/countersign/evidence"
+	"github.com/countersign-dev/countersign/evidence/translog"
 )
 
 func TestSigning_AuthorityLostIsRevoked(t *testing.T) {
@@ -150,4 +151,37 @@ type outboundWatch struct {
 func (o *outboundWatch) ExecuteActivity(ctx workflow.Context, name string, args ...any) workflow.Future {
 	o.watch.seen[name] = workflow.GetActivityOptions(ctx)
 	return o.Next.ExecuteActivity(ctx, name, args...)
+}
+
+// An intent that is not in the log is not signed for.
+func TestN04_TheKeyIsNotAskedBeforeTheIntentIsInTheLog(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.everybodyApproves()
+	s.appends = func(translog.Entry) (translog.Proof, error) { return translog.Proof{}, keyUnusable }
+	s.wantOutcome(s.runSaga(), countersign.Failed, "the intent to sign could not be put into the log: the key is disabled")
+	s.wantTimes(evidence.ActivityIntend, 1)
+	s.wantTimes(evidence.ActivitySign, 0)
+	if e := s.entries[0]; e.Kind != translog.Intended || e.Request != "PO-1" || e.Run == "" || len(e.Context) != 64 || e.Bundle != nil {
+		t.Errorf("the entry is %+v", e)
+	}
+}
+
+func TestN04_WhatIsToldOfASignatureHasTheCheckpoint(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.everybodyApproves()
+	s.runSaga()
+	if first, last := s.notes[0].Event, s.notes[len(s.notes)-1].Event; first.Checkpoint != "" || last.Checkpoint != "checkpoint after intended" {
+		t.Errorf("told were %+v and %+v", first, last)
+	}
+}
+
+func TestN04_ASagaOfAnOlderBuildReplaysWithoutALog(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.env.OnGetVersion("intents-are-logged", workflow.DefaultVersion, workflow.Version(1)).Return(workflow.DefaultVersion)
+	s.everybodyApproves()
+	s.wantOutcome(s.runSaga(), countersign.Completed, "")
+	s.wantTimes(evidence.ActivityAppendLog, 0)
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/countersign-dev/countersign"
 	"github.com/countersign-dev/countersign/evidence"
+	"github.com/countersign-dev/countersign/evidence/translog"
 )
 
 // signing is the state of a saga.
@@ -23,6 +24,7 @@ type signing struct {
 
 	admission evidence.Admission
 	signature evidence.Signature
+	logged    *translog.Proof // that the intent is in the log
 
 	state  string   // intake, approval, signing or ending
 	opened []string // the open stages
@@ -151,7 +153,11 @@ func (s *signing) tell(ctx workflow.Context, e ending) {
 }
 
 func (s *signing) event(kind string) evidence.Event {
-	return evidence.Event{Type: kind, Tenant: s.in.Request.Tenant, Request: s.in.Request.ID, Title: s.in.Request.Title, Context: s.admission.Digest}
+	event := evidence.Event{Type: kind, Tenant: s.in.Request.Tenant, Request: s.in.Request.ID, Title: s.in.Request.Title, Context: s.admission.Digest}
+	if s.logged != nil {
+		event.Checkpoint = s.logged.Checkpoint
+	}
+	return event
 }
 
 // notify is tried a few times. What could not be delivered is in its result, and so in the evidence; it never stops the saga.

@@ -39,7 +39,7 @@ func TestSigning_CompletedInTwoStages(t *testing.T) {
 	if !slices.Equal(got.Told, []countersign.Actor{lena, liam, carla, procurement}) {
 		t.Errorf("told are %v", got.Told)
 	}
-	if !slices.Equal(s.ended, []string{"Admit", "Notify", "CheckDecision", "CheckDecision", "Notify", "CheckDecision", "Intend", "Sign", "Notify"}) {
+	if !slices.Equal(s.ended, []string{"Admit", "Notify", "CheckDecision", "CheckDecision", "Notify", "CheckDecision", "Intend", "AppendLog", "Sign", "Notify"}) {
 		t.Errorf("activities were %q", s.ended)
 	}
 	s.wantTold(evidence.EventApprovalRequested, evidence.EventApprovalRequested, evidence.EventSigned)

@@ -20,6 +20,7 @@ import (
 
 	"github.com/countersign-dev/countersign"
 	"github.com/countersign-dev/countersign/evidence"
+	"github.com/countersign-dev/countersign/evidence/translog"
 	"github.com/countersign-dev/countersign/identity"
 	"github.com/countersign-dev/countersign/workflows"
 )
@@ -67,6 +68,7 @@ type stage struct {
 	notify   func(evidence.NotifyInput) error
 	seal     func(evidence.SealInput) (evidence.Sealed, error)
 	lock     func(evidence.Sealed) (evidence.Locked, error)
+	appends  func(translog.Entry) (translog.Proof, error)
 	review   func(evidence.ReviewSignalInput) (evidence.ReviewSignal, error)
 
 	mocks []func()
@@ -79,6 +81,7 @@ type stage struct {
 	notes    []evidence.NotifyInput
 	seals    []evidence.SealInput
 	locks    []evidence.Sealed
+	entries  []translog.Entry
 	admitted []evidence.AdmitInput
 }
 
@@ -127,6 +130,10 @@ func newStage(t *testing.T) *stage {
 		s.note(func() { s.locks = append(s.locks, in) })
 		return s.lock(in)
 	})
+	act(s, evidence.ActivityAppendLog, func(in translog.Entry) (translog.Proof, error) {
+		s.note(func() { s.entries = append(s.entries, in) })
+		return s.appends(in)
+	})
 	for _, mock := range s.mocks { // only after all are registered: so the SDK wants it
 		mock()
 	}
@@ -169,6 +176,9 @@ func (s *stage) wellBehaved() {
 	s.notify = func(evidence.NotifyInput) error { return nil }
 	s.seal = func(in evidence.SealInput) (evidence.Sealed, error) {
 		return evidence.Sealed{Object: countersign.Object{Bucket: "documents", Key: string(in.Outcome)}, Bytes: 1}, nil
+	}
+	s.appends = func(in translog.Entry) (translog.Proof, error) {
+		return translog.Proof{Checkpoint: "checkpoint after " + in.Kind}, nil
 	}
 	s.review = func(in evidence.ReviewSignalInput) (evidence.ReviewSignal, error) {
 		var given countersign.ReviewClosing

@@ -81,6 +81,7 @@ var (
 	tagged   = Context{keyTag: {"acme"}}
 	locked   = Context{keyTag: {"acme"}, keyLockMode: {"COMPLIANCE"}, keyLockDays: {"3650"}}
 	signing  = Context{"aws:ResourceTag/tenant": {"acme"}, keyMessageType: {"DIGEST"}, keySignAlgorithm: {"ECDSA_SHA_256"}}
+	logging  = Context{"aws:ResourceTag/tenant": {"acme"}, keyMessageType: {"RAW"}, keySignAlgorithm: {"ED25519_SHA_512"}}
 	listing  = Context{keyPrefix: {"acme/withheld/PO-1/document.p7s"}}
 	noTenant = Context{"aws:PrincipalTag/tenant": nil}
 	plain    = Context{"aws:SecureTransport": {"false"}}
@@ -126,6 +127,10 @@ var asks = map[string][]ask{
 		{worker, "s3:PutObject", docs + "/acme/documents/1.pdf", tagged, false}, // documents are the API's
 		{worker, "s3:PutObject", evid + "/acme/evidence/1.asice", locked, true},
 		{worker, "s3:PutObject", evid + "/acme/intents/1.json", locked, true},
+		{worker, "s3:PutObject", evid + "/acme/log/checkpoint", locked, true},
+		{worker, "s3:PutObject", evid + "/acme/log/checkpoint", nil, false},
+		{worker, "s3:PutObject", evid + "/globex/log/checkpoint", locked, false},
+		{worker, "s3:PutObjectRetention", evid + "/acme/log/checkpoint", nil, true},
 		{worker, "s3:PutObject", evid + "/acme/elsewhere", locked, false},
 		{worker, "s3:PutObjectRetention", evid + "/acme/evidence/1.asice", nil, true},
 		{worker, "s3:GetObjectRetention", evid + "/acme/evidence/1.asice", nil, true},
@@ -189,6 +194,8 @@ var asks = map[string][]ask{
 		{starter, "kms:Sign", sealKey, signing, false},
 		{"arn:aws:iam::111122223333:role/countersign/globex-worker", "kms:Sign", sealKey, signing, false},
 		{admin, "kms:Sign", sealKey, signing, false},
+		{starter, "kms:Sign", sealKey, logging, false},
+		{admin, "kms:Sign", sealKey, logging, false},
 		{"arn:aws:iam::444455556666:role/countersign/acme-worker", "kms:Sign", sealKey, signing, false},
 	}, signs(worker)...), manage()...),
 
@@ -235,6 +242,13 @@ func signs(who string) []ask {
 	return []ask{
 		{who, "kms:Sign", sealKey, signing, true},
 		{who, "kms:Sign", sealKey, signing.with(keySignAlgorithm, "ECDSA_SHA_384"), true},
+		{who, "kms:Sign", sealKey, logging, true},
+		{who, "kms:Sign", sealKey, logging.with(keySignAlgorithm, "ED25519_PH_SHA_512"), false},
+		{who, "kms:Sign", sealKey, logging.with(keySignAlgorithm, "ECDSA_SHA_256"), false},
+		{who, "kms:Sign", sealKey, logging.with(keyMessageType, "DIGEST"), false},
+		{who, "kms:Sign", sealKey, logging.with("aws:ResourceTag/tenant", "globex"), false},
+		{who, "kms:Sign", sealKey, logging.with("aws:ResourceTag/tenant"), false},
+		{who, "kms:Sign", sealKey, logging.with("aws:PrincipalTag/tenant"), false},
 		{who, "kms:Sign", sealKey, signing.with(keySignAlgorithm, "RSASSA_PSS_SHA_256"), false},
 		{who, "kms:Sign", sealKey, signing.with(keySignAlgorithm), false},
 		{who, "kms:Sign", sealKey, signing.with(keyMessageType, "RAW"), false},

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/rand"
@@ -16,11 +15,6 @@ import (
 	"os"
 	"path/filepath"
 	"time"
-
-	"github.com/aws/aws-sdk-go-v2/aws"
-	awscredentials "github.com/aws/aws-sdk-go-v2/credentials"
-	"github.com/aws/aws-sdk-go-v2/service/kms"
-	kmstypes "github.com/aws/aws-sdk-go-v2/service/kms/types"
 )
 
 // certificateAuthority issues the tenants' seal certificates.
@@ -125,46 +119,4 @@ func readCertificate(name string) (*x509.Certificate, error) {
 		return nil, fmt.Errorf("couldn't read the certificate %s: it isn't PEM", name)
 	}
 	return x509.ParseCertificate(block.Bytes)
-}
-
-// ensureSealKey finds or makes the tenant's key in the KMS and returns its ARN and
-// public key. A crash between key and alias leaves a key that nobody uses.
-func ensureSealKey(ctx context.Context, endpoint string, admin profile, tenant string) (string, crypto.PublicKey, error) {
-	client := kms.New(kms.Options{
-		BaseEndpoint: aws.String(endpoint),
-		Region:       region,
-		Credentials:  awscredentials.NewStaticCredentialsProvider(admin.key.AccessKeyID, admin.key.SecretAccessKey, ""),
-	})
-	alias := "alias/" + tenant + "-seal"
-	_, err := client.DescribeKey(ctx, &kms.DescribeKeyInput{KeyId: aws.String(alias)})
-	var missing *kmstypes.NotFoundException
-	if errors.As(err, &missing) {
-		err = makeSealKey(ctx, client, alias, tenant)
-	}
-	if err != nil {
-		return "", nil, fmt.Errorf("couldn't prepare the KMS key %s: %w", alias, err)
-	}
-	got, err := client.GetPublicKey(ctx, &kms.GetPublicKeyInput{KeyId: aws.String(alias)})
-	if err != nil {
-		return "", nil, fmt.Errorf("couldn't read the public key of %s: %w", alias, err)
-	}
-	public, err := x509.ParsePKIXPublicKey(got.PublicKey)
-	if err != nil {
-		return "", nil, fmt.Errorf("couldn't read the public key of %s: %w", alias, err)
-	}
-	return aws.ToString(got.KeyId), public, nil
-}
-
-func makeSealKey(ctx context.Context, client *kms.Client, alias, tenant string) error {
-	made, err := client.CreateKey(ctx, &kms.CreateKeyInput{
-		Description: aws.String("seal of tenant " + tenant),
-		KeySpec:     kmstypes.KeySpecEccNistP256,
-		KeyUsage:    kmstypes.KeyUsageTypeSignVerify,
-		Tags:        []kmstypes.Tag{{TagKey: aws.String("tenant"), TagValue: aws.String(tenant)}},
-	})
-	if err != nil {
-		return err
-	}
-	_, err = client.CreateAlias(ctx, &kms.CreateAliasInput{AliasName: aws.String(alias), TargetKeyId: made.KeyMetadata.KeyId})
-	return err
 }

@@ -58,6 +58,9 @@ type (
 		File      string `json:"file"`
 		Namespace string `json:"namespace"`
 		KeyARN    string `json:"keyArn"`
+		LogKeyARN string `json:"logKeyArn"`
+		// LogPublicKey is what whoever watches the log is given.
+		LogPublicKey string `json:"logPublicKey"`
 	}
 	issuerInfo struct {
 		URL            string `json:"url"`

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"time"
 
+	kmstypes "github.com/aws/aws-sdk-go-v2/service/kms/types"
+
 	"github.com/countersign-dev/countersign/infra/awsgate"
 	"github.com/countersign-dev/countersign/infra/idp"
 	"github.com/countersign-dev/countersign/infra/kms"
@@ -308,7 +310,7 @@ func (r *running) startS3(ctx context.Context) (string, error) {
 	return r.about.S3.Endpoint + " (metadata in " + store.Metadata + ")", nil
 }
 
-// startTenants makes each tenant's seal key, certificate and file.
+// startTenants makes each tenant's keys, certificate and file.
 func (r *running) startTenants(ctx context.Context) (string, error) {
 	ca, err := openCA(r.path("ca"))
 	if err != nil {
@@ -318,17 +320,21 @@ func (r *running) startTenants(ctx context.Context) (string, error) {
 	r.about.Tenants = map[string]tenantInfo{}
 	admin := r.profiles[slices.IndexFunc(r.profiles, func(p profile) bool { return p.name == adminProfile })]
 	for _, t := range tenants {
-		arn, public, err := ensureSealKey(ctx, r.about.KMS.Endpoint, admin, t.id)
+		arn, public, err := ensureSigningKey(ctx, r.about.KMS.Endpoint, admin, t.id, "seal", kmstypes.KeySpecEccNistP256)
+		if err != nil {
+			return "", err
+		}
+		log, err := ensureLogKey(ctx, r.about.KMS.Endpoint, admin, t.id)
 		if err != nil {
 			return "", err
 		}
 		if err := ca.ensureSeal(sealFileName(r.dir, t.id), public, t.name); err != nil {
 			return "", err
 		}
-		if err := writeTenant(r.dir, r.ports, t, arn, r.without[layerIssuers]); err != nil {
+		if err := writeTenant(r.dir, r.ports, t, arn, log, r.without[layerIssuers]); err != nil {
 			return "", err
 		}
-		r.about.Tenants[t.id] = tenantInfo{File: tenantFileName(r.dir, t.id), Namespace: t.id, KeyARN: arn}
+		r.about.Tenants[t.id] = tenantInfo{File: tenantFileName(r.dir, t.id), Namespace: t.id, KeyARN: arn, LogKeyARN: log.Key, LogPublicKey: log.PublicKey}
 	}
 	return r.path("tenants"), nil
 }

@@ -22,6 +22,7 @@ type tenantFile struct {
 	Purposes   map[string]purpose `yaml:"purposes"`
 	AWS        awsEntry           `yaml:"aws"`
 	KMS        kmsEntry           `yaml:"kms"`
+	Log        logEntry           `yaml:"log"`
 	Timestamp  timestampEntry     `yaml:"timestamp"`
 	Documents  documentsEntry     `yaml:"documents"`
 	Evidence   evidenceEntry      `yaml:"evidence"`
@@ -112,6 +113,10 @@ type (
 		Certificate string `yaml:"certificate"`
 		Roots       string `yaml:"roots"`
 	}
+	logEntry struct {
+		Key       string `yaml:"key"`
+		PublicKey string `yaml:"publicKey"`
+	}
 	timestampEntry struct {
 		URL   string `yaml:"url"`
 		Roots string `yaml:"roots"`
@@ -163,7 +168,7 @@ func (f *tenantFile) add(t tenantCast, owner string) {
 
 // writeTenant writes a tenant's file. Paths in it are relative to it, so that the
 // data directory can be moved. With anyIssuer the file trusts every identity provider.
-func writeTenant(dir string, p ports, t tenantCast, keyARN string, anyIssuer bool) error {
+func writeTenant(dir string, p ports, t tenantCast, keyARN string, log logEntry, anyIssuer bool) error {
 	owner := findPerson(t.id, t.owner)
 	file := tenantFile{
 		Tenant:     t.id,
@@ -188,6 +193,7 @@ func writeTenant(dir string, p ports, t tenantCast, keyARN string, anyIssuer boo
 		},
 		AWS:       awsEntry{Region: region, WorkerProfile: t.id + "-worker", StarterProfile: t.id + "-starter", S3: p.url("s3"), KMS: p.url("kms")},
 		KMS:       kmsEntry{Key: keyARN, Certificate: t.id + "-seal.pem", Roots: "../ca/tenant-ca.pem"},
+		Log:       log,
 		Timestamp: timestampEntry{URL: p.url("tsa") + "/", Roots: "../ca/tsa-ca.pem"},
 		Documents: documentsEntry{Bucket: "documents", MaxBytes: 50 << 20},
 		Evidence:  evidenceEntry{Bucket: "evidence", Retention: "24h", ReleaseWithin: "1h"},

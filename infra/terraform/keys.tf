@@ -12,3 +12,19 @@ resource "aws_kms_key" "seal" {
     prevent_destroy = true
   }
 }
+
+# The log's key has no certificate: whoever watches a log is given its public half, which must never change.
+resource "aws_kms_key" "log" {
+  for_each = var.tenants
+
+  description              = "Countersign: log of ${each.key}"
+  key_usage                = "SIGN_VERIFY"
+  customer_master_key_spec = "ECC_NIST_EDWARDS25519"
+  deletion_window_in_days  = 30
+  policy                   = templatefile("${path.module}/../aws/key.json", merge(local.common, { tenant = each.key }))
+  tags                     = { tenant = each.key }
+
+  lifecycle {
+    prevent_destroy = true
+  }
+}

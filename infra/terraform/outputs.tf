@@ -3,6 +3,11 @@ output "keys" {
   value       = { for tenant, key in aws_kms_key.seal : tenant => key.arn }
 }
 
+output "log_keys" {
+  description = "ARN of each tenant's log key, for log.key of its file."
+  value       = { for tenant, key in aws_kms_key.log : tenant => key.arn }
+}
+
 output "roles" {
   description = "ARN of each role, by tenant-process, for the profiles that the tenants' files name."
   value       = { for name, role in aws_iam_role.session : name => role.arn }

@@ -100,6 +100,7 @@ purposes:
   contract: {title: Contract, kind: consent, stages: [{name: legal, role: legal, quorum: 1, within: 72h}, {name: counsel, role: counsel, quorum: 1, within: 72h}]}
 aws: {region: eu-central-1, workerProfile: w, starterProfile: s}
 kms: {key: "arn:aws:kms:eu-central-1:000000000000:key/one", certificate: a.pem, roots: b.pem}
+log: {key: "arn:aws:kms:eu-central-1:000000000000:key/two", publicKey: "countersign/acme+00000000+AA=="}
 timestamp: {url: "http://127.0.0.1:1/", roots: c.pem}
 documents: {bucket: documents, maxBytes: 40000}
 evidence: {bucket: evidence, retention: 24h, releaseWithin: 1h}

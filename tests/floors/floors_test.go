@@ -16,7 +16,7 @@ var below = map[string][]string{
 	"":           {},
 	"identity":   {""},
 	"policy":     {""},
-	"evidence":   {"", "identity", "policy"},
+	"evidence":   {"", "identity", "policy", "evidence"},
 	"activities": {"", "identity", "policy", "evidence"},
 	"workflows":  {"", "identity", "policy", "evidence", "activities"},
 	"workers":    {"", "identity", "policy", "evidence", "activities", "workflows", "workers"},

@@ -1,0 +1,144 @@
+package translog
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/mod/sumdb/tlog"
+)
+
+// Audit is what reading a whole log found.
+type Audit struct {
+	Checkpoint Checkpoint
+	Entries    int64
+	// Open are the entries that say that the key was about to be asked, and which no ending follows.
+	Open []Entry
+}
+
+// Audit reads the whole log: every entry and every tile, against the root that the log's key signed. It refuses a log in which anything is missing,
+// changed or in another place, or says two things of one step. Whether the checkpoint is the newest one it can't know: see Watch.
+func (r Reader) Audit(ctx context.Context) (*Audit, error) {
+	head, err := r.Head(ctx)
+	if err != nil {
+		return nil, err
+	}
+	a := &Audit{Checkpoint: head, Entries: head.N}
+	tenant, err := TenantOf(r.Verifier.Name())
+	if err != nil {
+		return nil, err
+	}
+	open := map[string]int{} // by request, place in Open
+	ended := map[string]bool{}
+	var hashes []tlog.Hash
+	stored := tlog.HashReaderFunc(func(indexes []int64) ([]tlog.Hash, error) {
+		out := make([]tlog.Hash, len(indexes))
+		for i, index := range indexes {
+			out[i] = hashes[index]
+		}
+		return out, nil
+	})
+	err = r.each(ctx, head.Tree, 0, func(i int64, raw []byte) error {
+		added, err := tlog.StoredHashes(i, raw, stored)
+		if err != nil {
+			return err
+		}
+		hashes = append(hashes, added...)
+		e, err := ParseEntry(raw)
+		switch _, intended := open[e.Request]; {
+		case err != nil:
+			return fmt.Errorf("entry %d: %w", i, err)
+		case e.Tenant != tenant:
+			return fmt.Errorf("entry %d is of tenant %q", i, e.Tenant)
+		case ended[e.Request] || intended && !e.Ended():
+			return fmt.Errorf("entry %d says once more how request %s was intended or ended", i, e.Request)
+		case e.Ended():
+			ended[e.Request] = true
+		default:
+			open[e.Request] = len(a.Open)
+			a.Open = append(a.Open, e)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if root, err := tlog.TreeHash(head.N, stored); err != nil || root != head.Hash {
+		return nil, errors.Join(errors.New("the entries don't have the root that the checkpoint signs"), err)
+	}
+	for _, t := range tlog.NewTiles(height, 0, head.N) {
+		want, err := tlog.ReadTileData(t, stored)
+		if err != nil {
+			return nil, err
+		}
+		if got, err := r.Source.Get(ctx, tileName(t), bundleWidth*tlog.HashSize); err != nil || !bytes.Equal(got, want) {
+			return nil, errors.Join(fmt.Errorf("%s is not the tile of this tree", tileName(t)), err)
+		}
+	}
+	var left []Entry
+	for _, e := range a.Open {
+		if !ended[e.Request] {
+			left = append(left, e)
+		}
+	}
+	a.Open = left
+	return a, nil
+}
+
+// Overdue are the open intents from before an instant: a key that may have signed what no evidence tells of.
+func (a *Audit) Overdue(before time.Time) (late []Entry) {
+	for _, e := range a.Open {
+		if e.At.Before(before) {
+			late = append(late, e)
+		}
+	}
+	return late
+}
+
+// Watch says whether the log as it is now continues the log as it was when the kept checkpoint was signed. A log that was rolled back,
+// or that was forked, doesn't.
+func (r Reader) Watch(ctx context.Context, kept string) (old, now Checkpoint, err error) {
+	if old, err = ParseCheckpoint(kept, r.Verifier); err != nil {
+		return old, now, fmt.Errorf("the kept checkpoint: %w", err)
+	}
+	if now, err = r.Head(ctx); err != nil {
+		return old, now, err
+	}
+	if now.N < old.N {
+		return old, now, fmt.Errorf("the log was rolled back: it had %d entries, and has %d", old.N, now.N)
+	}
+	proof, err := tlog.ProveTree(now.N, old.N, r.hashes(ctx, now.Tree))
+	if err != nil {
+		return old, now, fmt.Errorf("couldn't prove that the log continues the kept checkpoint: %w", err)
+	}
+	if err := tlog.CheckTree(proof, now.N, now.Hash, old.N, old.Hash); err != nil {
+		return old, now, fmt.Errorf("the log was forked: its first %d entries are not those of the kept checkpoint: %w", old.N, err)
+	}
+	return old, now, nil
+}
+
+// Prove finds what the log says of a request, and proves each entry.
+func (r Reader) Prove(ctx context.Context, request string) ([]Proof, error) {
+	head, err := r.Head(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var found []Proof
+	err = r.each(ctx, head.Tree, 0, func(i int64, raw []byte) error {
+		if e, err := ParseEntry(raw); err == nil && e.Request == request {
+			found = append(found, Proof{Entry: string(raw), Index: i, Checkpoint: head.Text})
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	for i := range found {
+		if found[i].Hashes, err = tlog.ProveRecord(head.N, found[i].Index, r.hashes(ctx, head.Tree)); err != nil {
+			return nil, fmt.Errorf("couldn't prove entry %d: %w", found[i].Index, err)
+		}
+	}
+	return found, nil
+}

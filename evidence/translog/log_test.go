@@ -1,0 +1,390 @@
+package translog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/mod/sumdb/tlog"
+	"pgregory.net/rapid"
+
+	"github.com/countersign-dev/countersign"
+)
+
+func audited(t *testing.T, l Log, store Source) (*Audit, error) {
+	t.Helper()
+	return Reader{store, l.Verifier}.Audit(t.Context())
+}
+
+func TestN04_EveryEntryIsProvenAndTheWholeLogHolds(t *testing.T) {
+	t.Parallel()
+	store := newMemory()
+	l := newLog(t, store)
+	// More than a tile, so that full and partial tiles of two levels are there.
+	for i, p := range fill(t, l, 2*bundleWidth+3) {
+		e, c, err := p.Check(l.Verifier)
+		if err != nil || !e.Same(intended(i)) || p.Index != int64(i) || c.N != int64(i)+1 {
+			t.Fatalf("entry %d: %+v at %d of %d: %v", i, e, p.Index, c.N, err)
+		}
+	}
+	a, err := audited(t, l, store)
+	if err != nil || a.Entries != 2*bundleWidth+3 || len(a.Open) != 2*bundleWidth+3 {
+		t.Errorf("the audit is %+v: %v", a, err)
+	}
+	if store.swaps != 2*bundleWidth+3 {
+		t.Errorf("%d checkpoints for %d entries", store.swaps, 2*bundleWidth+3)
+	}
+	for _, name := range []string{"tile/entries/000", "tile/entries/000.p/1", "tile/entries/002.p/3", "tile/0/000", "tile/0/002.p/3", "tile/1/000.p/2"} {
+		if _, there := store.objects[name]; !there {
+			t.Errorf("there is no %s", name)
+		}
+	}
+}
+
+func TestN04_AnEntryIsInTheLogOnceHoweverOftenItIsAppended(t *testing.T) {
+	t.Parallel()
+	store := newMemory()
+	l := newLog(t, store)
+	fill(t, l, 3)
+	again := intended(1)
+	again.At = start.Add(time.Hour)
+	p, err := l.Append(t.Context(), again)
+	if err != nil || p.Index != 1 {
+		t.Errorf("appended again it is at %d: %v", p.Index, err)
+	}
+	other := intended(1)
+	other.Run = "another run"
+	if _, err := l.Append(t.Context(), other); !errors.Is(err, ErrContradicts) {
+		t.Errorf("another run of the request: %v", err)
+	}
+	if a, err := audited(t, l, store); err != nil || a.Entries != 3 {
+		t.Errorf("the audit is %+v: %v", a, err)
+	}
+}
+
+// A process that dies at any write, before or after the store has it, leaves a log that the next append completes.
+func TestN04_ACrashAtAnyWriteLosesAndDoublesNothing(t *testing.T) {
+	t.Parallel()
+	for _, before := range []int{0, 1, bundleWidth - 1, bundleWidth} {
+		for write := range 6 {
+			for _, late := range []bool{false, true} {
+				t.Run(fmt.Sprintf("%d entries, write %d, stored %v", before, write, late), func(t *testing.T) {
+					t.Parallel()
+					store := newMemory()
+					l := newLog(t, store)
+					fill(t, l, before)
+					n := 0
+					store.fails = func(string) (bool, bool) { n++; return n == write+1, late }
+					_, err := l.Append(t.Context(), sealed(before))
+					store.fails = nil
+					if (err != nil) != (n > write) {
+						t.Fatalf("%d writes, the error is %v", n, err)
+					}
+					// Somebody else appends first, then the entry is tried again.
+					if _, err := l.Append(t.Context(), intended(before+1)); err != nil {
+						t.Fatal(err)
+					}
+					p, err := l.Append(t.Context(), sealed(before))
+					if err != nil {
+						t.Fatal(err)
+					}
+					if _, _, err := p.Check(l.Verifier); err != nil {
+						t.Error(err)
+					}
+					if a, err := audited(t, l, store); err != nil || a.Entries != int64(before)+2 {
+						t.Errorf("the audit is %+v: %v", a, err)
+					}
+				})
+			}
+		}
+	}
+}
+
+func TestN04_ManyAppendAtOnceAndEachEntryHasOnePlace(t *testing.T) {
+	t.Parallel()
+	store := newMemory()
+	l := newLog(t, store)
+	const each, writers = 20, 4
+	var wait sync.WaitGroup
+	for range writers {
+		wait.Go(func() {
+			for i := range each { // the same entries: as if an attempt went on whose worker was given up
+				if _, err := l.Append(context.Background(), intended(i)); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wait.Wait()
+	if a, err := audited(t, l, store); err != nil || a.Entries != each {
+		t.Errorf("the audit is %+v: %v", a, err)
+	}
+}
+
+func TestN04_WhatTheBucketsOwnerDoesIsFound(t *testing.T) {
+	t.Parallel()
+	store := newMemory()
+	l := newLog(t, store)
+	fill(t, l, bundleWidth+4)
+	kept := store.objects[checkpointName]
+	fill(t, l, bundleWidth+10)
+	now := store.objects[checkpointName]
+	if _, _, err := (Reader{store, l.Verifier}).Watch(t.Context(), kept); err != nil {
+		t.Fatalf("the log continues: %v", err)
+	}
+	// What another key signs, over the same entries and over others.
+	forged := newLog(t, newMemory())
+	fill(t, forged, bundleWidth+10)
+	shorter := newMemory()
+	short := Log{shorter, l.Signer, l.Verifier}
+	fill(t, short, 3)
+	// Another history that the log's own key signed.
+	forked := newMemory()
+	fork := Log{forked, l.Signer, l.Verifier}
+	if _, err := fork.Append(t.Context(), sealed(9999)); err != nil {
+		t.Fatal(err)
+	}
+	fill(t, fork, bundleWidth+9)
+
+	swapEntries := func(o map[string]string) {
+		entries, err := unpackEntries([]byte(o["tile/entries/001.p/10"]), 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		entries[2], entries[3] = entries[3], entries[2]
+		o["tile/entries/001.p/10"] = string(packEntries(entries))
+	}
+	for _, c := range []struct {
+		what           string
+		change         func(map[string]string)
+		audit, watched string // what each says; empty where it sees nothing
+	}{
+		{"nothing", func(map[string]string) {}, "", ""},
+		{"an entry bundle is deleted", func(o map[string]string) { delete(o, "tile/entries/000") }, "tile/entries/000", ""},
+		{"a tile is deleted", func(o map[string]string) { delete(o, "tile/0/000") }, "tile/0/000", ""},
+		{"a tile that no proof needs is changed", func(o map[string]string) { o["tile/0/000.p/7"] = "x" }, "", ""},
+		{"two entries change places", swapEntries, "entry 258 is not the one", ""},
+		{"the checkpoint is deleted", func(o map[string]string) { delete(o, checkpointName) }, "no such object", "no such object"},
+		{"an older checkpoint is put back", func(o map[string]string) { o[checkpointName] = shorter.objects[checkpointName] }, "", "rolled back"},
+		{"another key signs the same tree", func(o map[string]string) {
+			tree, _ := ParseCheckpoint(now, l.Verifier)
+			signed, err := note.Sign(&note.Note{Text: checkpointText(Origin("acme"), tree.Tree)}, forged.Signer)
+			if err != nil {
+				t.Fatal(err)
+			}
+			o[checkpointName] = string(signed)
+		}, "not signed by the key", "not signed by the key"},
+		{"another history takes its place, signed by the log's own key", func(o map[string]string) {
+			clear(o)
+			for name, body := range forked.objects {
+				o[name] = body
+			}
+		}, "", "forked"},
+		{"an entry is left out and the tree made anew", func(o map[string]string) {
+			clear(o)
+			for name, body := range forged.Store.(*memory).objects {
+				o[name] = body
+			}
+		}, "not signed by the key", "not signed by the key"},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			changed := store.copied(c.change)
+			_, err := audited(t, l, changed)
+			wantFault(t, "the audit", err, c.audit)
+			_, _, err = Reader{changed, l.Verifier}.Watch(t.Context(), kept)
+			wantFault(t, "the watch", err, c.watched)
+		})
+	}
+}
+
+func wantFault(t *testing.T, who string, err error, text string) {
+	t.Helper()
+	if (err != nil) != (text != "") || err != nil && !strings.Contains(err.Error(), text) {
+		t.Errorf("%s says %v, want %q", who, err, text)
+	}
+}
+
+func TestN04_AnIntentWithoutAnOutcomeIsTold(t *testing.T) {
+	t.Parallel()
+	store := newMemory()
+	l := newLog(t, store)
+	fill(t, l, 2)
+	if _, err := l.Append(t.Context(), sealed(0)); err != nil {
+		t.Fatal(err)
+	}
+	a, err := audited(t, l, store)
+	if err != nil || len(a.Open) != 1 || a.Open[0].Request != "PO-1" {
+		t.Fatalf("the audit is %+v: %v", a, err)
+	}
+	if late := a.Overdue(start); len(late) != 0 {
+		t.Errorf("overdue at once are %v", late)
+	}
+	if late := a.Overdue(start.Add(time.Second)); len(late) != 1 {
+		t.Errorf("overdue are %v", late)
+	}
+}
+
+// Whoever may write to the bucket can take the next place. What is no entry of this log gets no signature there.
+func TestN04_TheKeySignsNothingThatIsNoEntry(t *testing.T) {
+	t.Parallel()
+	stranger := intended(7)
+	stranger.Tenant = "globex"
+	foreign, err := countersign.Canonical(stranger)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, planted := range []string{"", "{}", string(foreign)} {
+		store := newMemory()
+		l := newLog(t, store)
+		fill(t, l, 1)
+		first, err := unpackEntries([]byte(store.objects["tile/entries/000.p/1"]), 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		store.objects["tile/entries/000.p/2"] = string(packEntries(append(first, []byte(planted))))
+		if _, err := l.Append(t.Context(), sealed(0)); err == nil || !strings.Contains(err.Error(), "no entry of this log") {
+			t.Errorf("%q in the next place: %v", planted, err)
+		}
+		if a, err := audited(t, l, store); err != nil || a.Entries != 1 {
+			t.Errorf("the audit is %+v: %v", a, err)
+		}
+	}
+}
+
+func TestEntry_ContradictionsAreRefused(t *testing.T) {
+	t.Parallel()
+	for what, change := range map[string]func(*Entry){
+		"version":                        func(e *Entry) { e.V = 2 },
+		"kind":                           func(e *Entry) { e.Kind = "signed" },
+		"an intent with an outcome":      func(e *Entry) { e.Kind = Intended },
+		"an ending without an outcome":   func(e *Entry) { e.Outcome = "" },
+		"an ending without a bundle":     func(e *Entry) { e.Bundle = nil },
+		"sealed as voided":               func(e *Entry) { e.Outcome = countersign.Voided },
+		"voided as something else":       func(e *Entry) { e.Kind = Voided },
+		"a tenant that can't be one":     func(e *Entry) { e.Tenant = "../acme" },
+		"a request id that can't be one": func(e *Entry) { e.Request = "a/../b" },
+	} {
+		e := sealed(1)
+		change(&e)
+		raw, err := countersign.Canonical(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ParseEntry(raw); err == nil {
+			t.Errorf("%s: it is read", what)
+		}
+	}
+}
+
+// Between any two sizes of any log the consistency proof holds, and holds for no other root.
+func TestN04_AnyLogContinuesAnyCheckpointOfItsOwn(t *testing.T) {
+	t.Parallel()
+	store := newMemory()
+	l := newLog(t, store)
+	var kept []string
+	for _, p := range fill(t, l, bundleWidth+40) {
+		kept = append(kept, p.Checkpoint)
+	}
+	r := Reader{store, l.Verifier}
+	rapid.Check(t, func(t *rapid.T) {
+		at := rapid.IntRange(0, len(kept)-1).Draw(t, "kept")
+		old, now, err := r.Watch(context.Background(), kept[at])
+		if err != nil || old.N != int64(at)+1 || now.N != int64(len(kept)) {
+			t.Fatalf("%d to %d: %v", old.N, now.N, err)
+		}
+		wrong := old.Tree
+		wrong.Hash[rapid.IntRange(0, 31).Draw(t, "byte")] ^= 1 << rapid.IntRange(0, 7).Draw(t, "bit")
+		signed, err := note.Sign(&note.Note{Text: checkpointText(Origin("acme"), wrong)}, l.Signer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := r.Watch(context.Background(), string(signed)); err == nil {
+			t.Fatal("another root is continued as well")
+		}
+	})
+}
+
+func FuzzParseCheckpoint(f *testing.F) {
+	f.Add("countersign/acme\n1\nAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		tree, err := parseTree(text, "countersign/acme")
+		if err == nil && checkpointText("countersign/acme", tree) != text {
+			t.Errorf("%q is read as %v", text, tree)
+		}
+	})
+}
+
+func FuzzUnpackEntries(f *testing.F) {
+	f.Add(packEntries([][]byte{[]byte("a"), nil}), 2)
+	f.Fuzz(func(t *testing.T, raw []byte, width int) {
+		if entries, err := unpackEntries(raw, width); err == nil && string(packEntries(entries)) != string(raw) {
+			t.Errorf("%x is read as %q", raw, entries)
+		}
+	})
+}
+
+// BenchmarkMillion measures a log of a million entries without a network: how large a proof is, and how long it takes to verify one.
+func BenchmarkMillion(b *testing.B) {
+	const million = 1_000_000
+	var hashes []tlog.Hash
+	stored := tlog.HashReaderFunc(func(indexes []int64) ([]tlog.Hash, error) {
+		out := make([]tlog.Hash, len(indexes))
+		for i, index := range indexes {
+			out[i] = hashes[index]
+		}
+		return out, nil
+	})
+	l := newLog(b, newMemory())
+	entry := func(i int) []byte {
+		raw, err := countersign.Canonical(sealed(i))
+		if err != nil {
+			b.Fatal(err)
+		}
+		return raw
+	}
+	text := string(entry(0))
+	for i := range million {
+		added, err := tlog.StoredHashes(int64(i), []byte(strings.Replace(text, "PO-0", fmt.Sprintf("PO-%d", i), 1)), stored)
+		if err != nil {
+			b.Fatal(err)
+		}
+		hashes = append(hashes, added...)
+	}
+	tree := tlog.Tree{N: million}
+	var err error
+	if tree.Hash, err = tlog.TreeHash(million, stored); err != nil {
+		b.Fatal(err)
+	}
+	signed, err := note.Sign(&note.Note{Text: checkpointText(Origin("acme"), tree)}, l.Signer)
+	if err != nil {
+		b.Fatal(err)
+	}
+	at := million / 3
+	proof, err := tlog.ProveRecord(million, int64(at), stored)
+	if err != nil {
+		b.Fatal(err)
+	}
+	p := Proof{string(entry(at)), int64(at), proof, string(signed)}
+	b.ResetTimer()
+	for range b.N {
+		if _, _, err := p.Check(l.Verifier); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(len(proof)*tlog.HashSize), "proof-bytes")
+}
+
+// BenchmarkAppend appends to a log in memory: what appending costs beside store and key.
+func BenchmarkAppend(b *testing.B) {
+	l := newLog(b, newMemory())
+	for i := range b.N {
+		if _, err := l.Append(b.Context(), intended(i)); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,52 @@
+package evidence
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/countersign-dev/countersign"
+	"github.com/countersign-dev/countersign/evidence/translog"
+)
+
+// logged checks that the intent to sign was in the tenant's log before the key was asked. The entry for the ending can't be in the bundle: it names
+// the bundle's own digest.
+func (v *verifier) logged() {
+	switch {
+	case v.c.Logged == nil && v.c.SignInput != nil:
+		v.report.notRecorded("log", "the key was asked by a build that kept no log")
+	case v.c.Logged == nil:
+		v.report.notRecorded("log", "the key was not asked, so no intent is in the log")
+	case v.roots.Log == nil:
+		v.report.notRecorded("log", "the log's public key was not given, so the proof in the history was not checked")
+	default:
+		v.check("log", v.inLog, func() string {
+			return fmt.Sprintf("the intent is entry %d of the log of %s, before the key was asked", v.c.Logged.Index, v.roots.Log.Name())
+		})
+	}
+}
+
+func (v *verifier) inLog() error {
+	entry, _, err := v.c.Logged.Check(v.roots.Log)
+	if err != nil {
+		return err
+	}
+	if !entry.Same(IntentEntry(v.c.Input.Request, v.c.Saga, v.c.Admission.Digest)) {
+		return errors.New("the entry in the log is about something else than this signing's intent")
+	}
+	return nil
+}
+
+// IntentEntry is what the log says of a signing whose key is about to be asked, but for the time.
+func IntentEntry(r countersign.Request, saga Execution, context string) translog.Entry {
+	return translog.Entry{V: countersign.Version, Tenant: r.Tenant, Kind: translog.Intended, Request: r.ID, Run: saga.Run, Context: context}
+}
+
+// EndingEntry is what the log says of a signing that has ended, but for the time.
+func EndingEntry(r countersign.Request, saga Execution, context string, locked Locked) translog.Entry {
+	e := IntentEntry(r, saga, context)
+	e.Kind, e.Outcome, e.Bundle = translog.Sealed, locked.Outcome, &locked.Object
+	if locked.Outcome == countersign.Voided {
+		e.Kind = translog.Voided
+	}
+	return e
+}

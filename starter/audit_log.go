@@ -1,0 +1,177 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/countersign-dev/countersign/evidence/translog"
+)
+
+func (c *cli) auditLogCommand() *cobra.Command {
+	log := &cobra.Command{
+		Use:   "log",
+		Short: "Verify, prove and watch a tenant's log",
+		Long: `Verify, prove and watch a tenant's log, in a copy of what lies under <tenant>/log/ in its bucket of evidence:
+
+  aws s3 sync s3://BUCKET/TENANT/log DIR
+
+Nothing but the log's public key is believed, which the tenant hands out (log.publicKey of its file).`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	log.AddCommand(c.logVerifyCommand(), c.logProveCommand(), c.logWatchCommand())
+	return log
+}
+
+func (c *cli) logVerifyCommand() *cobra.Command {
+	var key string
+	var older time.Duration
+	cmd := &cobra.Command{
+		Use:   "verify DIR --log-key TEXT",
+		Short: "Read the whole log and hold it to its signed checkpoint",
+		Long: `Read the whole log, every entry and every tile, and hold it to the root that its key signed. An intent to sign that no ending follows is told;
+where it is older than --older, the exit code is 6, as for a log that does not hold. Whether the checkpoint is the newest one, watch says.`,
+		Args: cobra.ExactArgs(1),
+		RunE: c.run(func(ctx context.Context, args []string) error {
+			reader, err := logReader(args[0], key)
+			if err != nil {
+				return err
+			}
+			audit, err := reader.Audit(ctx)
+			if err != nil {
+				return &coded{exitUnproven, "log-broken", fmt.Errorf("the log does not hold: %w", err)}
+			}
+			late := audit.Overdue(time.Now().Add(-older))
+			answer := map[string]any{
+				"verified": len(late) == 0, "entries": audit.Entries, "root": audit.Checkpoint.Hash, "checkpoint": audit.Checkpoint.Text, "open": len(audit.Open), "overdue": late,
+			}
+			if err := c.answer(answer, func(w io.Writer) {
+				fmt.Fprintf(w, "entries\t%d\nroot\t%s\nopen\t%d\n", audit.Entries, audit.Checkpoint.Hash, len(audit.Open))
+				for _, e := range late {
+					fmt.Fprintf(w, "overdue\t%s\tintended %s, and nothing says how it ended\n", line(e.Request), e.At.Format(time.RFC3339))
+				}
+			}); err != nil {
+				return err
+			}
+			if len(late) > 0 {
+				return &coded{exitUnproven, "intent-without-ending", fmt.Errorf("%d intents to sign are older than %s, and the log says of none how it ended: the key may have signed what no evidence tells of", len(late), older)}
+			}
+			return nil
+		}),
+	}
+	logKeyFlag(cmd, &key)
+	cmd.Flags().DurationVar(&older, "older", 24*time.Hour, "how old an intent may be before its ending is missed")
+	return cmd
+}
+
+func (c *cli) logProveCommand() *cobra.Command {
+	var key, output string
+	cmd := &cobra.Command{
+		Use:   "prove DIR REQUEST --log-key TEXT",
+		Short: "Write the proofs that a request's entries are in the log",
+		Long: `Write the proofs that a request's entries are in the log: each entry, its place, and the hashes that lead from it to the root of the
+checkpoint (RFC 6962). The exit code is 4 where the log has no entry of the request.`,
+		Args: cobra.ExactArgs(2),
+		RunE: c.run(func(ctx context.Context, args []string) error {
+			reader, err := logReader(args[0], key)
+			if err != nil {
+				return err
+			}
+			proofs, err := reader.Prove(ctx, args[1])
+			if err != nil {
+				return &coded{exitUnproven, "log-broken", err}
+			}
+			if len(proofs) == 0 {
+				return &coded{exitNotFound, "not-found", fmt.Errorf("the log has no entry of request %s", args[1])}
+			}
+			body, err := json.MarshalIndent(proofs, "", "  ")
+			if err != nil {
+				return err
+			}
+			if output == "" {
+				output = args[1] + ".log.json"
+			}
+			if err := writeFile(output, append(body, '\n')); err != nil {
+				return err
+			}
+			return c.answer(map[string]any{"file": output, "entries": len(proofs)}, func(w io.Writer) {
+				fmt.Fprintf(w, "file\t%s\nentries\t%d\n", output, len(proofs))
+			})
+		}),
+	}
+	logKeyFlag(cmd, &key)
+	cmd.Flags().StringVarP(&output, "output", "o", "", "file to write (default: REQUEST.log.json)")
+	return cmd
+}
+
+func (c *cli) logWatchCommand() *cobra.Command {
+	var key, since string
+	cmd := &cobra.Command{
+		Use:   "watch DIR --since FILE --log-key TEXT",
+		Short: "Hold the log to a checkpoint that was kept",
+		Long: `Say whether the log as it is now continues the log as it was when a checkpoint was kept: from a webhook, or from an earlier watch. A log that was
+rolled back or forked does not, and the exit code is 6. Where it does, the file has the newer checkpoint afterwards.`,
+		Args: cobra.ExactArgs(1),
+		RunE: c.run(func(ctx context.Context, args []string) error {
+			reader, err := logReader(args[0], key)
+			if err != nil {
+				return err
+			}
+			kept, err := readBounded(since, 64<<10)
+			if err != nil {
+				return err
+			}
+			old, now, err := reader.Watch(ctx, string(kept))
+			if err != nil {
+				return &coded{exitUnproven, "log-not-continued", err}
+			}
+			if err := writeFile(since, []byte(now.Text)); err != nil {
+				return err
+			}
+			return c.answer(map[string]any{"continued": true, "from": old.N, "to": now.N, "root": now.Hash}, func(w io.Writer) {
+				fmt.Fprintf(w, "pass\tlog\tits %d entries continue the %d of the kept checkpoint\nroot\tlog\t%s\n", now.N, old.N, now.Hash)
+			})
+		}),
+	}
+	logKeyFlag(cmd, &key)
+	cmd.Flags().StringVar(&since, "since", "", "file with the checkpoint that was kept")
+	must(cmd.MarkFlagRequired("since"))
+	return cmd
+}
+
+func logKeyFlag(cmd *cobra.Command, key *string) {
+	cmd.Flags().StringVar(key, "log-key", "", "the log's public key as text: countersign/TENANT+HASH+KEY")
+	must(cmd.MarkFlagRequired("log-key"))
+}
+
+func logReader(dir, key string) (translog.Reader, error) {
+	tenant, err := translog.TenantOf(key)
+	if err != nil {
+		return translog.Reader{}, usage("--log-key: %w", err)
+	}
+	verifier, err := translog.ParseVerifier(key, tenant)
+	if err != nil {
+		return translog.Reader{}, usage("--log-key: %w", err)
+	}
+	return translog.Reader{Source: logCopy(dir), Verifier: verifier}, nil
+}
+
+// logCopy is a directory with a copy of a log.
+type logCopy string
+
+// Get reads one file of the copy.
+func (dir logCopy) Get(_ context.Context, name string, limit int64) ([]byte, error) {
+	body, err := readBounded(filepath.Join(string(dir), filepath.FromSlash(name)), limit)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("%s: %w", name, translog.ErrGone)
+	}
+	return body, err
+}
