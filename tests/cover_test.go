@@ -122,7 +122,7 @@ func TestR08_CoverWorksUntilItsLastSecond(t *testing.T) {
 	t.Parallel()
 	g, late := contract(t), begin(t, another(t, "supplier-contract", "late"))
 	draft := absence(t, "acme/olivia")
-	draft.NotAfter = time.Now().Unix() + 15
+	draft.NotAfter = time.Now().Unix() + 30
 	cover := granted(t, "acme/alice", "acme/olivia", draft)
 	r := inPlaceOfAlice(t, g, "acme/olivia", "legal", nil, cover)
 	wantCounted(t, r)
