@@ -36,10 +36,15 @@ func (b *BreakGlass) Find(a Actor) (Eligible, bool) {
 	return Eligible{}, false
 }
 
-// Skipped are those who may decide in a stage that the approvals don't meet, and have not: who is told that they were skipped.
+// Skipped are those who might decide, when the glass was broken, in a stage that the approvals don't meet, and had not: who is told that they were
+// skipped. Whom escalation had added by then is among them.
 func (p Plan) Skipped(approvals []Approval) (people []Eligible) {
 	seen := map[Actor]bool{}
+	var broken time.Time
 	for _, a := range approvals {
+		if a.Skip && a.At.After(broken) {
+			broken = a.At
+		}
 		for _, who := range append([]Actor{a.Actor}, a.Delegators...) {
 			seen[who] = true
 		}
@@ -48,7 +53,7 @@ func (p Plan) Skipped(approvals []Approval) (people []Eligible) {
 		if s.Met(approvals) {
 			continue
 		}
-		for _, e := range s.Eligible {
+		for _, e := range s.At(broken).Everybody() {
 			if !seen[e.Actor] {
 				seen[e.Actor] = true
 				people = append(people, e)

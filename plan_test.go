@@ -382,6 +382,25 @@ func TestR24_EscalationAddsPeopleFromItsInstantAndNeverLowersAQuorum(t *testing.
 	})
 }
 
+func TestR24_WhoIsSkippedIncludesWhomEscalationHadAdded(t *testing.T) {
+	t.Parallel()
+	escalates := start.Add(time.Hour)
+	p := countersign.Plan{Stages: []countersign.Stage{
+		{Name: "met", Quorum: 1, Eligible: []countersign.Eligible{{Actor: person(1)}, {Actor: person(2)}}},
+		{Name: "waits", Quorum: 2, Eligible: []countersign.Eligible{{Actor: person(3)}, {Actor: person(4)}},
+			Escalation: &countersign.Escalation{At: escalates, Role: "deputy", Eligible: []countersign.Eligible{{Actor: person(5)}}}},
+	}}
+	for at, want := range map[time.Time][]countersign.Actor{escalates.Add(-1): {person(4)}, escalates: {person(4), person(5)}} {
+		var got []countersign.Actor
+		for _, e := range p.Skipped([]countersign.Approval{{Stage: "met", Actor: person(1)}, {Stage: "waits", Actor: person(3)}, {Stage: "waits", Actor: person(9), At: at, Skip: true}}) {
+			got = append(got, e.Actor)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("broken at %s, skipped are %v, want %v", at, got, want)
+		}
+	}
+}
+
 func TestStagesOpenInOrderOrSideBySide(t *testing.T) {
 	t.Parallel()
 	p := countersign.Plan{Stages: []countersign.Stage{{Name: "a"}, {Name: "b", Beside: true}, {Name: "c"}, {Name: "d", Beside: true}, {Name: "e", Beside: true}}}

@@ -7,6 +7,9 @@ import (
 	"strings"
 	"testing"
 
+	historypb "go.temporal.io/api/history/v1"
+	"google.golang.org/protobuf/proto"
+
 	"github.com/countersign-dev/countersign"
 	"github.com/countersign-dev/countersign/evidence"
 	"github.com/countersign-dev/countersign/starter/client"
@@ -38,7 +41,32 @@ func TestR24_BreakingTheGlassOpensAReviewWithAnOwner(t *testing.T) {
 	ben := passkey(t, "acme", "acme/ben")
 	decide(t, g, "acme/alice", "legal", countersign.Approve)
 	wantCounted(t, breakGlass(t, g, "acme/ben", "counsel", "the line to counsel is down and the offer ends today", ben))
-	_, report := ended(t, g, countersign.Completed)
+	ending, report := ended(t, g, countersign.Completed)
+	t.Run("without its review it is no evidence", func(t *testing.T) {
+		original, err := evidence.OpenBundle(bundle(t, "acme", ending))
+		if err != nil {
+			t.Fatal(err)
+		}
+		roots, err := local.Roots()
+		if err != nil {
+			t.Fatal(err)
+		}
+		history := proto.Clone(report.History).(*historypb.History)
+		for _, e := range history.Events {
+			if a := e.GetChildWorkflowExecutionStartedEventAttributes(); a != nil {
+				a.WorkflowType.Name = "Nothing"
+			}
+		}
+		var failed []string
+		for _, f := range evidence.Verify(reseal(t, original, history, countersign.Completed, nil), roots).Findings {
+			if f.State == evidence.Fail {
+				failed = append(failed, f.Check+": "+f.Detail)
+			}
+		}
+		if len(failed) != 1 || !strings.Contains(failed[0], "opens no review of it") {
+			t.Errorf("the forgery is found as %q", failed)
+		}
+	})
 
 	glass := report.Statement.BreakGlass
 	if glass == nil || len(glass.By) != 1 || glass.By[0].Name != "Ben Brandt" || !strings.HasPrefix(glass.By[0].Reason, "the line to counsel") || glass.Owner.Name != "Olivia Ortiz" {

@@ -16,7 +16,7 @@ func (s *signing) breakGlass(ctx workflow.Context) *ending {
 	plan := s.admission.Plan
 	s.close(plan.Stages)
 	if rejected := s.rejection(plan.Stages); rejected != nil {
-		return &ending{countersign.Rejected, fmt.Sprintf("stage %s, by %s: %s", rejected.Stage, rejected.Actor, rejected.Reason)}
+		return rejectedBy(rejected)
 	}
 	in := evidence.ReviewInput{
 		Tenant: s.in.Request.Tenant, Request: s.in.Request.ID, Title: s.in.Request.Title, Saga: s.self, Context: s.admission.Digest,
@@ -35,9 +35,15 @@ func (s *signing) breakGlass(ctx workflow.Context) *ending {
 		return s.broken(ctx, "the review of the broken glass could not be opened", err)
 	}
 	event := s.event(evidence.EventGlassBroken)
-	for _, b := range s.broke {
-		event.Detail += fmt.Sprintf("%s did not wait: %s\n", b.Actor, b.Reason)
-	}
+	event.Detail = didNotWait(s.broke)
 	s.inform(ctx, event, in.Skipped, true)
 	return nil
+}
+
+// didNotWait says who broke the glass, and why.
+func didNotWait(broke []evidence.Broke) (text string) {
+	for _, b := range broke {
+		text += fmt.Sprintf("%s did not wait: %s\n", b.Actor, b.Reason)
+	}
+	return text
 }

@@ -52,7 +52,7 @@ func newReview(ctx workflow.Context, in evidence.ReviewInput) (*review, error) {
 
 // run is the life of a review: opened, told to be overdue as long as it is, closed.
 func (r *review) run(ctx workflow.Context) (evidence.ReviewStatus, error) {
-	r.tell(ctx, evidence.EventReviewOpened, r.told())
+	r.tell(ctx, evidence.EventReviewOpened, didNotWait(r.status.Broke))
 	closing := workflow.GetSignalChannel(ctx, countersign.SignalClose)
 	due := r.status.Due
 	for r.status.State == evidence.ReviewOpen {
@@ -92,14 +92,6 @@ func (r *review) hear(ctx workflow.Context, c workflow.ReceiveChannel) {
 		r.status.State = evidence.ReviewClosed
 		r.tell(ctx, evidence.EventReviewClosed, signal.Finding+": "+signal.Note)
 	}
-}
-
-// told says who broke the glass, and why.
-func (r *review) told() (text string) {
-	for _, b := range r.status.Broke {
-		text += fmt.Sprintf("%s did not wait: %s\n", b.Actor, b.Reason)
-	}
-	return text
 }
 
 // tell tells the review's owner, those who broke the glass, and the tenant's owner and escalation contact. It never holds the review up.

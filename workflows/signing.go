@@ -95,7 +95,7 @@ func (s *signing) approve(ctx workflow.Context, step []countersign.Stage) *endin
 	case s.withdrawn != nil:
 		return &ending{countersign.Withdrawn, s.withdrawn.Reason}
 	case rejected != nil:
-		return &ending{countersign.Rejected, fmt.Sprintf("stage %s, by %s: %s", rejected.Stage, rejected.Actor, rejected.Reason)}
+		return rejectedBy(rejected)
 	case late != nil:
 		return &ending{countersign.Expired, s.expiry(*late)}
 	}
@@ -185,6 +185,10 @@ func (s *signing) broken(ctx workflow.Context, what string, err error) *ending {
 		return s.cancelled()
 	}
 	return &ending{countersign.Failed, what + ": " + reason(err)}
+}
+
+func rejectedBy(d *countersign.Decision) *ending {
+	return &ending{countersign.Rejected, fmt.Sprintf("stage %s, by %s: %s", d.Stage, d.Actor, d.Reason)}
 }
 
 func (s *signing) cancelled() *ending {
