@@ -39,12 +39,15 @@ func (t *Tenant) Admit(ctx context.Context, in evidence.AdmitInput) (evidence.Ad
 	if in.Saga.Workflow != countersign.SagaID(in.Request.Tenant, in.Request.ID) {
 		return refuse(countersign.Refuse("bad-request", "the workflow id doesn't belong to the request: start it as %q", countersign.CustodianID(in.Request.Tenant, in.Request.ID)))
 	}
-	requester, refusal, err := t.requested(ctx, in)
+	requester, source, refusal, err := t.requested(ctx, in)
 	if err != nil {
 		return a, err
 	}
 	if refusal != nil {
 		return refuse(refusal)
+	}
+	if source != (evidence.Source{}) {
+		a.Source = &source
 	}
 	principal := policy.PrincipalOf(t.settings, requester)
 	a.Requester, _ = t.settings.Member(requester)
@@ -101,38 +104,42 @@ func (t *Tenant) context(in evidence.AdmitInput, requester countersign.Actor, pl
 	}, nil
 }
 
-// requested is who started the custodian, as the server stamped it, and that this is what they asked for: neither is believed of the saga.
-func (t *Tenant) requested(ctx context.Context, in evidence.AdmitInput) (countersign.Actor, *countersign.Refusal, error) {
-	var none countersign.Actor
+// requested is who started the custodian, as the server stamped it, from where, and that this is what they asked for: nothing of it is believed of
+// the saga.
+func (t *Tenant) requested(ctx context.Context, in evidence.AdmitInput) (countersign.Actor, evidence.Source, *countersign.Refusal, error) {
+	var (
+		nobody  countersign.Actor
+		nowhere evidence.Source
+	)
 	if want := countersign.CustodianID(in.Request.Tenant, in.Request.ID); in.Custodian.Workflow != want {
-		return none, countersign.Refuse("bad-request", "the request is kept by another workflow than %q", want), nil
+		return nobody, nowhere, countersign.Refuse("bad-request", "the request is kept by another workflow than %q", want), nil
 	}
 	first, err := t.first(ctx, in.Custodian)
 	if err != nil {
-		return none, nil, err
+		return nobody, nowhere, nil, err
 	}
 	requester, ok := evidence.ActorOf(first.GetPrincipal())
 	if !ok {
-		return none, nil, errNoPrincipal
+		return nobody, nowhere, nil, errNoPrincipal
 	}
 	var asked countersign.Request
 	for _, p := range first.GetWorkflowExecutionStartedEventAttributes().GetInput().GetPayloads() {
 		if err := json.Unmarshal(p.GetData(), &asked); err != nil {
-			return none, countersign.Refuse("bad-request", "the request can't be read"), nil
+			return nobody, nowhere, countersign.Refuse("bad-request", "the request can't be read"), nil
 		}
 	}
 	want, err := asked.Fingerprint()
 	if err != nil {
-		return none, nil, err
+		return nobody, nowhere, nil, err
 	}
 	got, err := in.Request.Fingerprint()
 	if err != nil {
-		return none, nil, err
+		return nobody, nowhere, nil, err
 	}
 	if got != want {
-		return none, countersign.Refuse("other-request", "%s requested something else", requester), nil
+		return nobody, nowhere, countersign.Refuse("other-request", "%s requested something else", requester), nil
 	}
-	return requester, nil, nil
+	return requester, evidence.ReadSource(first.GetWorkflowExecutionStartedEventAttributes().GetHeader()), nil, nil
 }
 
 // first is the event with which a workflow began.

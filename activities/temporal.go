@@ -7,6 +7,7 @@ import (
 	"github.com/rs/zerolog"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/log"
+	"go.temporal.io/sdk/workflow"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/countersign-dev/countersign"
@@ -17,10 +18,10 @@ type Credential interface {
 	GetHeaders(ctx context.Context) (map[string]string, error)
 }
 
-// Dial reaches a tenant's Temporal namespace with the given credential.
-func Dial(ctx context.Context, address string, s *countersign.Settings, credential Credential, logger zerolog.Logger) (client.Client, error) {
+// Dial reaches a tenant's Temporal namespace with the given credential. What it sends has the given headers.
+func Dial(ctx context.Context, address string, s *countersign.Settings, credential Credential, logger zerolog.Logger, headers ...workflow.ContextPropagator) (client.Client, error) {
 	c, err := client.DialContext(ctx, client.Options{
-		HostPort: address, Namespace: s.Namespace, HeadersProvider: credential,
+		HostPort: address, Namespace: s.Namespace, HeadersProvider: credential, ContextPropagators: headers,
 		Logger: Logger(logger.With().Str("tenant", s.Tenant).Logger()),
 	})
 	if err != nil {

@@ -41,6 +41,8 @@ type Admission struct {
 	Document      DocumentFacts        `json:"document"`
 	ReleaseWithin countersign.Duration `json:"releaseWithin"`
 	At            time.Time            `json:"at"`
+	// Source is from where the request was sent, where the API recorded it.
+	Source *Source `json:"source,omitempty"`
 }
 
 // DocumentFacts are what was seen when the document was read.

@@ -158,7 +158,9 @@ func timeline(h *historypb.History, c *Case, outcome countersign.Outcome) (*Time
 		}
 		for i := before; i < len(t.Lines); i++ {
 			l := &t.Lines[i]
-			l.Sequence, l.At, l.IP, l.UserAgent = e.GetEventId(), e.GetEventTime().AsTime().UTC().Format(millis), notRecorded, notRecorded
+			l.Sequence, l.At = e.GetEventId(), e.GetEventTime().AsTime().UTC().Format(millis)
+			source := c.source(e)
+			l.IP, l.UserAgent = cmp.Or(source.IP, notRecorded), cmp.Or(source.UserAgent, notRecorded)
 			l.Document = r.Document.SHA256
 			if l.Actor == "" {
 				l.Actor = cmp.Or(e.GetPrincipal().GetName(), notRecorded)

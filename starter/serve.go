@@ -16,7 +16,7 @@ import (
 
 func (c *cli) serveCommand() *cobra.Command {
 	var o api.Options
-	var listen, level string
+	var listen, level, proxies string
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Serve the HTTP API",
@@ -36,6 +36,9 @@ AWS credentials come from the profiles that the tenants' files name (AWS_SHARED_
 			if _, _, err := net.SplitHostPort(listen); err != nil {
 				return usage("--listen %q is not host:port", listen)
 			}
+			if o.Proxies, err = api.ParseProxies(proxies); err != nil {
+				return usage("--proxies: %s", err)
+			}
 			o.Log = zerolog.New(c.err).Level(parsed).With().Timestamp().Str("process", "starter").Logger()
 			return serve(ctx, o, listen)
 		}),
@@ -45,6 +48,7 @@ AWS credentials come from the profiles that the tenants' files name (AWS_SHARED_
 	f.StringVar(&o.Temporal, "temporal", env("COUNTERSIGN_TEMPORAL", "127.0.0.1:7233"), "Temporal frontend, host:port (COUNTERSIGN_TEMPORAL)")
 	f.StringVar(&o.Tenants, "tenants", env("COUNTERSIGN_TENANTS", "tenants"), "directory of the tenants' files (COUNTERSIGN_TENANTS)")
 	f.StringVar(&o.Platform, "platform", env("COUNTERSIGN_PLATFORM", "platform"), "directory of the processes' keys (COUNTERSIGN_PLATFORM)")
+	f.StringVar(&proxies, "proxies", env("COUNTERSIGN_PROXIES", ""), "addresses and networks of your own proxies, whose X-Forwarded-For is believed (COUNTERSIGN_PROXIES)")
 	f.StringVar(&level, "log", env("COUNTERSIGN_LOG", "info"), "least level that is logged (COUNTERSIGN_LOG)")
 	return cmd
 }

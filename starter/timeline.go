@@ -81,7 +81,7 @@ func told(w io.Writer, t *evidence.Timeline, bundle string, verified bool) {
 	if !verified {
 		state = unverified
 	}
-	fmt.Fprintf(w, "%s\nrequest\t%s of %s: %s\noutcome\t%s\ndocument\t%s, version %s\npolicy\t%s\nsaga\t%s, run %s\nbundle\t%s\nip, user agent\tnot recorded, of no line\n",
+	fmt.Fprintf(w, "%s\nrequest\t%s of %s: %s\noutcome\t%s\ndocument\t%s, version %s\npolicy\t%s\nsaga\t%s, run %s\nbundle\t%s\n",
 		state, line(t.Request), line(t.Tenant), line(t.Title), t.Outcome, line(t.Document.SHA256), line(t.Document.VersionID), cmp.Or(t.Policy, "none: it was not admitted"),
 		line(t.Saga.Workflow), line(t.Saga.Run), bundle)
 	for _, l := range t.Lines {
@@ -102,6 +102,10 @@ func detailsOf(l evidence.TimelineLine) [][2]string {
 	details := [][2]string{{"by", personOf(l.Actor, l.Name, l.Organisation)}}
 	if l.OnBehalfOf != nil {
 		details = append(details, [2]string{"on behalf of", namedOf(*l.OnBehalfOf)})
+	}
+	switch l.Kind {
+	case evidence.KindRequested, evidence.KindDecisionReceived, evidence.KindWithdrawalReceived:
+		details = append(details, [2]string{"from", "address " + l.IP + ", program " + l.UserAgent})
 	}
 	decision := string(l.Verdict)
 	if l.Stage != "" {

@@ -89,7 +89,8 @@ func (s *Server) outer(next http.Handler) http.Handler {
 			n.log().Info().Str("method", r.Method).Str("path", r.URL.Path).Int("status", out.status).Int64("bytes", out.bytes).
 				Dur("ms", time.Since(began)).Str("actor", n.actor).Msg("served")
 		}()
-		next.ServeHTTP(out, r.WithContext(context.WithValue(r.Context(), noteKey{}, n)))
+		ctx := context.WithValue(r.Context(), noteKey{}, n)
+		next.ServeHTTP(out, r.WithContext(context.WithValue(ctx, sourceKey{}, s.source(r))))
 	})
 }
 

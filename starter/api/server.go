@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -19,6 +20,7 @@ type Server struct {
 	log     zerolog.Logger
 	now     func() time.Time
 	hold    func(context.Context, time.Duration)
+	proxies []netip.Prefix
 	handler http.Handler
 	served  []Route
 

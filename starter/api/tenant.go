@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"path/filepath"
 	"sort"
 	"time"
@@ -18,9 +19,10 @@ import (
 
 // Options say where the service finds its tenants and its server.
 type Options struct {
-	Temporal string // host:port of the frontend
-	Tenants  string // directory of the tenants' files (*.yaml)
-	Platform string // directory of the processes' keys: starter-<tenant>.pem
+	Temporal string         // host:port of the frontend
+	Tenants  string         // directory of the tenants' files (*.yaml)
+	Platform string         // directory of the processes' keys: starter-<tenant>.pem
+	Proxies  []netip.Prefix // proxies of ours, whose X-Forwarded-For is believed
 	Log      zerolog.Logger
 }
 
@@ -67,6 +69,7 @@ func Open(ctx context.Context, o Options) (*Server, error) {
 		o.Log.Info().Str("tenant", t.settings.Tenant).Str("namespace", t.settings.Namespace).Msg("checked: settings, key, Temporal, buckets, issuers")
 	}
 	s := newServer(tenants, o.Log)
+	s.proxies = o.Proxies
 	if err := errors.Join(faults...); err != nil {
 		s.Close()
 		return nil, err

@@ -102,6 +102,16 @@ func (s *Stack) Begin(ctx context.Context, who string, r countersign.Request) (*
 	return &Signing{Stack: s, Request: r, Run: run}, nil
 }
 
+// Adopt is a signing that was started in another way.
+func (s *Stack) Adopt(ctx context.Context, r countersign.Request) (*Signing, error) {
+	c, err := s.Dial(ctx, r.Tenant, "platform:starter/"+r.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	return &Signing{Stack: s, Request: r, Run: c.GetWorkflow(ctx, countersign.CustodianID(r.Tenant, r.ID), "")}, nil
+}
+
 // Status asks the saga.
 func (g *Signing) Status(ctx context.Context) (workflows.Status, error) {
 	var status workflows.Status
