@@ -102,6 +102,7 @@ done
 golden=tests/golden/histories/v0.1.0
 step "DSS agrees" "$interop/dss/dss.sh" "$run/typescript.asice" "$data/ca/tenant-ca.pem" "$data/ca/tsa-ca.pem" \
 	"$golden/completed.asice" "$golden/tenant-ca.pem" "$golden/tsa-ca.pem"
+step "DSS's own samples" "$interop/dss/samples.sh" "$golden/completed.asice" "$golden/tenant-ca.pem" "$golden/tsa-ca.pem"
 step "vectors, by a second implementation" "$python" "$interop/python/verifier/vectors.py" tests/vectors "$run/typescript.asice" "$run/python.asice"
 step "the lock" "$python" "$interop/python/storage.py" lock "$data" "$run/typescript-ending.json"
 whole "the KMS contract holds for moto, too" "$interop/kms-moto.sh"
