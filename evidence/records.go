@@ -41,6 +41,8 @@ type Admission struct {
 	Document      DocumentFacts        `json:"document"`
 	ReleaseWithin countersign.Duration `json:"releaseWithin"`
 	At            time.Time            `json:"at"`
+	// PostQuantum is the key that the tenant's file named for a post-quantum signature of the evidence; nil where it named none.
+	PostQuantum *PostQuantumRecord `json:"postQuantum,omitempty"`
 }
 
 // DocumentFacts are what was seen when the document was read.
