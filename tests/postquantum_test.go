@@ -181,7 +181,9 @@ func TestR11_SealingWaitsForThePostQuantumKey(t *testing.T) {
 	close(signatures)
 	var order []string
 	for s := range signatures {
-		order = append(order, s)
+		if s != "ED25519_SHA_512" { // the log's
+			order = append(order, s)
+		}
 	}
 	// The seal's key is asked once, after the other key has signed.
 	if n := len(order); n < 4 || order[n-1] != "ECDSA_SHA_384" || slices.Contains(order[:n-1], "ECDSA_SHA_384") {
