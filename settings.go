@@ -110,6 +110,15 @@ type Key struct {
 	ARN         string `yaml:"key"`
 	Certificate string `yaml:"certificate"`
 	Roots       string `yaml:"roots"`
+	// PostQuantum is nil where evidence gets no post-quantum signature.
+	PostQuantum *PostQuantum `yaml:"postQuantum"`
+}
+
+// PostQuantum is the tenant's ML-DSA key (FIPS 204) in KMS, which signs evidence beside the seal, and the file with its public half (PEM): what is
+// handed to whoever verifies.
+type PostQuantum struct {
+	ARN       string `yaml:"key"`
+	PublicKey string `yaml:"publicKey"`
 }
 
 // Log is the key that signs the checkpoints of the tenant's log, and its public half as text: what is handed to whoever watches the log. Neither ever

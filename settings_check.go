@@ -317,6 +317,12 @@ func (c *settingsCheck) parts(s *Settings) {
 	if !strings.HasPrefix(s.Log.ARN, "arn:") || strings.Contains(s.Log.ARN, ":alias/") || s.Log.ARN == s.KMS.ARN {
 		c.fault(at("log", "key"), "log.key %q must be the ARN of a key of its own: it signs the log, and nothing else", s.Log.ARN)
 	}
+	if p := s.KMS.PostQuantum; p != nil {
+		if !strings.HasPrefix(p.ARN, "arn:") || strings.Contains(p.ARN, ":alias/") || p.ARN == s.KMS.ARN || p.ARN == s.Log.ARN {
+			c.fault(at("kms", "postQuantum", "key"), "kms.postQuantum.key %q must be the ARN of a key of its own, of the kind ML_DSA_44, ML_DSA_65 or ML_DSA_87", p.ARN)
+		}
+		c.needed(at("kms", "postQuantum", "publicKey"), p.PublicKey)
+	}
 	if !strings.HasPrefix(s.Log.PublicKey, "countersign/"+s.Tenant+"+") {
 		c.fault(at("log", "publicKey"), "log.publicKey %q must be the log's public key as text: countersign/%s+HASH+KEY", s.Log.PublicKey, s.Tenant)
 	}

@@ -63,6 +63,9 @@ func (t *Tenant) Seal(ctx context.Context, in evidence.SealInput) (evidence.Seal
 	if err := t.stampsAgain(ctx); err != nil {
 		return evidence.Sealed{}, err
 	}
+	if files, err = t.signPostQuantum(ctx, c, files); err != nil {
+		return evidence.Sealed{}, err
+	}
 	bundle, err := evidence.Seal(ctx, files, t.signer(), t.stamper, time.Now(), t.roots)
 	if err != nil {
 		return evidence.Sealed{}, keyError("couldn't seal the evidence", err)

@@ -32,6 +32,7 @@ func (t *Tenant) Check(ctx context.Context) error {
 		{[]any{"namespace"}, t.checkNamespace},
 		{[]any{"kms", "key"}, t.checkKey},
 		{[]any{"kms", "certificate"}, t.checkCertificate},
+		{[]any{"kms", "postQuantum", "key"}, t.checkPostQuantum},
 		{[]any{"log", "key"}, t.checkLog},
 		{[]any{"documents", "bucket"}, t.checkDocuments},
 		{[]any{"evidence", "bucket"}, t.checkEvidence},

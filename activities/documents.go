@@ -23,7 +23,7 @@ import (
 // Admit decides whether a request becomes a signing, and freezes everything that the signing stands on. What is wrong
 // with the request is a refusal in the result; an error is a part that could not be asked, and is tried again.
 func (t *Tenant) Admit(ctx context.Context, in evidence.AdmitInput) (evidence.Admission, error) {
-	a := evidence.Admission{At: time.Now().UTC(), Issuers: t.settings.Issuers, PolicyText: t.engine.Text(), ReleaseWithin: t.settings.Evidence.ReleaseWithin}
+	a := evidence.Admission{At: time.Now().UTC(), Issuers: t.settings.Issuers, PolicyText: t.engine.Text(), ReleaseWithin: t.settings.Evidence.ReleaseWithin, PostQuantum: t.postQuantumRecord()}
 	refuse := func(r *countersign.Refusal) (evidence.Admission, error) {
 		activity.GetLogger(ctx).Info("refused at intake", "code", r.Code)
 		a.Refusal = r

@@ -39,6 +39,8 @@ type Tenant struct {
 	chain    []*x509.Certificate
 	roots    evidence.Roots
 	stamper  evidence.Stamper
+	// postQuantum is nil where the tenant's file names no key for post-quantum signatures.
+	postQuantum *postQuantumSigner
 	hooks    []webhook
 	http     *http.Client
 	worker   evidence.Worker
@@ -94,6 +96,9 @@ func Open(ctx context.Context, file string, temporal client.Client, worker evide
 			o.BaseEndpoint = aws.String(s.AWS.KMSEndpoint)
 		}
 	})
+	if err := t.openPostQuantum(); err != nil {
+		return nil, err
+	}
 	return t, nil
 }
 

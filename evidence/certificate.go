@@ -23,6 +23,8 @@ type Roots struct {
 	TSAs    *x509.CertPool
 	// Log is the public key of the tenant's log. Without it, nothing is said about the log.
 	Log note.Verifier
+	// PostQuantum are the tenant's ML-DSA keys. With any, a bundle must have a post-quantum signature, by one of them.
+	PostQuantum []*PostQuantumKey
 }
 
 var oidExtKeyUsage = asn1.ObjectIdentifier{2, 5, 29, 37}

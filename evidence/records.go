@@ -43,6 +43,8 @@ type Admission struct {
 	At            time.Time            `json:"at"`
 	// Source is from where the request was sent, where the API recorded it.
 	Source *Source `json:"source,omitempty"`
+	// PostQuantum is the key that the tenant's file named for a post-quantum signature of the evidence; nil where it named none.
+	PostQuantum *PostQuantumRecord `json:"postQuantum,omitempty"`
 }
 
 // DocumentFacts are what was seen when the document was read.

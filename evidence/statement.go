@@ -261,6 +261,9 @@ func controls(c *Case) []Control {
 		list = append(list, Control{"authority-by-grant", "NHI5", fmt.Sprintf("%d decisions under grants, each proven by who gave and who took it", lent)})
 	}
 	list = append(list, Control{"decision-bound-to-person", "RS.AN-07", fmt.Sprintf("%d decisions proven by an ID token whose nonce is the decision", proven)})
+	if a := c.Admission; a != nil && a.PostQuantum != nil {
+		list = append(list, Control{"post-quantum-signature", "PR.DS-01", fmt.Sprintf("by the %s key %s, SHA-256 %s", a.PostQuantum.Algorithm, a.PostQuantum.Key, a.PostQuantum.SHA256)})
+	}
 	if c.Intent != nil {
 		list = append(list, Control{"intent-locked-before-signing", "PR.PS-04", c.Intent.At.UTC().Format(time.RFC3339Nano)})
 	}

@@ -87,6 +87,7 @@ func Verify(raw []byte, roots Roots) *Report {
 	v.check("outcome", v.outcome, func() string { return string(v.statement.Predicate.Outcome) + ": " + v.statement.Predicate.Meaning })
 	v.document()
 	v.check("files", v.files, func() string { return "decisions, issuers and policy are those of the history" })
+	v.postQuantum()
 	if v.c.Admission == nil || v.c.Admission.Refusal != nil {
 		for _, check := range []string{"context", "decisions", "policy", "quorum", "document signature", "log"} {
 			r.notRecorded(check, "the signing was not admitted, so there is none")
@@ -274,7 +275,7 @@ func (v *verifier) files() error {
 	if err != nil {
 		return err
 	}
-	known := map[string]bool{documentFile: true, signatureFile: true, workerFile: true, keyFile: true, historyFile: true, historyJSONFile: true}
+	known := map[string]bool{documentFile: true, signatureFile: true, workerFile: true, keyFile: true, historyFile: true, historyJSONFile: true, postQuantumListFile: true, postQuantumSignatureFile: true}
 	for _, f := range want {
 		if known[f.Name] {
 			continue

@@ -1,6 +1,7 @@
 package evidence
 
 import (
+	"compress/gzip"
 	"crypto"
 	"crypto/x509"
 	"encoding/asn1"
@@ -19,6 +20,7 @@ type wycheproof struct {
 			Comment   string   `json:"comment"`
 			Flags     []string `json:"flags"`
 			Message   string   `json:"msg"`
+			Context   string   `json:"ctx"` // of ML-DSA
 			Signature string   `json:"sig"`
 			Result    string   `json:"result"`
 		} `json:"tests"`
@@ -61,6 +63,51 @@ func TestR15_WycheproofVectorsAgainstTheCheckOfSeals(t *testing.T) {
 		}
 		if seen != with.want {
 			t.Errorf("%s has %d tests instead of %d", name, seen, with.want)
+		}
+	}
+}
+
+// The post-quantum signature is checked by the functions that are asked here, the public key's reading included. KMS signs with an empty context, so what
+// is valid under another one must be refused.
+func TestR15_WycheproofVectorsAgainstTheCheckOfPostQuantumSignatures(t *testing.T) {
+	t.Parallel()
+	for algorithm, want := range map[string]int{"ML_DSA_44": 180, "ML_DSA_65": 210, "ML_DSA_87": 241} {
+		f, err := os.Open("../tests/testdata/wycheproof/mldsa_" + algorithm[len("ML_DSA_"):] + "_verify_test.json.gz")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		z, err := gzip.NewReader(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var file wycheproof
+		if err := json.NewDecoder(z).Decode(&file); err != nil {
+			t.Fatal(err)
+		}
+		seen, valid, contexts := 0, 0, 0
+		for _, g := range file.Groups {
+			key, keyErr := ParsePostQuantumKey(unhex(t, g.Key))
+			if keyErr == nil && key.Algorithm() != algorithm {
+				t.Errorf("a key of %s is read as one of %s", algorithm, key.Algorithm())
+			}
+			for _, v := range g.Tests {
+				seen++
+				should := v.Result == "valid" && v.Context == ""
+				if v.Context != "" {
+					contexts++
+				}
+				holds := keyErr == nil && key.verifies(unhex(t, v.Message), unhex(t, v.Signature))
+				if holds {
+					valid++
+				}
+				if holds != should {
+					t.Errorf("%s, test %d (%s, %v) is %s, but found %v (%v)", algorithm, v.ID, v.Comment, v.Flags, v.Result, holds, keyErr)
+				}
+			}
+		}
+		if seen != want || contexts != 7 || valid == 0 {
+			t.Errorf("%s has %d tests instead of %d, %d of them with a context, and %d hold", algorithm, seen, want, contexts, valid)
 		}
 	}
 }

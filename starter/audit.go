@@ -75,6 +75,7 @@ func (c *cli) exportCommand() *cobra.Command {
 
 func (c *cli) verifyCommand() *cobra.Command {
 	var tenantCA, tsaCA, logKey string
+	var postQuantum []string
 	cmd := &cobra.Command{
 		Use:   "verify FILE --tenant-ca PEM --tsa-ca PEM",
 		Short: "Check an evidence bundle completely, without a network",
@@ -92,6 +93,9 @@ fail or not recorded. The exit code is 6 if one failed.`,
 					return err
 				}
 				roots.Log = reader.Verifier
+			}
+			if roots.PostQuantum, err = postQuantumKeys(postQuantum); err != nil {
+				return err
 			}
 			raw, err := readBounded(args[0], evidence.MaxBundleSize)
 			if err != nil {
@@ -119,6 +123,7 @@ fail or not recorded. The exit code is 6 if one failed.`,
 	}
 	rootFlags(cmd, &tenantCA, &tsaCA)
 	cmd.Flags().StringVar(&logKey, "log-key", "", "public key of the tenant's log as text; without it, nothing is said about the log")
+	cmd.Flags().StringArrayVar(&postQuantum, "pq-key", nil, "a file with an ML-DSA public key of the tenant (PEM), again for each; a bundle without a post-quantum signature by one of them fails")
 	must(cmd.MarkFlagRequired("tenant-ca"))
 	must(cmd.MarkFlagRequired("tsa-ca"))
 	return cmd

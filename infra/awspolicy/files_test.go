@@ -82,6 +82,7 @@ var (
 	locked   = Context{keyTag: {"acme"}, keyLockMode: {"COMPLIANCE"}, keyLockDays: {"3650"}}
 	signing  = Context{"aws:ResourceTag/tenant": {"acme"}, keyMessageType: {"DIGEST"}, keySignAlgorithm: {"ECDSA_SHA_256"}}
 	logging  = Context{"aws:ResourceTag/tenant": {"acme"}, keyMessageType: {"RAW"}, keySignAlgorithm: {"ED25519_SHA_512"}}
+	quantum  = logging.with(keySignAlgorithm, "ML_DSA_SHAKE_256")
 	listing  = Context{keyPrefix: {"acme/withheld/PO-1/document.p7s"}}
 	noTenant = Context{"aws:PrincipalTag/tenant": nil}
 	plain    = Context{"aws:SecureTransport": {"false"}}
@@ -196,6 +197,8 @@ var asks = map[string][]ask{
 		{admin, "kms:Sign", sealKey, signing, false},
 		{starter, "kms:Sign", sealKey, logging, false},
 		{admin, "kms:Sign", sealKey, logging, false},
+		{starter, "kms:Sign", sealKey, quantum, false},
+		{admin, "kms:Sign", sealKey, quantum, false},
 		{"arn:aws:iam::444455556666:role/countersign/acme-worker", "kms:Sign", sealKey, signing, false},
 	}, signs(worker)...), manage()...),
 
@@ -249,6 +252,12 @@ func signs(who string) []ask {
 		{who, "kms:Sign", sealKey, logging.with("aws:ResourceTag/tenant", "globex"), false},
 		{who, "kms:Sign", sealKey, logging.with("aws:ResourceTag/tenant"), false},
 		{who, "kms:Sign", sealKey, logging.with("aws:PrincipalTag/tenant"), false},
+		{who, "kms:Sign", sealKey, quantum, true},
+		{who, "kms:Sign", sealKey, quantum.with(keyMessageType, "DIGEST"), false},
+		{who, "kms:Sign", sealKey, quantum.with(keyMessageType, "EXTERNAL_MU"), false},
+		{who, "kms:Sign", sealKey, quantum.with("aws:ResourceTag/tenant", "globex"), false},
+		{who, "kms:Sign", sealKey, quantum.with("aws:ResourceTag/tenant"), false},
+		{who, "kms:Sign", sealKey, quantum.with("aws:PrincipalTag/tenant"), false},
 		{who, "kms:Sign", sealKey, signing.with(keySignAlgorithm, "RSASSA_PSS_SHA_256"), false},
 		{who, "kms:Sign", sealKey, signing.with(keySignAlgorithm), false},
 		{who, "kms:Sign", sealKey, signing.with(keyMessageType, "RAW"), false},

@@ -70,7 +70,7 @@ func (d *demo) run(ctx context.Context) error {
 		}
 	}
 	d.say("Done", "in %.1f s. What a stranger needs to check it is in %s:", time.Since(d.began).Seconds(), rel(d.dir))
-	for _, f := range []string{"evidence.asice", "tenant-ca.pem", "tsa-ca.pem", "history.json", "resale.asice"} {
+	for _, f := range []string{"evidence.asice", "tenant-ca.pem", "tsa-ca.pem", postQuantumKey, "history.json", "resale.asice"} {
 		d.detail("%s", rel(filepath.Join(d.dir, f)))
 	}
 	if d.once {

@@ -26,6 +26,7 @@ type stack struct {
 	TSA      struct{ CA string }
 	Mail     struct{ Page string }
 	TenantCA string
+	Tenants  map[string]struct{ PostQuantumPublicKey string }
 	Platform string
 	Issuers  map[string]struct{ URL, Client, EvidenceClient string }
 	People   []struct{ Issuer, Login, Subject, Name, Password string }

@@ -174,13 +174,16 @@ func (d *demo) told(ctx context.Context) (mails, hooks int, err error) {
 	return mails, hooks, err
 }
 
+// postQuantumKey is the public key that acme hands to whoever verifies its evidence.
+const postQuantumKey = "acme-postquantum.pem"
+
 // export writes what a stranger needs.
 func (d *demo) export(ctx context.Context) error {
 	bundle := filepath.Join(d.dir, "evidence.asice")
 	if _, err := d.as(ctx, alice, "audit", "export", d.request, "-o", bundle); err != nil {
 		return err
 	}
-	for name, from := range map[string]string{"tenant-ca.pem": d.stack.TenantCA, "tsa-ca.pem": d.stack.TSA.CA} {
+	for name, from := range map[string]string{"tenant-ca.pem": d.stack.TenantCA, "tsa-ca.pem": d.stack.TSA.CA, postQuantumKey: d.stack.Tenants["acme"].PostQuantumPublicKey} {
 		raw, err := os.ReadFile(from)
 		if err == nil {
 			err = os.WriteFile(filepath.Join(d.dir, name), raw, 0o644)
@@ -232,7 +235,8 @@ func (d *demo) check(ctx context.Context) error {
 
 // verified verifies a bundle as a stranger without a network does, and returns a line for each check. One that fails is an error.
 func (d *demo) verified(ctx context.Context, bundle string) ([]string, error) {
-	out, offline, err := d.offline(ctx, "audit", "verify", bundle, "--tenant-ca", filepath.Join(d.dir, "tenant-ca.pem"), "--tsa-ca", filepath.Join(d.dir, "tsa-ca.pem"))
+	out, offline, err := d.offline(ctx, "audit", "verify", bundle, "--tenant-ca", filepath.Join(d.dir, "tenant-ca.pem"), "--tsa-ca", filepath.Join(d.dir, "tsa-ca.pem"),
+		"--pq-key", filepath.Join(d.dir, postQuantumKey))
 	if err != nil {
 		return nil, err
 	}

@@ -4,10 +4,12 @@ import (
 	"context"
 	"crypto"
 	"crypto/ed25519"
-	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
+	"path/filepath"
 
+	pqx509 "filippo.io/mldsa/x509"
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awscredentials "github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
@@ -27,6 +29,26 @@ func ensureLogKey(ctx context.Context, endpoint string, admin profile, tenant st
 	}
 	text, err := note.NewEd25519VerifierKey("countersign/"+tenant, key)
 	return logEntry{arn, text}, err
+}
+
+// ensurePostQuantumKey finds or makes a tenant's ML-DSA key, and writes its public half, which whoever verifies evidence is given.
+func (r *running) ensurePostQuantumKey(ctx context.Context, admin profile, tenant string) (*postQuantumEntry, error) {
+	arn, public, err := ensureSigningKey(ctx, r.about.KMS.Endpoint, admin, tenant, "postquantum", kmstypes.KeySpecMlDsa65)
+	if err != nil {
+		return nil, err
+	}
+	der, err := pqx509.MarshalPKIXPublicKey(public)
+	if err == nil {
+		err = writePrivate(postQuantumFileName(r.dir, tenant), pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("couldn't write the post-quantum public key of %s: %w", tenant, err)
+	}
+	return &postQuantumEntry{Key: arn, PublicKey: "../ca/" + tenant + "-postquantum.pem"}, nil
+}
+
+func postQuantumFileName(dir, tenant string) string {
+	return filepath.Join(dir, "ca", tenant+"-postquantum.pem")
 }
 
 // ensureSigningKey finds or makes a tenant's key for a use in the KMS and returns its ARN and
@@ -50,7 +72,7 @@ func ensureSigningKey(ctx context.Context, endpoint string, admin profile, tenan
 	if err != nil {
 		return "", nil, fmt.Errorf("couldn't read the public key of %s: %w", alias, err)
 	}
-	public, err := x509.ParsePKIXPublicKey(got.PublicKey)
+	public, err := pqx509.ParsePKIXPublicKey(got.PublicKey)
 	if err != nil {
 		return "", nil, fmt.Errorf("couldn't read the public key of %s: %w", alias, err)
 	}

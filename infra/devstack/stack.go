@@ -61,6 +61,8 @@ type (
 		LogKeyARN string `json:"logKeyArn"`
 		// LogPublicKey is what whoever watches the log is given.
 		LogPublicKey string `json:"logPublicKey"`
+		// PostQuantumPublicKey is the file that whoever verifies evidence is given; empty where the tenant has no such key.
+		PostQuantumPublicKey string `json:"postQuantumPublicKey,omitempty"`
 	}
 	issuerInfo struct {
 		URL            string `json:"url"`

@@ -331,10 +331,19 @@ func (r *running) startTenants(ctx context.Context) (string, error) {
 		if err := ca.ensureSeal(sealFileName(r.dir, t.id), public, t.name); err != nil {
 			return "", err
 		}
-		if err := writeTenant(r.dir, r.ports, t, arn, log, r.without[layerIssuers]); err != nil {
+		key := kmsEntry{Key: arn, Certificate: t.id + "-seal.pem", Roots: "../ca/tenant-ca.pem"}
+		info := tenantInfo{File: tenantFileName(r.dir, t.id), Namespace: t.id, KeyARN: arn, LogKeyARN: log.Key, LogPublicKey: log.PublicKey}
+		// One tenant has a key for post-quantum signatures and the other has none, so that both are shown.
+		if t.id == "acme" {
+			if key.PostQuantum, err = r.ensurePostQuantumKey(ctx, admin, t.id); err != nil {
+				return "", err
+			}
+			info.PostQuantumPublicKey = postQuantumFileName(r.dir, t.id)
+		}
+		if err := writeTenant(r.dir, r.ports, t, key, log, r.without[layerIssuers]); err != nil {
 			return "", err
 		}
-		r.about.Tenants[t.id] = tenantInfo{File: tenantFileName(r.dir, t.id), Namespace: t.id, KeyARN: arn, LogKeyARN: log.Key, LogPublicKey: log.PublicKey}
+		r.about.Tenants[t.id] = info
 	}
 	return r.path("tenants"), nil
 }

@@ -112,6 +112,12 @@ type (
 		Key         string `yaml:"key"`
 		Certificate string `yaml:"certificate"`
 		Roots       string `yaml:"roots"`
+
+		PostQuantum *postQuantumEntry `yaml:"postQuantum,omitempty"`
+	}
+	postQuantumEntry struct {
+		Key       string `yaml:"key"`
+		PublicKey string `yaml:"publicKey"`
 	}
 	logEntry struct {
 		Key       string `yaml:"key"`
@@ -168,7 +174,7 @@ func (f *tenantFile) add(t tenantCast, owner string) {
 
 // writeTenant writes a tenant's file. Paths in it are relative to it, so that the
 // data directory can be moved. With anyIssuer the file trusts every identity provider.
-func writeTenant(dir string, p ports, t tenantCast, keyARN string, log logEntry, anyIssuer bool) error {
+func writeTenant(dir string, p ports, t tenantCast, key kmsEntry, log logEntry, anyIssuer bool) error {
 	owner := findPerson(t.id, t.owner)
 	file := tenantFile{
 		Tenant:     t.id,
@@ -192,7 +198,7 @@ func writeTenant(dir string, p ports, t tenantCast, keyARN string, log logEntry,
 			}},
 		},
 		AWS:       awsEntry{Region: region, WorkerProfile: t.id + "-worker", StarterProfile: t.id + "-starter", S3: p.url("s3"), KMS: p.url("kms")},
-		KMS:       kmsEntry{Key: keyARN, Certificate: t.id + "-seal.pem", Roots: "../ca/tenant-ca.pem"},
+		KMS:       key,
 		Log:       log,
 		Timestamp: timestampEntry{URL: p.url("tsa") + "/", Roots: "../ca/tsa-ca.pem"},
 		Documents: documentsEntry{Bucket: "documents", MaxBytes: 50 << 20},

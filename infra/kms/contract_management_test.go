@@ -41,7 +41,7 @@ func (p peer) uses(ctx context.Context, k *types.KeyMetadata) map[string]error {
 func managementClauses() map[string]clause {
 	p256, symmetric := types.KeySpecEccNistP256, types.KeySpecSymmetricDefault
 	all := map[string]clause{}
-	for _, spec := range []types.KeySpec{p256, types.KeySpecEccNistP384, types.KeySpecEccNistEdwards25519, types.KeySpecRsa2048, symmetric} {
+	for _, spec := range []types.KeySpec{p256, types.KeySpecEccNistP384, types.KeySpecEccNistEdwards25519, types.KeySpecMlDsa65, types.KeySpecRsa2048, symmetric} {
 		all[fmt.Sprintf("DescribeKey tells what CreateKey made, %s", spec)] = withKey(spec, described(spec))
 		for _, s := range []struct {
 			name, want string

@@ -7,11 +7,13 @@ import (
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/rsa"
-	"crypto/x509"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 
+	"filippo.io/mldsa"
+	pqx509 "filippo.io/mldsa/x509"
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
@@ -34,6 +36,9 @@ func signingSuites() []signingSuite {
 		{types.KeySpecEccNistEdwards25519, types.SigningAlgorithmSpecEd25519Sha512, crypto.SHA512, true, false, rsa.PSSSaltLengthAuto},
 		{types.KeySpecEccNistEdwards25519, types.SigningAlgorithmSpecEd25519PhSha512, crypto.SHA512, false, true, rsa.PSSSaltLengthAuto},
 	}
+	for _, spec := range []types.KeySpec{types.KeySpecMlDsa44, types.KeySpecMlDsa65, types.KeySpecMlDsa87} {
+		suites = append(suites, signingSuite{spec: spec, algorithm: types.SigningAlgorithmSpecMlDsaShake256, raw: true})
+	}
 	for _, a := range []struct {
 		algorithm types.SigningAlgorithmSpec
 		hash      crypto.Hash
@@ -54,9 +59,15 @@ func signingSuites() []signingSuite {
 
 // checkedByGo verifies a signature without the KMS.
 func (s signingSuite) checkedByGo(spki, message, signature []byte) error {
-	public, err := x509.ParsePKIXPublicKey(spki)
+	public, err := pqx509.ParsePKIXPublicKey(spki)
 	if err != nil {
 		return fmt.Errorf("couldn't parse the public key: %w", err)
+	}
+	if k, is := public.(*mldsa.PublicKey); is {
+		if got := strings.ReplaceAll(k.Parameters().String(), "-", "_"); got != string(s.spec) {
+			return fmt.Errorf("the key is of %s, want %s", got, s.spec)
+		}
+		return mldsa.Verify(k, message, signature, nil)
 	}
 	h := s.hash.New()
 	h.Write(message)
@@ -183,7 +194,7 @@ func signingClauses() map[string]clause {
 	// AWS documents this length, and verifiers outside insist on it.
 	salted := signingSuite{types.KeySpecRsa2048, types.SigningAlgorithmSpecRsassaPssSha256, crypto.SHA256, true, false, rsa.PSSSaltLengthEqualsHash}
 	all["a PSS salt is as long as the digest"] = salted.signs(false)
-	for _, spec := range []types.KeySpec{types.KeySpecEccNistP256, types.KeySpecEccNistEdwards25519} {
+	for _, spec := range []types.KeySpec{types.KeySpecEccNistP256, types.KeySpecEccNistEdwards25519, types.KeySpecMlDsa65} {
 		all[fmt.Sprintf("the answers name the ARN of the key, %s", spec)] = withKey(spec, answersNameARN)
 	}
 
@@ -226,6 +237,7 @@ func signingClauses() map[string]clause {
 		_, err = p.Verify(ctx, &kms.VerifyInput{KeyId: k.KeyId, Message: []byte("evidence"), MessageType: types.MessageTypeRaw, SigningAlgorithm: ecdsa256, Signature: signed.Signature})
 		return err
 	})
+	maps.Copy(all, postQuantumClauses(sign))
 	all["a dry run signs nothing"] = withKey(p256, func(ctx context.Context, p peer, k *types.KeyMetadata) error {
 		_, err := p.Sign(ctx, &kms.SignInput{KeyId: k.KeyId, Message: []byte("evidence"), SigningAlgorithm: ecdsa256, DryRun: aws.Bool(true)})
 		return code(err, "DryRunOperationException")

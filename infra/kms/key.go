@@ -7,12 +7,13 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"maps"
 	"time"
 
+	"filippo.io/mldsa"
+	pqx509 "filippo.io/mldsa/x509"
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 )
 
@@ -88,13 +89,19 @@ func newMaterial(spec types.KeySpec) ([]byte, error) {
 		private, err = rsa.GenerateKey(rand.Reader, 3072)
 	case types.KeySpecRsa4096:
 		private, err = rsa.GenerateKey(rand.Reader, 4096)
+	case types.KeySpecMlDsa44:
+		private, err = mldsa.GenerateKey(mldsa.MLDSA44())
+	case types.KeySpecMlDsa65:
+		private, err = mldsa.GenerateKey(mldsa.MLDSA65())
+	case types.KeySpecMlDsa87:
+		private, err = mldsa.GenerateKey(mldsa.MLDSA87())
 	default:
 		return nil, fmt.Errorf("couldn't make a key of the spec %q: it isn't served", spec)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("couldn't make a key: %w", err)
 	}
-	return x509.MarshalPKCS8PrivateKey(private)
+	return pqx509.MarshalPKCS8PrivateKey(private)
 }
 
 // parseMaterial fills signer and spki from the record, and refuses material
@@ -106,7 +113,7 @@ func (k *key) parseMaterial() error {
 		}
 		return nil
 	}
-	private, err := x509.ParsePKCS8PrivateKey(k.record.Material)
+	private, err := pqx509.ParsePKCS8PrivateKey(k.record.Material)
 	if err != nil {
 		// The parser's text could quote the key.
 		return errors.New("its private key is damaged")
@@ -115,7 +122,7 @@ func (k *key) parseMaterial() error {
 		return fmt.Errorf("its private key isn't of the spec %q", k.record.Spec)
 	}
 	k.signer = private.(crypto.Signer) // each type that specOf knows is one
-	k.spki, err = x509.MarshalPKIXPublicKey(k.signer.Public())
+	k.spki, err = pqx509.MarshalPKIXPublicKey(k.signer.Public())
 	return err
 }
 
@@ -138,6 +145,15 @@ func specOf(private any) types.KeySpec {
 			return types.KeySpecRsa3072
 		case 4096:
 			return types.KeySpecRsa4096
+		}
+	case *mldsa.PrivateKey:
+		switch p.PublicKey().Parameters() {
+		case mldsa.MLDSA44():
+			return types.KeySpecMlDsa44
+		case mldsa.MLDSA65():
+			return types.KeySpecMlDsa65
+		case mldsa.MLDSA87():
+			return types.KeySpecMlDsa87
 		}
 	}
 	return ""

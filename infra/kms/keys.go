@@ -110,7 +110,8 @@ func checkSpec(spec types.KeySpec, usage types.KeyUsageType) error {
 		if usage == types.KeyUsageTypeEncryptDecrypt {
 			return nil
 		}
-	case types.KeySpecEccNistP256, types.KeySpecEccNistP384, types.KeySpecEccNistEdwards25519:
+	case types.KeySpecEccNistP256, types.KeySpecEccNistP384, types.KeySpecEccNistEdwards25519,
+		types.KeySpecMlDsa44, types.KeySpecMlDsa65, types.KeySpecMlDsa87:
 		if usage == types.KeyUsageTypeSignVerify {
 			return nil
 		}

@@ -105,7 +105,7 @@ func TestUnservedMembersAreRefused(t *testing.T) {
 		"policy":         {Policy: aws.String("{}")},
 		"multi-region":   {MultiRegion: aws.Bool(true)},
 		"external":       {Origin: types.OriginTypeExternal},
-		"ML-DSA":         {KeySpec: types.KeySpecMlDsa44, KeyUsage: types.KeyUsageTypeSignVerify},
+		"P-521":          {KeySpec: types.KeySpecEccNistP521, KeyUsage: types.KeyUsageTypeSignVerify},
 		"RSA to encrypt": {KeySpec: types.KeySpecRsa2048, KeyUsage: types.KeyUsageTypeEncryptDecrypt},
 	} {
 		_, err := s.admin.CreateKey(ctx, &in)

@@ -11,6 +11,8 @@ import (
 	"fmt"
 	"slices"
 
+	"filippo.io/mldsa"
+	"filippo.io/mldsa/mldsacrypto"
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 )
 
@@ -30,7 +32,12 @@ type scheme struct {
 	whole bool
 	// prehashed is for Ed25519ph (RFC 8032), which KMS serves only for digests.
 	prehashed bool
+	// mu is for ML-DSA (FIPS 204), which signs the message itself or, as EXTERNAL_MU, the representative that its caller computed from it.
+	mu bool
 }
+
+// muSize is the length of an ML-DSA message representative, in bytes.
+const muSize = 64
 
 var schemes = map[types.SigningAlgorithmSpec]scheme{
 	types.SigningAlgorithmSpecEcdsaSha256:          {hash: crypto.SHA256, opts: crypto.SHA256},
@@ -43,6 +50,7 @@ var schemes = map[types.SigningAlgorithmSpec]scheme{
 	types.SigningAlgorithmSpecRsassaPssSha256:      pss(crypto.SHA256),
 	types.SigningAlgorithmSpecRsassaPssSha384:      pss(crypto.SHA384),
 	types.SigningAlgorithmSpecRsassaPssSha512:      pss(crypto.SHA512),
+	types.SigningAlgorithmSpecMlDsaShake256:        {opts: crypto.Hash(0), whole: true, mu: true},
 }
 
 // pss has a salt as long as the digest, as AWS documents.
@@ -64,6 +72,8 @@ func algorithmsOf(spec types.KeySpec) []types.SigningAlgorithmSpec {
 			types.SigningAlgorithmSpecRsassaPkcs1V15Sha256, types.SigningAlgorithmSpecRsassaPkcs1V15Sha384, types.SigningAlgorithmSpecRsassaPkcs1V15Sha512,
 			types.SigningAlgorithmSpecRsassaPssSha256, types.SigningAlgorithmSpecRsassaPssSha384, types.SigningAlgorithmSpecRsassaPssSha512,
 		}
+	case types.KeySpecMlDsa44, types.KeySpecMlDsa65, types.KeySpecMlDsa87:
+		return []types.SigningAlgorithmSpec{types.SigningAlgorithmSpecMlDsaShake256}
 	}
 	return nil
 }
@@ -112,11 +122,8 @@ func (c *call) prepare(in *signInput) (*key, scheme, []byte, error) {
 	if !served && !slices.Contains(in.SigningAlgorithm.Values(), in.SigningAlgorithm) {
 		return nil, none, nil, notInEnum("signingAlgorithm")
 	}
-	digest := in.MessageType == types.MessageTypeDigest
-	if in.MessageType != "" && in.MessageType != types.MessageTypeRaw && !digest {
-		if in.MessageType == types.MessageTypeExternalMu {
-			return nil, none, nil, fail("UnsupportedOperationException", "this KMS has no ML-DSA keys, which EXTERNAL_MU is for")
-		}
+	digest, mu := in.MessageType == types.MessageTypeDigest, in.MessageType == types.MessageTypeExternalMu
+	if in.MessageType != "" && !slices.Contains(in.MessageType.Values(), in.MessageType) {
 		return nil, none, nil, notInEnum("messageType")
 	}
 	k, err := c.keyForUse(in.KeyId, types.KeyUsageTypeSignVerify)
@@ -126,15 +133,21 @@ func (c *call) prepare(in *signInput) (*key, scheme, []byte, error) {
 	if !slices.Contains(algorithmsOf(k.record.Spec), in.SigningAlgorithm) {
 		return nil, none, nil, fail("InvalidKeyUsageException", "Algorithm %s is incompatible with key spec %s.", in.SigningAlgorithm, k.record.Spec)
 	}
-	if digest && s.whole || !digest && s.prehashed {
-		given := types.MessageTypeRaw
-		if digest {
-			given = types.MessageTypeDigest
+	if digest && s.whole || !digest && s.prehashed || mu && !s.mu {
+		given := in.MessageType
+		if given == "" {
+			given = types.MessageTypeRaw
 		}
 		return nil, none, nil, invalid("Message type %s is incompatible with the algorithm %s.", given, in.SigningAlgorithm)
 	}
 	if digest && len(in.Message) != s.hash.Size() {
 		return nil, none, nil, invalid("Digest is invalid length for algorithm %s.", in.SigningAlgorithm)
+	}
+	if mu {
+		if len(in.Message) != muSize {
+			return nil, none, nil, invalid("Message of type EXTERNAL_MU is invalid length for algorithm %s.", in.SigningAlgorithm)
+		}
+		s.opts = mldsacrypto.MLDSAMu
 	}
 	if digest || s.whole {
 		return k, s, in.Message, nil
@@ -166,6 +179,10 @@ func (c *call) verify(in *verifyInput) (any, error) {
 	if in.DryRun {
 		return nil, dryRun()
 	}
+	if in.MessageType == types.MessageTypeExternalMu {
+		// The library of ML-DSA signs representatives and verifies messages alone. A caller who has the message can verify it as RAW.
+		return nil, fail("UnsupportedOperationException", "this KMS doesn't verify EXTERNAL_MU; send the message itself as RAW")
+	}
 	if !s.verifies(k.signer.Public(), input, in.Signature) {
 		return nil, fail("KMSInvalidSignatureException", "the signature doesn't match the message, the key or the algorithm")
 	}
@@ -184,6 +201,8 @@ func (s scheme) verifies(public crypto.PublicKey, input, signature []byte) bool 
 			return rsa.VerifyPSS(p, s.hash, input, signature, opts) == nil
 		}
 		return rsa.VerifyPKCS1v15(p, s.hash, input, signature) == nil
+	case *mldsa.PublicKey:
+		return mldsa.Verify(p, input, signature, nil) == nil
 	}
 	return false
 }

@@ -28,3 +28,19 @@ resource "aws_kms_key" "log" {
     prevent_destroy = true
   }
 }
+
+# Its public half is handed to whoever verifies evidence, so it stays as well.
+resource "aws_kms_key" "post_quantum" {
+  for_each = { for id, tenant in var.tenants : id => tenant if tenant.post_quantum_key_spec != null }
+
+  description              = "Countersign: post-quantum signatures of ${each.key}"
+  key_usage                = "SIGN_VERIFY"
+  customer_master_key_spec = each.value.post_quantum_key_spec
+  deletion_window_in_days  = 30
+  policy                   = templatefile("${path.module}/../aws/key.json", merge(local.common, { tenant = each.key }))
+  tags                     = { tenant = each.key }
+
+  lifecycle {
+    prevent_destroy = true
+  }
+}

@@ -8,6 +8,11 @@ output "log_keys" {
   value       = { for tenant, key in aws_kms_key.log : tenant => key.arn }
 }
 
+output "post_quantum_keys" {
+  description = "ARN of each tenant's key for post-quantum signatures, where it has one, for kms.postQuantum.key of its file."
+  value       = { for tenant, key in aws_kms_key.post_quantum : tenant => key.arn }
+}
+
 output "roles" {
   description = "ARN of each role, by tenant-process, for the profiles that the tenants' files name."
   value       = { for name, role in aws_iam_role.session : name => role.arn }

@@ -1,17 +1,20 @@
 #!/usr/bin/env bash
 # Checks an evidence bundle (ASiC-E with CAdES, ETSI EN 319 162-1) with strangers' tools alone: nothing of this project runs.
 #
-#   bundle.sh BUNDLE TENANT_CA TSA_CA
+#   bundle.sh BUNDLE TENANT_CA TSA_CA [POST_QUANTUM_KEY]
 #
 # Each check is also made on a copy with one changed byte, where it must fail: a check that can't fail proves nothing. The
 # certificates are judged as of the time-stamp, so that the check still works when they have expired.
+#
+# The post-quantum signature, where there is one, is checked by openssl 3.5 or later, or else by Python's package cryptography, 47 or later; with
+# neither, that is said. With the tenant's key it must be there, and by that key.
 #
 # Needs: unzip (with zipinfo), openssl 3, python3 (its standard library), coreutils.
 set -uo pipefail
 export LC_ALL=C
 
-if [ $# -ne 3 ]; then
-	echo "usage: bundle.sh BUNDLE TENANT_CA TSA_CA" >&2
+if [ $# -ne 3 ] && [ $# -ne 4 ]; then
+	echo "usage: bundle.sh BUNDLE TENANT_CA TSA_CA [POST_QUANTUM_KEY]" >&2
 	exit 2
 fi
 for file in "$@"; do
@@ -25,7 +28,7 @@ case $(openssl version) in
 *) echo "OpenSSL 3 or later is needed (openssl cms -cades), this is $(openssl version)" >&2; exit 2 ;;
 esac
 
-bundle=$(realpath "$1") tenant_ca=$(realpath "$2") tsa_ca=$(realpath "$3")
+bundle=$(realpath "$1") tenant_ca=$(realpath "$2") tsa_ca=$(realpath "$3") quantum_key=${4:+$(realpath "$4")}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 passed=0 failed=0
@@ -175,6 +178,56 @@ if [ -e document.p7s ]; then
 	signed "signature of the document" document.p7s document.pdf
 else
 	echo "     bundle: nothing was signed, so there is no document.p7s"
+fi
+
+# --- the post-quantum signature ---------------------------------------------------------------------------------------
+
+# It lists every file before it, and signs two lines: what it is, and the list's digest as sha512sum writes it.
+quantum_listed() { diff <(cut -c 131- "$1") <(zipinfo -1 "$bundle" | grep -v -e '^mimetype$' -e '^META-INF/' -e '^postquantum/'); }
+quantum_digests() { sha512sum --check --strict --quiet "$1"; }
+quantum_parts() {
+	python3 - postquantum/signature.json "$1" <<'PY'
+import base64, json, sys
+said = json.load(open(sys.argv[1], encoding="utf-8"))
+open(sys.argv[2] + ".sig", "wb").write(base64.b64decode(said["signature"], validate=True))
+open(sys.argv[2] + ".der", "wb").write(base64.b64decode(said["publicKey"], validate=True))
+PY
+	openssl base64 -in "$1.der" | sed -e '1i -----BEGIN PUBLIC KEY-----' -e '$a -----END PUBLIC KEY-----' >"$1.pem"
+	{ echo "countersign post-quantum signature v1"; sha512sum postquantum/files.sha512; } >"$1.message"
+}
+by_openssl() { openssl pkeyutl -verify -pubin -inkey "$1" -rawin -in "$2" -sigfile "$3"; }
+by_python() {
+	python3 - "$@" <<'PY'
+import sys
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+key, message, signature = (open(name, "rb").read() for name in sys.argv[1:])
+load_pem_public_key(key).verify(signature, message)
+PY
+}
+same_key() { diff <(grep -v -e ----- "$1" | tr -d '\n') <(grep -v -e ----- "$2" | tr -d '\n'); }
+
+if [ -e postquantum/signature.json ]; then
+	must "post-quantum signature: the list names every other file" quantum_listed postquantum/files.sha512
+	must "post-quantum signature: the digests of the list" quantum_digests postquantum/files.sha512
+	mustnt "a digest that is another one" quantum_digests "$(changed postquantum/files.sha512 0)"
+	must "post-quantum signature: key, signature and message can be taken out" quantum_parts "$work/quantum"
+	if [ -n "$quantum_key" ]; then
+		must "post-quantum signature: it is by the given key" same_key "$work/quantum.pem" "$quantum_key"
+	fi
+	with=
+	case $(openssl version) in
+	"OpenSSL 3."[0-4].*) python3 -c "from cryptography.hazmat.primitives.asymmetric import mldsa" 2>/dev/null && with=by_python ;;
+	*) with=by_openssl ;;
+	esac
+	if [ -n "$with" ]; then
+		must "post-quantum signature: verified ($with)" $with "$work/quantum.pem" "$work/quantum.message" "$work/quantum.sig"
+		mustnt "a post-quantum signature with a changed byte" $with "$work/quantum.pem" "$work/quantum.message" "$(changed "$work/quantum.sig" 100)"
+		mustnt "a post-quantum signature over another message" $with "$work/quantum.pem" "$(changed "$work/quantum.message" 60)" "$work/quantum.sig"
+	else
+		echo "     bundle: there is neither openssl 3.5 nor Python's cryptography 47, so the post-quantum signature itself was not checked"
+	fi
+elif [ -n "$quantum_key" ]; then
+	fail "there is no post-quantum signature"
 fi
 
 echo "$passed passed, $failed failed"

@@ -14,9 +14,9 @@ failed() { echo "FAIL demo: $1"; exit 1; }
 
 # ran ARGUMENT...: one run of the demo. What an earlier one left is taken away first: it would prove nothing.
 ran() {
-	rm -f "$demo"/{evidence.asice,resale.asice,tenant-ca.pem,tsa-ca.pem,history.json}
+	rm -f "$demo"/{evidence.asice,resale.asice,tenant-ca.pem,tsa-ca.pem,acme-postquantum.pem,history.json}
 	make --no-print-directory demo ONCE=1 "$@" </dev/null 2>&1 | tee "$log" || failed "make demo ONCE=1 $*"
-	for left in evidence.asice resale.asice tenant-ca.pem tsa-ca.pem history.json; do
+	for left in evidence.asice resale.asice tenant-ca.pem tsa-ca.pem acme-postquantum.pem history.json; do
 		[ -s "$demo/$left" ] || failed "$demo/$left is not there"
 	done
 	for where in API 'Temporal UI' mailbox; do
@@ -24,7 +24,7 @@ ran() {
 	done
 	python3 -m json.tool "$demo/history.json" >/dev/null || failed "$demo/history.json is not JSON"
 	for bundle in evidence resale; do
-		tests/interop/bundle.sh "$demo/$bundle.asice" "$demo/tenant-ca.pem" "$demo/tsa-ca.pem" || failed "$bundle.asice under strangers' tools"
+		tests/interop/bundle.sh "$demo/$bundle.asice" "$demo/tenant-ca.pem" "$demo/tsa-ca.pem" "$demo/acme-postquantum.pem" || failed "$bundle.asice under strangers' tools"
 	done
 	grep -q 'Rona Ruud, .* Refused (grant-is-in-force)' "$log" || failed "it doesn't tell that a revoked grant's decision was refused"
 }

@@ -96,7 +96,7 @@ step "a signing from Python" "$python" "$interop/python/main.py" "$devstack" "$d
 
 for sdk in typescript python; do
 	if step "the evidence of $sdk" "$python" "$interop/python/storage.py" get "$data" "$run/$sdk-ending.json" "$run/$sdk.asice"; then
-		step "the evidence of $sdk with strangers' tools" "$interop/bundle.sh" "$run/$sdk.asice" "$data/ca/tenant-ca.pem" "$data/ca/tsa-ca.pem"
+		step "the evidence of $sdk with strangers' tools" "$interop/bundle.sh" "$run/$sdk.asice" "$data/ca/tenant-ca.pem" "$data/ca/tsa-ca.pem" "$data/ca/acme-postquantum.pem"
 	fi
 done
 golden=tests/golden/histories/v0.1.0

@@ -30,7 +30,7 @@ type Info struct {
 	TSA      struct{ URL, CA string }
 	Mail     struct{ SMTP, Page string }
 	TenantCA string
-	Tenants  map[string]struct{ File, Namespace, KeyARN, LogKeyARN, LogPublicKey string }
+	Tenants  map[string]struct{ File, Namespace, KeyARN, LogKeyARN, LogPublicKey, PostQuantumPublicKey string }
 	Platform string
 	Issuers  map[string]struct{ URL, Client, EvidenceClient string }
 	People   []Person

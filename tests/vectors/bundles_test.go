@@ -39,6 +39,7 @@ type bundle struct {
 	File     string                    `json:"file"`
 	TenantCA string                    `json:"tenantCA"`
 	TSACA    string                    `json:"tsaCA"`
+	Quantum  string                    `json:"postQuantumKey,omitempty"` // the key that the post-quantum signature must be by
 	Flip     *int                      `json:"flip,omitempty"`
 	Fails    []string                  `json:"fails"` // the checks that must fail, and no others
 	Findings map[string]evidence.State `json:"findings"`
@@ -50,8 +51,12 @@ func (b bundle) check(t *testing.T) map[string]evidence.State {
 	if b.Flip != nil {
 		raw[*b.Flip] ^= 1
 	}
+	roots := evidence.Roots{Signers: pool(t, b.TenantCA), TSAs: pool(t, b.TSACA)}
+	if b.Quantum != "" {
+		roots.PostQuantum = []*evidence.PostQuantumKey{must(evidence.ParsePostQuantumPEM(read(t, b.Quantum)))}
+	}
 	found := map[string]evidence.State{}
-	for _, f := range evidence.Verify(raw, evidence.Roots{Signers: pool(t, b.TenantCA), TSAs: pool(t, b.TSACA)}).Findings {
+	for _, f := range evidence.Verify(raw, roots).Findings {
 		found[f.Check] = f.State
 	}
 	return found
@@ -83,10 +88,10 @@ func TestR15_VectorsOfBundles(t *testing.T) {
 			caught[check] = true
 		}
 	}
-	if whole != 2 {
+	if whole != 4 {
 		t.Errorf("%d bundles are whole", whole)
 	}
-	for _, check := range []string{"container", "seal", "history", "statement", "outcome", "files", "context", "decisions", "policy", "document signature"} {
+	for _, check := range []string{"container", "seal", "history", "statement", "outcome", "files", "context", "decisions", "policy", "document signature", "post-quantum signature"} {
 		if !caught[check] {
 			t.Errorf("no vector fails the check %q", check)
 		}
@@ -180,6 +185,7 @@ func bundles(t *testing.T) (list []bundle) {
 	forge("a rejection with another reason than was proven", "reason", countersign.Rejected,
 		everywhere(t, `"reason":`+string(must(json.Marshal(signed.Decision.Reason))), `"reason":"gladly"`), nil)
 
+	w.quantum(t, rejected, add)
 	b := must(evidence.OpenBundle(read(t, completed.File)))
 	add(w.seal(t, "what was completed, sealed again with another key", "resealed", b.Files(), nil))
 	return list

@@ -25,7 +25,7 @@ var Files = []string{
 	"secrets/worker-acme.pem", "secrets/worker-globex.pem", "secrets/starter-acme.pem", "secrets/starter-globex.pem",
 	"secrets/tsa-ca.key", "secrets/tsa-ca.pem", "secrets/tsa-tsa.key", "secrets/tsa-tsa.pem",
 	"config/tenants/acme.yaml", "config/tenants/acme-seal.pem", "config/tenants/globex.yaml", "config/tenants/globex-seal.pem",
-	"config/ca/tenant-ca.pem", "config/ca/tsa-ca.pem",
+	"config/ca/tenant-ca.pem", "config/ca/tsa-ca.pem", "config/ca/acme-postquantum.pem",
 	"config/buckets/documents.json", "config/buckets/evidence.json",
 	"config/platform/worker-acme.pub.pem", "config/platform/worker-globex.pub.pem",
 	"config/platform/starter-acme.pub.pem", "config/platform/starter-globex.pub.pem",
@@ -86,7 +86,7 @@ func (s *stack) sort(dir string) error {
 		made[name] = []byte(password())
 	}
 	copies := map[string]string{
-		"config/ca/tenant-ca.pem": "ca/tenant-ca.pem", "config/ca/tsa-ca.pem": "ca/tsa-ca.pem",
+		"config/ca/tenant-ca.pem": "ca/tenant-ca.pem", "config/ca/tsa-ca.pem": "ca/tsa-ca.pem", "config/ca/acme-postquantum.pem": "ca/acme-postquantum.pem",
 		"secrets/tsa-ca.key": "tsa/ca.key", "secrets/tsa-ca.pem": "tsa/ca.pem", "secrets/tsa-tsa.key": "tsa/tsa.key", "secrets/tsa-tsa.pem": "tsa/tsa.pem",
 	}
 	for _, t := range tenants {

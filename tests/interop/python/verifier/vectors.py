@@ -4,7 +4,7 @@
     vectors.py DIRECTORY [BUNDLE]...
 
 It recomputes canonical JSON and digests, judges chains and quorums, verifies keys and logins (on P-256), and reads bundles as far
-as that goes without CMS, protobuf and Cedar: container, manifest, the files' digests, and what people proved.
+as that goes without CMS, protobuf and Cedar: container, manifest, the files' digests, the post-quantum signature, and what people proved.
 """
 
 import base64
@@ -20,6 +20,7 @@ import zlib
 
 sys.dont_write_bytecode = True
 
+import mldsa
 import rules
 from canonical import canonical, digest
 from proofs import id_token, key_proof
@@ -50,6 +51,31 @@ def container(raw):
         if hashlib.sha256(files[name]).digest() != want:
             raise ValueError(f"{name} doesn't have its digest")
     return files
+
+
+LIST, QUANTUM = "postquantum/files.sha512", "postquantum/signature.json"
+
+
+def post_quantum(files, given):
+    """Checks the signature of all other files, where there has to be one or is one: by the given key, if there is one."""
+    controls = [c["id"] for c in json.loads(files["statement.json"])["predicate"]["controls"]]
+    names = list(files)[1:-2]
+    if QUANTUM not in files and LIST not in files:
+        if given or "post-quantum-signature" in controls:
+            raise ValueError("its post-quantum signature is gone")
+        return
+    if names[-2:] != [LIST, QUANTUM]:
+        raise ValueError("its post-quantum signature is not in its place")
+    lines = [f"{hashlib.sha512(files[n]).hexdigest()}  {n}\n" for n in names[:-2]]
+    if files[LIST].decode() != "".join(lines):
+        raise ValueError("the list has other digests than the files")
+    said = json.loads(files[QUANTUM])
+    key = base64.b64decode(said["publicKey"], validate=True)
+    message = f"countersign post-quantum signature v1\n{hashlib.sha512(files[LIST]).hexdigest()}  {LIST}\n"
+    if said["algorithm"] != mldsa.public_key(key)[0][0] or not mldsa.verifies(key, message.encode(), base64.b64decode(said["signature"], validate=True)):
+        raise ValueError("its post-quantum signature doesn't hold")
+    if given and key != given:
+        raise ValueError("its post-quantum signature is by another key")
 
 
 def people(files):
@@ -100,12 +126,20 @@ def read(path):
     return gzip.decompress(raw) if path.suffix == ".gz" else raw
 
 
-def fault(raw):
+def pem(path):
+    return base64.b64decode("".join(line for line in path.read_text(encoding="ascii").splitlines() if "-----" not in line), validate=True)
+
+
+def fault(raw, quantum=None):
     """What this script finds wrong with a bundle, and the check that countersign makes of it; none where it finds nothing."""
     try:
         files = container(raw)
     except (ValueError, zipfile.BadZipFile, zlib.error) as why:
         return {"container"}, str(why)
+    try:
+        post_quantum(files, quantum)
+    except ValueError as why:
+        return {"post-quantum signature"}, str(why)
     try:
         return set(), f"{len(files) - 3} files, {people(files)} decisions proven"
     except ValueError as why:
@@ -143,13 +177,13 @@ def main():
         raw = bytearray(read(here / v["file"]))
         if "flip" in v:
             raw[v["flip"]] ^= 1
-        checks, text = fault(bytes(raw))
+        checks, text = fault(bytes(raw), pem(here / v["postQuantumKey"]) if "postQuantumKey" in v else None)
         if v["fails"] and not checks:
             print(f"     vectors: bundle, {v['about']}: that is found where this script doesn't look")
             continue
         seen += bool(checks)
         result(bool(checks & set(v["fails"])) == bool(v["fails"]) and bool(checks) == bool(v["fails"]), f"bundle, {v['about']}: {text}")
-    result(seen >= 6, f"{seen} of the broken bundles are found")
+    result(seen >= 9, f"{seen} of the broken bundles are found")
     for path in sys.argv[2:]:
         checks, text = fault(pathlib.Path(path).read_bytes())
         result(not checks, f"{pathlib.Path(path).name}: {text}")
