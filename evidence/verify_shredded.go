@@ -1,0 +1,111 @@
+package evidence
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/countersign-dev/countersign/evidence/shred"
+)
+
+// VerifyConcealed verifies a concealed bundle with the keys for it that are left. Where all are, it is Verify of the bundle.
+//
+// Where somebody's personal data was shredded, it says so, and checks what is left: that the container is the one that was sealed but for the shredded
+// bytes, that those lie in files that may hold personal data, the seal over the digest of every file, its time-stamp, and each file of which nothing
+// was shredded. What the shredded bytes said can't be checked by itself any more; that they are the ones that were locked is in the tenant's log, which
+// holds the digest of the whole concealed bundle.
+func VerifyConcealed(c *shred.Concealed, keys shred.Keys, roots Roots) *Report {
+	raw, lost, err := c.Reveal(keys)
+	r := &Report{}
+	if err != nil {
+		r.note("container", err, "")
+		return r
+	}
+	if len(lost) == 0 {
+		return Verify(raw, roots)
+	}
+	b, damaged, err := openShredded(raw, lost)
+	if !r.note("container", err, "an ASiC-E container, as it was sealed but for what was shredded") {
+		return r
+	}
+	facts, err := b.VerifySeal(roots)
+	if !r.note("seal", err, "sealed by "+subjectOf(facts)+", time-stamped; it names the digest of every file") {
+		return r
+	}
+	r.Seal = &facts
+	err = b.intact(damaged)
+	r.note("files", err, fmt.Sprintf("%d of %d files are as they were sealed", len(b.files)-len(damaged), len(b.files)))
+	r.Findings = append(r.Findings, Finding{"shredded", NotRecorded, fmt.Sprintf("personal data of %s was shredded, in %s", counted(shreddedKeys(lost)), strings.Join(damaged, ", "))})
+	return r
+}
+
+func shreddedKeys(lost []shred.Run) []string {
+	var ids []string
+	for _, l := range lost {
+		ids = append(ids, l.Subjects...)
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids)
+}
+
+func counted(ids []string) string {
+	if len(ids) == 1 {
+		return "a person"
+	}
+	return fmt.Sprintf("at least one of %d people", len(ids))
+}
+
+// openShredded opens a container some of whose bytes are lost, and names the files that they are in.
+func openShredded(raw []byte, lost []shred.Run) (*Bundle, []string, error) {
+	crcs := map[string]uint32{}
+	var damaged []string
+	left := slices.Clone(lost)
+	entries, err := readEntriesBut(raw, func(name string, from, to int, crc uint32) bool {
+		inside := func(l shred.Run) bool { return l.Offset >= from && l.Offset+l.Length <= to }
+		if !slices.ContainsFunc(left, inside) || impersonal(name) {
+			return false
+		}
+		left = slices.DeleteFunc(left, inside)
+		crcs[name], damaged = crc, append(damaged, name)
+		return true
+	})
+	if err != nil {
+		return nil, nil, inCheck("container", err)
+	}
+	if len(left) > 0 {
+		return nil, nil, failed("container", "bytes are concealed that are nobody's personal data")
+	}
+	b, err := arrange(entries)
+	if err != nil {
+		return nil, nil, inCheck("container", err)
+	}
+	same := &comparer{want: raw}
+	if err := writeContainerWith(same, entries, crcs); err != nil || len(same.want) != 0 {
+		return nil, nil, failed("container", "container is not in the canonical form of this writer")
+	}
+	return b, damaged, nil
+}
+
+// intact checks each file of which nothing is lost against the manifest, and that the manifest names no more and no fewer files.
+func (b *Bundle) intact(damaged []string) error {
+	refs, err := parseManifest(b.manifest)
+	if err != nil {
+		return inCheck("manifest", err)
+	}
+	if len(refs) != len(b.files) {
+		return failed("manifest", "the manifest names %d files, and there are %d", len(refs), len(b.files))
+	}
+	for i, f := range b.files {
+		lost := slices.Contains(damaged, f.Name)
+		if lost && refs[i].name != f.Name {
+			return failed("manifest", "the manifest names another file than %s", f.Name)
+		}
+		if lost {
+			continue
+		}
+		if err := matchManifest(refs[i:i+1], b.files[i:i+1]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
