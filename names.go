@@ -93,6 +93,33 @@ func WithheldKey(tenant, request, name string) string {
 	return tenant + "/withheld/" + request + "/" + name
 }
 
+// WithheldBundle is the name under which a sealed bundle of an outcome waits for its lock.
+func WithheldBundle(o Outcome) string { return string(o) + bundleSuffix }
+
+const bundleSuffix = ".asice"
+
+// ParseWithheldBundle takes the key of a bundle that waits for its lock apart.
+func ParseWithheldBundle(tenant, key string) (request string, outcome Outcome, ok bool) {
+	rest, own := strings.CutPrefix(key, tenant+"/withheld/")
+	request, name, _ := strings.Cut(rest, "/")
+	outcome = Outcome(strings.TrimSuffix(name, bundleSuffix))
+	return request, outcome, own && outcome.Valid() && key == WithheldKey(tenant, request, WithheldBundle(outcome)) && CheckRequestID(request) == nil
+}
+
+// SubjectKey is where the wrapped key of a person lies in the documents bucket, by the id of the key, which names nobody.
+func SubjectKey(tenant, id string) string { return tenant + "/subjects/keys/" + id + ".json" }
+
+// SubjectOfKey is where it lies in the documents bucket which key is a person's.
+func SubjectOfKey(tenant string, who Actor) string {
+	return tenant + "/subjects/by-person/" + PersonDigest(tenant, who) + ".json"
+}
+
+// PersonDigest is what a person is called in the names of objects and workflows that are gone or forgotten once their data is shredded: SHA-256 over a
+// domain, the tenant, the issuer and the subject, with a zero byte between them, in hex. Whoever knows a person finds it; a guess can be compared with it.
+func PersonDigest(tenant string, who Actor) string {
+	return SHA256([]byte(strings.Join([]string{"countersign person v1", tenant, who.Issuer, who.Subject}, "\x00")))
+}
+
 // LogKey is where a part of the tenant's log lies in the evidence bucket.
 func LogKey(tenant, name string) string { return tenant + "/log/" + name }
 

@@ -14,6 +14,8 @@ type Plan struct {
 	// Owner answers for signings of this purpose, where the tenant named a person for it.
 	Owner      *Eligible   `json:"owner,omitempty"`
 	BreakGlass *BreakGlass `json:"breakGlass,omitempty"`
+	// Salt is random where what evidence says of people can be shredded: once it is, a guess of what it said can't be compared with a digest.
+	Salt string `json:"salt,omitempty"`
 }
 
 // BreakGlass is who may skip waiting in an emergency: as many of them as the quorum says, each for themselves, with a reason and their own key. It

@@ -146,6 +146,9 @@ type Evidence struct {
 	Bucket        string   `yaml:"bucket"`
 	Retention     Duration `yaml:"retention"`
 	ReleaseWithin Duration `yaml:"releaseWithin"`
+	// PersonalDataKey is the ARN of the KMS key under which each person's own key is kept, that conceals what locked evidence says of them. Without it
+	// evidence is locked as it is, and nothing in it can be shredded.
+	PersonalDataKey string `yaml:"personalDataKey"`
 }
 
 // Mail is the way out for mails.

@@ -323,6 +323,9 @@ func (c *settingsCheck) parts(s *Settings) {
 		}
 		c.needed(at("kms", "postQuantum", "publicKey"), p.PublicKey)
 	}
+	if p := s.Evidence.PersonalDataKey; p != "" && (!strings.HasPrefix(p, "arn:") || strings.Contains(p, ":alias/") || p == s.KMS.ARN || p == s.Log.ARN) {
+		c.fault(at("evidence", "personalDataKey"), "evidence.personalDataKey %q must be the ARN of a key of its own, symmetric and for ENCRYPT_DECRYPT", p)
+	}
 	if !strings.HasPrefix(s.Log.PublicKey, "countersign/"+s.Tenant+"+") {
 		c.fault(at("log", "publicKey"), "log.publicKey %q must be the log's public key as text: countersign/%s+HASH+KEY", s.Log.PublicKey, s.Tenant)
 	}

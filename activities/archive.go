@@ -26,7 +26,7 @@ const maxBundle = 600 << 20
 // the way, sealed by the tenant's key and time-stamped. The bundle is built and verified with a throwaway key before KMS is
 // asked. It waits in the documents bucket until it is locked; the first one stored counts, so a repeated Seal has the same hash.
 func (t *Tenant) Seal(ctx context.Context, in evidence.SealInput) (evidence.Sealed, error) {
-	key := countersign.WithheldKey(t.settings.Tenant, in.Request.ID, withheldBundle(in.Outcome))
+	key := countersign.WithheldKey(t.settings.Tenant, in.Request.ID, countersign.WithheldBundle(in.Outcome))
 	if stored, body, err := t.current(ctx, t.settings.Documents.Bucket, key, maxBundle); err == nil {
 		report, err := t.believe(body, in)
 		if err != nil {
@@ -157,12 +157,18 @@ func (t *Tenant) export(ctx context.Context, saga evidence.Execution) (*historyp
 // after the store, the next attempt finds the object, compares the bytes, and reports the same lock.
 func (t *Tenant) Lock(ctx context.Context, in evidence.Sealed) (evidence.Locked, error) {
 	bundle, err := ReadObject(ctx, t.s3, t.settings.Tenant, in.Object, maxBundle)
+	if errors.Is(err, errGone) {
+		return t.lockedConcealed(ctx, in)
+	}
 	if err != nil {
 		return evidence.Locked{}, err
 	}
 	report := evidence.Verify(bundle, t.roots)
 	if err := report.Err(); err != nil {
 		return evidence.Locked{}, err
+	}
+	if t.settings.Evidence.PersonalDataKey != "" {
+		return t.lockConcealed(ctx, in, bundle, report)
 	}
 	key := countersign.EvidenceKey(t.settings.Tenant, report.Statement.Request.ID)
 	stored, err := t.storeFirst(ctx, t.settings.Evidence.Bucket, key, evidence.MediaType, bundle, t.lock(time.Now()))

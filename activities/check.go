@@ -36,6 +36,7 @@ func (t *Tenant) Check(ctx context.Context) error {
 		{[]any{"log", "key"}, t.checkLog},
 		{[]any{"documents", "bucket"}, t.checkDocuments},
 		{[]any{"evidence", "bucket"}, t.checkEvidence},
+		{[]any{"evidence", "personalDataKey"}, t.checkPersonalDataKey},
 		{[]any{"timestamp", "url"}, t.checkTimestamp},
 	} {
 		within, cancel := context.WithTimeout(ctx, bootTimeout)

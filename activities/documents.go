@@ -68,6 +68,9 @@ func (t *Tenant) Admit(ctx context.Context, in evidence.AdmitInput) (evidence.Ad
 	if refusal != nil {
 		return refuse(refusal)
 	}
+	if plan.Salt, err = t.salt(); err != nil {
+		return a, err
+	}
 	a.Plan = plan
 	body, err := ReadObject(ctx, t.s3, t.settings.Tenant, in.Request.Document, t.settings.Documents.MaxBytes)
 	if errors.As(err, &refusal) {

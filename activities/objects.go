@@ -72,17 +72,21 @@ func checkOwn(tenant, key string) error {
 // storeFirst stores the object if nothing is there yet. Where something is, it returns that with errExists: the first
 // stored wins, so that a repeated step ends with what the first one made. The object is tagged with its tenant.
 func (t *Tenant) storeFirst(ctx context.Context, bucket, key, mediaType string, body []byte, lock func(*s3.PutObjectInput)) (countersign.Object, error) {
-	if err := checkOwn(t.settings.Tenant, key); err != nil {
+	return storeFirst(ctx, t.s3, t.settings.Tenant, bucket, key, mediaType, body, lock)
+}
+
+func storeFirst(ctx context.Context, c *s3.Client, tenant, bucket, key, mediaType string, body []byte, lock func(*s3.PutObjectInput)) (countersign.Object, error) {
+	if err := checkOwn(tenant, key); err != nil {
 		return countersign.Object{}, err
 	}
 	input := &s3.PutObjectInput{
 		Bucket: aws.String(bucket), Key: aws.String(key), Body: bytes.NewReader(body), ContentType: aws.String(mediaType),
-		IfNoneMatch: aws.String("*"), ChecksumAlgorithm: types.ChecksumAlgorithmSha256, Tagging: aws.String("tenant=" + t.settings.Tenant),
+		IfNoneMatch: aws.String("*"), ChecksumAlgorithm: types.ChecksumAlgorithmSha256, Tagging: aws.String("tenant=" + tenant),
 	}
 	if lock != nil {
 		lock(input)
 	}
-	out, err := t.s3.PutObject(ctx, input)
+	out, err := c.PutObject(ctx, input)
 	if err == nil {
 		return countersign.Object{Bucket: bucket, Key: key, VersionID: aws.ToString(out.VersionId), SHA256: countersign.SHA256(body)}, nil
 	}

@@ -184,7 +184,7 @@ func holds(m countersign.Member, role string) bool {
 // Withhold destroys what was signed but will not be released: the document's signature, and a bundle that holds it. It is
 // the compensation of Sign, and safe to repeat.
 func (t *Tenant) Withhold(ctx context.Context, request string) error {
-	for _, name := range []string{withheldSignature, withheldBundle(countersign.Completed)} {
+	for _, name := range []string{withheldSignature, countersign.WithheldBundle(countersign.Completed)} {
 		if err := t.destroy(ctx, countersign.WithheldKey(t.settings.Tenant, request, name)); err != nil {
 			return fmt.Errorf("couldn't destroy a withheld signature: %w", err)
 		}
@@ -197,29 +197,29 @@ const maxPasses = 5
 
 // destroy deletes every version of exactly this object, and every delete marker: behind a marker, older versions would stay.
 func (t *Tenant) destroy(ctx context.Context, key string) error {
-	bucket := aws.String(t.settings.Documents.Bucket)
-	if err := checkOwn(t.settings.Tenant, key); err != nil {
+	return destroy(ctx, t.s3, t.settings.Tenant, countersign.Object{Bucket: t.settings.Documents.Bucket, Key: key})
+}
+
+func destroy(ctx context.Context, c *s3.Client, tenant string, o countersign.Object) error {
+	if err := checkOwn(tenant, o.Key); err != nil {
 		return err
 	}
 	for range maxPasses {
-		all, err := versions(ctx, t.s3, *bucket, key)
+		all, err := versions(ctx, c, o.Bucket, o.Key)
 		if err != nil || len(all) == 0 {
 			return err
 		}
 		for _, v := range all {
-			if _, err := t.s3.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: bucket, Key: aws.String(key), VersionId: aws.String(v.id)}); err != nil {
-				return fmt.Errorf("couldn't delete %s, version %s: %w", key, v.id, err)
+			if _, err := c.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: aws.String(o.Bucket), Key: aws.String(o.Key), VersionId: aws.String(v.id)}); err != nil {
+				return fmt.Errorf("couldn't delete %s, version %s: %w", o.Key, v.id, err)
 			}
 		}
 	}
-	return fmt.Errorf("couldn't delete %s: it is stored again and again", key)
+	return fmt.Errorf("couldn't delete %s: it is stored again and again", o.Key)
 }
 
 // withheldSignature is the name under which the document's signature waits for the lock of its evidence.
 const withheldSignature = "document.p7s"
-
-// withheldBundle is the name under which a sealed bundle waits for its lock.
-func withheldBundle(o countersign.Outcome) string { return string(o) + ".asice" }
 
 // keySigner signs digests by the tenant's KMS key, named by ARN.
 type keySigner struct {

@@ -41,9 +41,10 @@ type Tenant struct {
 	stamper  evidence.Stamper
 	// postQuantum is nil where the tenant's file names no key for post-quantum signatures.
 	postQuantum *postQuantumSigner
-	hooks    []webhook
-	http     *http.Client
-	worker   evidence.Worker
+	subjects    *Subjects
+	hooks       []webhook
+	http        *http.Client
+	worker      evidence.Worker
 	// appending holds one token: within a process, entries go into the log one after another. Between processes the store decides.
 	appending chan struct{}
 }
@@ -91,11 +92,8 @@ func Open(ctx context.Context, file string, temporal client.Client, worker evide
 		return nil, s.Fault(err, "aws", "workerProfile")
 	}
 	t.s3 = NewS3(cfg, s.AWS.S3)
-	t.kms = kms.NewFromConfig(cfg, func(o *kms.Options) {
-		if s.AWS.KMSEndpoint != "" {
-			o.BaseEndpoint = aws.String(s.AWS.KMSEndpoint)
-		}
-	})
+	t.kms = NewKMS(cfg, s)
+	t.subjects = NewSubjects(t.s3, t.kms, s)
 	if err := t.openPostQuantum(); err != nil {
 		return nil, err
 	}

@@ -10,6 +10,8 @@ import (
 	"io"
 	"slices"
 	"strings"
+
+	"github.com/countersign-dev/countersign/evidence/shred"
 )
 
 // Names and limits of a bundle, an ASiC-E container with CAdES (ETSI EN 319 162-1).
@@ -217,12 +219,18 @@ func (b *Bundle) ManifestBytes() []byte { return b.manifest }
 // SignatureBytes returns META-INF/signature001.p7s, a DER CMS SignedData.
 func (b *Bundle) SignatureBytes() []byte { return b.signature }
 
+// errNotWhole says that a file is what is left of a bundle.
+var errNotWhole = errors.New("personal data in this evidence was shredded, or is concealed: who decided what can't be read from it any more; `countersign audit verify` says what is left and checks it")
+
 // OpenBundle reads a container that comes from a stranger, and checks each file against the manifest.
 //
 // It accepts the bytes that WriteBundle writes and no others: what was read is written again and must equal raw. So
 // nothing hides before, between or after the entries, and each header field has one allowed value. A valid ASiC-E
 // container of another program is refused. Errors are *BundleError. The caller must not change raw afterwards.
 func OpenBundle(raw []byte) (*Bundle, error) {
+	if shred.IsFile(raw) || shred.Is(raw) {
+		return nil, inCheck("container", errNotWhole)
+	}
 	entries, err := readEntries(raw)
 	if err != nil {
 		return nil, inCheck("container", err)

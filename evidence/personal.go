@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -24,7 +25,8 @@ type Personal struct {
 
 // PersonalData finds whom a bundle names, and the strings that are theirs: the subject at their identity provider, name, e-mail address, ID tokens,
 // signatures and keys of their own, reasons that they gave, the digests of what they decided, and from where they did. Where it can't be told whose
-// something is, it is everybody's, so that anybody may have it shredded.
+// something is, it is everybody's, so that anybody may have it shredded; so are the strings of people whom nobody but a sender of signals names, because
+// they can name as many as they like, and of those beyond shred.MaxSubjects.
 //
 // It looks in all that the history holds, and not in the document: what that says of people is for its parties.
 func PersonalData(raw []byte) ([]Personal, error) {
@@ -40,19 +42,27 @@ func PersonalData(raw []byte) ([]Personal, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := people{}
+	p, known := people{}, people{}
 	for _, e := range h.GetEvents() {
 		sender, _ := ActorOf(e.GetPrincipal())
 		if !sender.IsZero() {
 			p.add(sender, sender.Subject)
+			known.add(sender, sender.Subject)
 		}
+		// What was signalled, and what activities are given of it, names whomever a stranger likes.
+		said := e.GetWorkflowExecutionSignaledEventAttributes() != nil || e.GetActivityTaskScheduledEventAttributes() != nil
 		walkPayloads(e.ProtoReflect(), func(payload *commonpb.Payload) {
 			var v any
-			if json.Unmarshal(payload.GetData(), &v) == nil {
-				p.walk(v, sender)
+			if json.Unmarshal(payload.GetData(), &v) != nil {
+				return
+			}
+			p.walk(v, sender)
+			if !said && len(known) < shred.MaxSubjects {
+				known.walk(v, sender)
 			}
 		})
 	}
+	p.keep(known)
 	var all []Personal
 	for actor, texts := range p {
 		if actor.IsZero() {
@@ -68,6 +78,22 @@ func PersonalData(raw []byte) ([]Personal, error) {
 
 // people are the strings of each person; those of nobody in particular are under no actor.
 type people map[countersign.Actor][]string
+
+// keep keeps apart those who are known, as many as can be; what was found of others is everybody's.
+func (p people) keep(known people) {
+	kept := 0
+	for _, actor := range slices.SortedFunc(maps.Keys(p), func(a, b countersign.Actor) int { return cmp.Compare(a.String(), b.String()) }) {
+		if actor.IsZero() {
+			continue
+		}
+		if _, ok := known[actor]; ok && kept < shred.MaxSubjects {
+			kept++
+			continue
+		}
+		p[countersign.Actor{}] = append(p[countersign.Actor{}], p[actor]...)
+		delete(p, actor)
+	}
+}
 
 func (p people) add(who countersign.Actor, texts ...string) {
 	for _, text := range texts {

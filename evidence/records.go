@@ -237,9 +237,11 @@ type Sealed struct {
 	Told    []countersign.Actor `json:"told,omitempty"` // who took part, and is told how it ended
 }
 
-// Locked is a bundle under Object Lock, as read back from the store. Outcome is what the locked bundle says.
+// Locked is a bundle under Object Lock, as read back from the store. Outcome is what the locked bundle says. The object's digest is the bundle's; where
+// the personal data in it is concealed, what is stored has the digest Concealed.
 type Locked struct {
 	Object      countersign.Object  `json:"object"`
+	Concealed   string              `json:"concealed,omitempty"`
 	Outcome     countersign.Outcome `json:"outcome"`
 	Mode        string              `json:"mode"`
 	RetainUntil time.Time           `json:"retainUntil"`

@@ -44,7 +44,7 @@ func IntentEntry(r countersign.Request, saga Execution, context string) translog
 // EndingEntry is what the log says of a signing that has ended, but for the time.
 func EndingEntry(r countersign.Request, saga Execution, context string, locked Locked) translog.Entry {
 	e := IntentEntry(r, saga, context)
-	e.Kind, e.Outcome, e.Bundle = translog.Sealed, locked.Outcome, &locked.Object
+	e.Kind, e.Outcome, e.Bundle, e.Concealed = translog.Sealed, locked.Outcome, &locked.Object, locked.Concealed
 	if locked.Outcome == countersign.Voided {
 		e.Kind = translog.Voided
 	}

@@ -34,10 +34,16 @@ const (
 	MaxSubjects = 1000
 	// maxHeader bounds a header, in bytes.
 	maxHeader = 16 << 20
+	// MaxOverhead is how many bytes longer a concealed bundle is than the bundle, at most.
+	MaxOverhead int64 = 64 + maxHeader
 	// maxRuns bounds the runs of encrypted bytes.
 	maxRuns = 500_000
-	// leastString is the fewest bytes that are looked for: shorter ones are everywhere.
+	// maxPlaces bounds in how many places strings of people are found, counted for each person.
+	maxPlaces = 4 * maxRuns
+	// leastString is the fewest bytes that are looked for: shorter ones are everywhere. Where somebody made strings of theirs so that they are found too
+	// often, which would keep the bundle from being locked, only longer ones are looked for, up to leastOfAll.
 	leastString = 2
+	leastOfAll  = 32
 )
 
 // Key is a person's key, or what was derived from it for one bundle.
@@ -101,8 +107,14 @@ func Conceal(bundle []byte, windows []Window, subjects []Subject) ([]byte, error
 	for _, s := range subjects {
 		h.Subjects = append(h.Subjects, s.ID)
 	}
-	if err := h.place(found(bundle, windows, subjects)); err != nil {
-		return nil, err
+	for least := leastString; ; least *= 2 {
+		err := h.place(found(bundle, windows, needles(subjects, least)))
+		if err == nil {
+			break
+		}
+		if least == leastOfAll {
+			return nil, err
+		}
 	}
 	head, err := countersign.Canonical(h)
 	if err != nil {
@@ -125,6 +137,10 @@ func Conceal(bundle []byte, windows []Window, subjects []Subject) ([]byte, error
 
 // place orders what was found into runs that don't touch, each with the set of those whose it is.
 func (h *header) place(places []place) error {
+	h.Sets, h.Runs = [][]int{}, [][3]int{}
+	if len(places) > maxPlaces {
+		return fmt.Errorf("couldn't conceal the bundle: its personal data is in more than %d places", maxPlaces)
+	}
 	type edge struct{ at, subject, change int }
 	edges := make([]edge, 0, 2*len(places))
 	for _, p := range places {
@@ -223,6 +239,7 @@ func stream(block cipher.Block, at int, body []byte) {
 // Concealed is a concealed bundle that was read.
 type Concealed struct {
 	header header
+	raw    []byte // all of it
 	body   []byte
 	Digest string // SHA-256 of all of it, in hex, as the log has it
 }
@@ -240,7 +257,7 @@ func Read(raw []byte) (*Concealed, error) {
 	if rest = rest[4:]; size > maxHeader || int(size) > len(rest) {
 		return nil, errors.New("couldn't read the concealed bundle: its header is cut")
 	}
-	c := &Concealed{body: rest[size:], Digest: countersign.SHA256(raw)}
+	c := &Concealed{raw: raw, body: rest[size:], Digest: countersign.SHA256(raw)}
 	if err := countersign.ParseStrict(rest[:size], &c.header); err != nil {
 		return nil, fmt.Errorf("couldn't read the concealed bundle's header: %w", err)
 	}
@@ -321,4 +338,16 @@ func (k *Key) UnmarshalJSON(raw []byte) error {
 	}
 	*k = Key(b)
 	return nil
+}
+
+// Same says whether two bundles are the same but for the bytes that are lost.
+func Same(a, b []byte, lost []Run) bool {
+	at := 0
+	for _, r := range lost {
+		if len(a) != len(b) || r.Offset < at || r.Offset+r.Length > len(a) || !bytes.Equal(a[at:r.Offset], b[at:r.Offset]) {
+			return false
+		}
+		at = r.Offset + r.Length
+	}
+	return len(a) == len(b) && bytes.Equal(a[at:], b[at:])
 }

@@ -32,7 +32,9 @@ type Entry struct {
 	Context string              `json:"context,omitempty"`
 	Outcome countersign.Outcome `json:"outcome,omitempty"`
 	Bundle  *countersign.Object `json:"bundle,omitempty"`
-	At      time.Time           `json:"at"`
+	// Concealed is the SHA-256 of what is stored in the bundle's place, where that is not the bundle itself but has its personal data concealed.
+	Concealed string    `json:"concealed,omitempty"`
+	At        time.Time `json:"at"`
 }
 
 // maxEntry bounds an entry, in bytes. A request's id and an object's names are shorter.
@@ -68,6 +70,8 @@ func (e Entry) check() error {
 		return fmt.Errorf("the entry's kind %q is none of intended, sealed, voided", e.Kind)
 	case e.Ended() != (e.Bundle != nil) || e.Ended() != e.Outcome.Valid():
 		return fmt.Errorf("an entry that is %s has no such outcome or bundle", e.Kind)
+	case e.Concealed != "" && !e.Ended():
+		return fmt.Errorf("an entry that is %s has nothing concealed", e.Kind)
 	case e.Ended() && (e.Kind == Voided) != (e.Outcome == countersign.Voided):
 		return fmt.Errorf("an entry that is %s can't have the outcome %s", e.Kind, e.Outcome)
 	}

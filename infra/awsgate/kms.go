@@ -68,6 +68,7 @@ func (g *Gate) judgeKMS(s session, r *http.Request, keys Keys, body []byte) (aws
 	// The service behind reads with the same decoder, so that a member with another case or a second one means the same to both.
 	var in struct {
 		KeyId, SigningAlgorithm, MessageType string
+		EncryptionContext                    map[string]string
 	}
 	if err := json.Unmarshal(body, &in); err != nil || in.KeyId == "" {
 		return awspolicy.Decision{By: errUnknown.Error()}, action
@@ -75,6 +76,9 @@ func (g *Gate) judgeKMS(s session, r *http.Request, keys Keys, body []byte) (aws
 	c := s.context(r)
 	if in.SigningAlgorithm != "" {
 		c["kms:SigningAlgorithm"] = []string{in.SigningAlgorithm}
+	}
+	if tenant, says := in.EncryptionContext["tenant"]; says {
+		c["kms:EncryptionContext:tenant"] = []string{tenant}
 	}
 	if name == "Sign" {
 		c["kms:MessageType"] = []string{"RAW"} // is what KMS takes where nothing is said

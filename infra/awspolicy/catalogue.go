@@ -26,6 +26,7 @@ const (
 	keyLockDays      = "s3:object-lock-remaining-retention-days"
 	keySignAlgorithm = "kms:SigningAlgorithm"
 	keyMessageType   = "kms:MessageType"
+	keyContextTenant = "kms:EncryptionContext:tenant"
 )
 
 var actions = map[string]action{
@@ -59,9 +60,11 @@ var actions = map[string]action{
 	"s3:PutReplicationConfiguration":      {resource: bucketResource},
 
 	"kms:CancelKeyDeletion":    {resource: keyResource},
+	"kms:Decrypt":              {keyResource, []string{keyContextTenant}},
 	"kms:DescribeKey":          {resource: keyResource},
 	"kms:DisableKey":           {resource: keyResource},
 	"kms:EnableKey":            {resource: keyResource},
+	"kms:GenerateDataKey":      {keyResource, []string{keyContextTenant}},
 	"kms:GetKeyPolicy":         {resource: keyResource},
 	"kms:GetKeyRotationStatus": {resource: keyResource},
 	"kms:GetPublicKey":         {resource: keyResource},
@@ -112,6 +115,7 @@ var conditionKeys = map[string]conditionKey{
 	"aws:TagKeys":             {values: stringValue, many: true},
 	keySignAlgorithm:          {values: stringValue},
 	keyMessageType:            {values: stringValue},
+	keyContextTenant:          {values: stringValue},
 	keyPrefix:                 {values: stringValue},
 	keyTag:                    {values: stringValue},
 	keyLockMode:               {values: stringValue},

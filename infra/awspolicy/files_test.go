@@ -83,6 +83,7 @@ var (
 	signing  = Context{"aws:ResourceTag/tenant": {"acme"}, keyMessageType: {"DIGEST"}, keySignAlgorithm: {"ECDSA_SHA_256"}}
 	logging  = Context{"aws:ResourceTag/tenant": {"acme"}, keyMessageType: {"RAW"}, keySignAlgorithm: {"ED25519_SHA_512"}}
 	quantum  = logging.with(keySignAlgorithm, "ML_DSA_SHAKE_256")
+	personal = Context{"aws:ResourceTag/tenant": {"acme"}, keyContextTenant: {"acme"}}
 	listing  = Context{keyPrefix: {"acme/withheld/PO-1/document.p7s"}}
 	noTenant = Context{"aws:PrincipalTag/tenant": nil}
 	plain    = Context{"aws:SecureTransport": {"false"}}
@@ -149,9 +150,15 @@ var asks = map[string][]ask{
 		{worker, "kms:DescribeKey", sealKey, signing.with("aws:ResourceTag/tenant", "globex"), false},
 		{worker, "kms:DescribeKey", sealKey, signing.with("aws:ResourceTag/tenant"), false},
 		{worker, "kms:DisableKey", sealKey, signing, false},
-	}, signs(worker)...),
+		{worker, "s3:GetObject", docs + "/acme/subjects/keys/1.json", nil, true},
+		{worker, "s3:GetObject", docs + "/globex/subjects/keys/1.json", nil, false},
+		{worker, "s3:PutObject", docs + "/acme/subjects/keys/1.json", tagged, true},
+		{worker, "s3:PutObject", docs + "/globex/subjects/keys/1.json", tagged, false},
+		{worker, "s3:DeleteObjectVersion", docs + "/acme/subjects/keys/1.json", nil, true},
+		{worker, "s3:DeleteObjectVersion", docs + "/globex/subjects/keys/1.json", nil, false},
+	}, append(signs(worker), opens(worker, true)...)...),
 
-	awsfiles.StarterRole: {
+	awsfiles.StarterRole: append([]ask{
 		{starter, "s3:GetBucketVersioning", docs, nil, true},
 		{starter, "s3:GetBucketObjectLockConfiguration", evid, nil, true},
 		{starter, "s3:GetObjectVersion", docs + "/acme/documents/1.pdf", nil, true},
@@ -187,7 +194,15 @@ var asks = map[string][]ask{
 		{starter, "s3:DeleteObjectVersion", evid + "/acme/reads/2026-11-26/1.json", nil, false},
 		{starter, "kms:DescribeKey", sealKey, signing, false},
 		{starter, "kms:Sign", sealKey, signing, false},
-	},
+		{starter, "s3:GetObject", docs + "/acme/subjects/keys/1.json", nil, true},
+		{starter, "s3:GetObject", docs + "/acme/subjects/by-person/1.json", nil, false}, // whose a key is, is the worker's
+		{starter, "s3:GetObject", docs + "/globex/subjects/keys/1.json", nil, false},
+		{starter, "s3:PutObject", docs + "/acme/subjects/keys/1.json", tagged, false},
+		{starter, "s3:DeleteObjectVersion", docs + "/acme/subjects/keys/1.json", nil, false},
+		{starter, "s3:ListBucketVersions", docs, Context{keyPrefix: {"acme/subjects/keys/1.json"}}, true},
+		{starter, "s3:ListBucketVersions", docs, Context{keyPrefix: {"acme/subjects/by-person/1.json"}}, false},
+		{starter, "s3:ListBucketVersions", docs, Context{keyPrefix: {"globex/subjects/keys/1.json"}}, false},
+	}, opens(starter, false)...),
 
 	awsfiles.Key: append(append([]ask{
 		{worker, "kms:DescribeKey", sealKey, signing, true},
@@ -200,7 +215,11 @@ var asks = map[string][]ask{
 		{starter, "kms:Sign", sealKey, quantum, false},
 		{admin, "kms:Sign", sealKey, quantum, false},
 		{"arn:aws:iam::444455556666:role/countersign/acme-worker", "kms:Sign", sealKey, signing, false},
-	}, signs(worker)...), manage()...),
+		{"arn:aws:iam::111122223333:role/countersign/globex-worker", "kms:Decrypt", sealKey, personal, false},
+		{"arn:aws:iam::111122223333:role/countersign/globex-starter", "kms:Decrypt", sealKey, personal, false},
+		{admin, "kms:Decrypt", sealKey, personal, false},
+		{admin, "kms:GenerateDataKey", sealKey, personal, false},
+	}, slices.Concat(signs(worker), opens(worker, true), opens(starter, false))...), manage()...),
 
 	awsfiles.DocumentsBucket: append(bucketAsks(docs, nil), []ask{
 		{worker, "s3:DeleteObjectVersion", docs + "/acme/withheld/1/document.p7s", nil, true},
@@ -208,6 +227,14 @@ var asks = map[string][]ask{
 		{worker, "s3:DeleteObjectVersion", docs + "/acme/documents/1.pdf", nil, false},
 		{worker, "s3:DeleteObject", docs + "/acme/documents/1.pdf", nil, false},
 		{admin, "s3:DeleteObjectVersion", docs + "/acme/documents/1.pdf", nil, true},
+		{worker, "s3:DeleteObjectVersion", docs + "/acme/subjects/keys/1.json", nil, true},
+		{worker, "s3:DeleteObject", docs + "/acme/subjects/keys/1.json", nil, true},
+		{worker, "s3:PutObject", docs + "/acme/subjects/keys/1.json", tagged, true},
+		{starter, "s3:DeleteObjectVersion", docs + "/acme/subjects/keys/1.json", nil, false},
+		{starter, "s3:DeleteObject", docs + "/acme/subjects/keys/1.json", nil, false},
+		{starter, "s3:PutObject", docs + "/acme/subjects/keys/1.json", tagged, false},
+		{starter, "s3:GetObject", docs + "/acme/subjects/keys/1.json", nil, true},
+		{admin, "s3:DeleteObjectVersion", docs + "/acme/subjects/keys/1.json", nil, false}, // two of compliance order it, and a worker does it
 	}...),
 
 	awsfiles.EvidenceBucket: append(bucketAsks(evid, locked.with(keyTag)), []ask{
@@ -267,10 +294,25 @@ func signs(who string) []ask {
 	}
 }
 
+// opens is what a process may ask of the key that people's keys are wrapped by.
+func opens(who string, makes bool) []ask {
+	all := []ask{
+		{who, "kms:Decrypt", sealKey, personal, true},
+		{who, "kms:GenerateDataKey", sealKey, personal, makes},
+	}
+	for _, action := range []string{"kms:Decrypt", "kms:GenerateDataKey"} {
+		for _, key := range []string{keyContextTenant, "aws:ResourceTag/tenant"} {
+			all = append(all, ask{who, action, sealKey, personal.with(key, "globex"), false}, ask{who, action, sealKey, personal.with(key), false})
+		}
+		all = append(all, ask{who, action, sealKey, personal.with("aws:PrincipalTag/tenant"), false})
+	}
+	return all
+}
+
 // manage is that administrators manage keys, and processes never do, however wide their own policies are.
 func manage() (all []ask) {
 	for name := range actions {
-		if !strings.HasPrefix(name, "kms:") || name == "kms:Sign" {
+		if !strings.HasPrefix(name, "kms:") || name == "kms:Sign" || name == "kms:Decrypt" || name == "kms:GenerateDataKey" {
 			continue
 		}
 		reads := strings.HasPrefix(name, "kms:Get") || strings.HasPrefix(name, "kms:List") || strings.HasPrefix(name, "kms:Describe")

@@ -51,22 +51,32 @@ func postQuantumFileName(dir, tenant string) string {
 	return filepath.Join(dir, "ca", tenant+"-postquantum.pem")
 }
 
-// ensureSigningKey finds or makes a tenant's key for a use in the KMS and returns its ARN and
-// public key. A crash between key and alias leaves a key that nobody uses.
-func ensureSigningKey(ctx context.Context, endpoint string, admin profile, tenant, use string, spec kmstypes.KeySpec) (string, crypto.PublicKey, error) {
-	client := kms.New(kms.Options{
+// ensurePersonalDataKey finds or makes the key under which the keys of a tenant's people are kept, and returns its ARN.
+func ensurePersonalDataKey(ctx context.Context, endpoint string, admin profile, tenant string) (string, error) {
+	client, alias := adminKMS(endpoint, admin), "alias/"+tenant+"-personal"
+	if err := ensureKMSKey(ctx, client, alias, tenant, "personal", kmstypes.KeySpecSymmetricDefault, kmstypes.KeyUsageTypeEncryptDecrypt); err != nil {
+		return "", err
+	}
+	described, err := client.DescribeKey(ctx, &kms.DescribeKeyInput{KeyId: aws.String(alias)})
+	if err != nil {
+		return "", fmt.Errorf("couldn't describe the KMS key %s: %w", alias, err)
+	}
+	return aws.ToString(described.KeyMetadata.Arn), nil
+}
+
+func adminKMS(endpoint string, admin profile) *kms.Client {
+	return kms.New(kms.Options{
 		BaseEndpoint: aws.String(endpoint),
 		Region:       region,
 		Credentials:  awscredentials.NewStaticCredentialsProvider(admin.key.AccessKeyID, admin.key.SecretAccessKey, ""),
 	})
-	alias := "alias/" + tenant + "-" + use
-	_, err := client.DescribeKey(ctx, &kms.DescribeKeyInput{KeyId: aws.String(alias)})
-	var missing *kmstypes.NotFoundException
-	if errors.As(err, &missing) {
-		err = makeSigningKey(ctx, client, alias, tenant, use, spec)
-	}
-	if err != nil {
-		return "", nil, fmt.Errorf("couldn't prepare the KMS key %s: %w", alias, err)
+}
+
+// ensureSigningKey finds or makes a tenant's key for a use in the KMS and returns its ARN and public key.
+func ensureSigningKey(ctx context.Context, endpoint string, admin profile, tenant, use string, spec kmstypes.KeySpec) (string, crypto.PublicKey, error) {
+	client, alias := adminKMS(endpoint, admin), "alias/"+tenant+"-"+use
+	if err := ensureKMSKey(ctx, client, alias, tenant, use, spec, kmstypes.KeyUsageTypeSignVerify); err != nil {
+		return "", nil, err
 	}
 	got, err := client.GetPublicKey(ctx, &kms.GetPublicKeyInput{KeyId: aws.String(alias)})
 	if err != nil {
@@ -79,11 +89,24 @@ func ensureSigningKey(ctx context.Context, endpoint string, admin profile, tenan
 	return aws.ToString(got.KeyId), public, nil
 }
 
-func makeSigningKey(ctx context.Context, client *kms.Client, alias, tenant, use string, spec kmstypes.KeySpec) error {
+// ensureKMSKey makes a key unless its alias is there. A crash between key and alias leaves a key that nobody uses.
+func ensureKMSKey(ctx context.Context, client *kms.Client, alias, tenant, use string, spec kmstypes.KeySpec, usage kmstypes.KeyUsageType) error {
+	_, err := client.DescribeKey(ctx, &kms.DescribeKeyInput{KeyId: aws.String(alias)})
+	var missing *kmstypes.NotFoundException
+	if errors.As(err, &missing) {
+		err = makeKMSKey(ctx, client, alias, tenant, use, spec, usage)
+	}
+	if err != nil {
+		return fmt.Errorf("couldn't prepare the KMS key %s: %w", alias, err)
+	}
+	return nil
+}
+
+func makeKMSKey(ctx context.Context, client *kms.Client, alias, tenant, use string, spec kmstypes.KeySpec, usage kmstypes.KeyUsageType) error {
 	made, err := client.CreateKey(ctx, &kms.CreateKeyInput{
 		Description: aws.String(use + " of tenant " + tenant),
 		KeySpec:     spec,
-		KeyUsage:    kmstypes.KeyUsageTypeSignVerify,
+		KeyUsage:    usage,
 		Tags:        []kmstypes.Tag{{TagKey: aws.String("tenant"), TagValue: aws.String(tenant)}},
 	})
 	if err != nil {

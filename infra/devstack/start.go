@@ -340,7 +340,14 @@ func (r *running) startTenants(ctx context.Context) (string, error) {
 			}
 			info.PostQuantumPublicKey = postQuantumFileName(r.dir, t.id)
 		}
-		if err := writeTenant(r.dir, r.ports, t, key, log, r.without[layerIssuers]); err != nil {
+		// And the other one has a key under which what its evidence says of people is concealed.
+		var personalDataKey string
+		if t.id == "globex" {
+			if personalDataKey, err = ensurePersonalDataKey(ctx, r.about.KMS.Endpoint, admin, t.id); err != nil {
+				return "", err
+			}
+		}
+		if err := writeTenant(r.dir, r.ports, t, key, log, personalDataKey, r.without[layerIssuers]); err != nil {
 			return "", err
 		}
 		r.about.Tenants[t.id] = info

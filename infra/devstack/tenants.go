@@ -135,6 +135,8 @@ type (
 		Bucket        string `yaml:"bucket"`
 		Retention     string `yaml:"retention"`
 		ReleaseWithin string `yaml:"releaseWithin"`
+
+		PersonalDataKey string `yaml:"personalDataKey,omitempty"`
 	}
 	mailEntry struct {
 		SMTP string `yaml:"smtp"`
@@ -174,7 +176,7 @@ func (f *tenantFile) add(t tenantCast, owner string) {
 
 // writeTenant writes a tenant's file. Paths in it are relative to it, so that the
 // data directory can be moved. With anyIssuer the file trusts every identity provider.
-func writeTenant(dir string, p ports, t tenantCast, key kmsEntry, log logEntry, anyIssuer bool) error {
+func writeTenant(dir string, p ports, t tenantCast, key kmsEntry, log logEntry, personalDataKey string, anyIssuer bool) error {
 	owner := findPerson(t.id, t.owner)
 	file := tenantFile{
 		Tenant:     t.id,
@@ -202,7 +204,7 @@ func writeTenant(dir string, p ports, t tenantCast, key kmsEntry, log logEntry, 
 		Log:       log,
 		Timestamp: timestampEntry{URL: p.url("tsa") + "/", Roots: "../ca/tsa-ca.pem"},
 		Documents: documentsEntry{Bucket: "documents", MaxBytes: 50 << 20},
-		Evidence:  evidenceEntry{Bucket: "evidence", Retention: "24h", ReleaseWithin: "1h"},
+		Evidence:  evidenceEntry{Bucket: "evidence", Retention: "24h", ReleaseWithin: "1h", PersonalDataKey: personalDataKey},
 		Mail:      mailEntry{SMTP: p.address("smtp"), From: "signing@" + t.id + ".example"},
 		Webhooks:  []webhookEntry{{URL: p.url("mail") + "/hooks/" + t.id, SecretFile: "../webhooks/" + t.id + ".secret"}},
 		// Browsers take localhost as a site of its own (Web Authentication Level 3, section 5.1.3).

@@ -44,3 +44,19 @@ resource "aws_kms_key" "post_quantum" {
     prevent_destroy = true
   }
 }
+
+# What was concealed under it can't be read without it, so it stays as well.
+resource "aws_kms_key" "personal_data" {
+  for_each = { for id, tenant in var.tenants : id => tenant if tenant.personal_data_key }
+
+  description             = "Countersign: keys of the people of ${each.key}"
+  key_usage               = "ENCRYPT_DECRYPT"
+  deletion_window_in_days = 30
+  enable_key_rotation     = true
+  policy                  = templatefile("${path.module}/../aws/key.json", merge(local.common, { tenant = each.key }))
+  tags                    = { tenant = each.key }
+
+  lifecycle {
+    prevent_destroy = true
+  }
+}

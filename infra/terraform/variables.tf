@@ -17,8 +17,8 @@ variable "evidence_bucket" {
 }
 
 variable "tenants" {
-  description = "The tenants by id, each with the kind of its seal key and, where its evidence gets a post-quantum signature, of the key for that."
-  type        = map(object({ key_spec = string, post_quantum_key_spec = optional(string) }))
+  description = "The tenants by id, each with the kind of its seal key and, where its evidence gets a post-quantum signature, of the key for that; and whether it has a key under which personal data in its evidence is concealed, so that it can be shredded."
+  type        = map(object({ key_spec = string, post_quantum_key_spec = optional(string), personal_data_key = optional(bool, false) }))
   validation {
     condition     = alltrue([for id, tenant in var.tenants : can(regex("^[a-z][a-z0-9-]{1,30}$", id)) && contains(["ECC_NIST_P256", "ECC_NIST_P384"], tenant.key_spec) && (tenant.post_quantum_key_spec == null ? true : contains(["ML_DSA_44", "ML_DSA_65", "ML_DSA_87"], tenant.post_quantum_key_spec))])
     error_message = "An id has 2 to 31 lower-case letters, digits and hyphens, a letter first; key_spec is ECC_NIST_P256 or ECC_NIST_P384; post_quantum_key_spec is ML_DSA_44, ML_DSA_65 or ML_DSA_87, or left out."

@@ -15,6 +15,7 @@ import (
 	"github.com/countersign-dev/countersign"
 	"github.com/countersign-dev/countersign/activities"
 	"github.com/countersign-dev/countersign/evidence"
+	"github.com/countersign-dev/countersign/evidence/shred"
 	"github.com/countersign-dev/countersign/starter/client"
 )
 
@@ -114,7 +115,8 @@ func (s *Server) getDocument(ctx context.Context, in *signingInput) (*fileOutput
 	return file(pdfType, in.Request+".pdf", *status.Document, body), nil
 }
 
-// getEvidence is the locked bundle, to those who may see the signing, and only once it is locked.
+// getEvidence is the locked bundle, to those who may see the signing, and only once it is locked. Where somebody's personal data in it was shredded, it is
+// a shredded file: the concealed bundle as it is stored, with the keys for it that are left.
 func (s *Server) getEvidence(ctx context.Context, in *signingInput) (*fileOutput, error) {
 	status, err := s.view(ctx, in.Request, in.Grant)
 	if err != nil {
@@ -124,14 +126,21 @@ func (s *Server) getEvidence(ctx context.Context, in *signingInput) (*fileOutput
 		return nil, newProblem(http.StatusConflict, "evidence-pending", "the evidence is not locked yet: the signing is at "+status.State)
 	}
 	o := status.Evidence.Object
-	body, err := callerOf(ctx).tenant.objects.Read(ctx, o, evidence.MaxBundleSize)
+	revealed, err := callerOf(ctx).tenant.objects.Locked(ctx, *status.Evidence)
 	if err != nil {
 		return nil, unread(ctx, "read the evidence", err)
 	}
 	if err := s.noteReading(ctx, evidence.Reading{What: evidence.ReadBundleFile, Request: in.Request, Grant: in.Grant, Object: &o, Outcome: status.Outcome}); err != nil {
 		return nil, err
 	}
-	return file(evidence.MediaType, in.Request+".asice", o, body), nil
+	if body, err := revealed.Whole(); err == nil {
+		return file(evidence.MediaType, in.Request+".asice", o, body), nil
+	}
+	body, err := shred.WriteFile(revealed.Stored, revealed.Keys)
+	if err != nil {
+		return nil, fault(ctx, "write what is left of the evidence", err)
+	}
+	return file(shred.FileMediaType, in.Request+".asice"+shred.FileSuffix, countersign.Object{SHA256: countersign.SHA256(body)}, body), nil
 }
 
 // unread tells an object that is not what it should be from a store that doesn't answer.

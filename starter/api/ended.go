@@ -191,22 +191,27 @@ func (t *tenant) endedRow(ctx context.Context, e ended, in *evidenceInput) (row 
 	if in.Person == "" && in.Partner == "" {
 		return row, true, nil
 	}
-	fits, err = t.hadPart(ctx, ending.Evidence.Object, by, in.Person, in.Partner)
+	fits, err = t.hadPart(ctx, ending.Evidence, by, in.Person, in.Partner)
 	return row, fits, err
 }
 
-// hadPart looks into the bundle for a person, or for a partner's people. One bundle at a time takes one of the tenant's places for transfers.
-func (t *tenant) hadPart(ctx context.Context, bundle countersign.Object, requester countersign.Actor, person, partner string) (bool, error) {
+// hadPart looks into the bundle for a person, or for a partner's people. One bundle at a time takes one of the tenant's places for transfers. A bundle in
+// which somebody's data was shredded can't be looked into any more, and is an error: whoever asks is told that it was not answered.
+func (t *tenant) hadPart(ctx context.Context, locked evidence.Locked, requester countersign.Actor, person, partner string) (bool, error) {
 	select {
 	case t.transfers <- struct{}{}:
 		defer func() { <-t.transfers }()
 	case <-ctx.Done():
 		return false, ctx.Err()
 	}
-	if bundle.SHA256 == "" {
+	if locked.Object.SHA256 == "" {
 		return false, errors.New("its result names no bundle")
 	}
-	raw, err := t.objects.Read(ctx, bundle, evidence.MaxBundleSize)
+	revealed, err := t.objects.Locked(ctx, locked)
+	if err != nil {
+		return false, err
+	}
+	raw, err := revealed.Whole()
 	if err != nil {
 		return false, err
 	}

@@ -23,6 +23,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/countersign-dev/countersign"
+	"github.com/countersign-dev/countersign/activities"
 	"github.com/countersign-dev/countersign/evidence"
 	"github.com/countersign-dev/countersign/identity"
 	"github.com/countersign-dev/countersign/policy"
@@ -410,6 +411,11 @@ func (m *memoryObjects) PutDocument(_ context.Context, body []byte) (countersign
 	d.Key = countersign.DocumentKey("acme", d.SHA256)
 	m.stored[d.Key] = bytes.Clone(body)
 	return d, nil
+}
+
+func (m *memoryObjects) Locked(ctx context.Context, locked evidence.Locked) (activities.Revealed, error) {
+	raw, err := m.Read(ctx, locked.Object, evidence.MaxBundleSize)
+	return activities.Revealed{Bundle: raw}, err
 }
 
 func (m *memoryObjects) Read(_ context.Context, o countersign.Object, _ int64) ([]byte, error) {

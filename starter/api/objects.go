@@ -14,6 +14,7 @@ import (
 
 	"github.com/countersign-dev/countersign"
 	"github.com/countersign-dev/countersign/activities"
+	"github.com/countersign-dev/countersign/evidence"
 )
 
 // objects is what the API asks of S3, under the tenant's own profile for the starter.
@@ -24,6 +25,8 @@ type objects interface {
 	PutDocument(ctx context.Context, body []byte) (countersign.Document, error)
 	// Read reads one version and checks its digest.
 	Read(ctx context.Context, o countersign.Object, limit int64) ([]byte, error)
+	// Locked reads a locked bundle, and reveals what is concealed in it.
+	Locked(ctx context.Context, locked evidence.Locked) (activities.Revealed, error)
 	// PutReading locks the record of a read under a key of its own. What it returns without an error is locked.
 	PutReading(ctx context.Context, key string, body []byte) error
 	// Readings lists a page of the locked records of reads, in the order of their keys, after a place; an empty next is the last page.
@@ -32,11 +35,12 @@ type objects interface {
 
 type bucketObjects struct {
 	s3       *s3.Client
+	subjects *activities.Subjects
 	settings *countersign.Settings
 }
 
 func (b *bucketObjects) Check(ctx context.Context) error {
-	documents, evidence := b.settings.Documents.Bucket, b.settings.Evidence.Bucket
+	documents, locked := b.settings.Documents.Bucket, b.settings.Evidence.Bucket
 	out, err := b.s3.GetBucketVersioning(ctx, &s3.GetBucketVersioningInput{Bucket: aws.String(documents)})
 	if err != nil {
 		err = fmt.Errorf("couldn't ask the bucket %q for its versioning: %w", documents, err)
@@ -46,13 +50,20 @@ func (b *bucketObjects) Check(ctx context.Context) error {
 	if err != nil {
 		return b.settings.Fault(err, "documents", "bucket")
 	}
-	if _, err := b.s3.GetObjectLockConfiguration(ctx, &s3.GetObjectLockConfigurationInput{Bucket: aws.String(evidence)}); err != nil {
-		return b.settings.Fault(fmt.Errorf("couldn't ask the bucket %q for its Object Lock: %w", evidence, err), "evidence", "bucket")
+	if _, err := b.s3.GetObjectLockConfiguration(ctx, &s3.GetObjectLockConfigurationInput{Bucket: aws.String(locked)}); err != nil {
+		return b.settings.Fault(fmt.Errorf("couldn't ask the bucket %q for its Object Lock: %w", locked, err), "evidence", "bucket")
 	}
 	if _, err := b.Readings(ctx, readingPlace{}, 1); err != nil {
 		return b.settings.Fault(err, "evidence", "bucket")
 	}
+	if err := b.subjects.CheckAccess(ctx); err != nil {
+		return b.settings.Fault(err, "evidence", "personalDataKey")
+	}
 	return nil
+}
+
+func (b *bucketObjects) Locked(ctx context.Context, locked evidence.Locked) (activities.Revealed, error) {
+	return b.subjects.ReadLocked(ctx, locked)
 }
 
 func (b *bucketObjects) PutDocument(ctx context.Context, body []byte) (countersign.Document, error) {

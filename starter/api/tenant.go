@@ -98,7 +98,8 @@ func openTenant(ctx context.Context, o Options, file string) (*tenant, error) {
 	if err != nil {
 		return nil, s.Fault(err, "aws", "starterProfile")
 	}
-	t.objects = &bucketObjects{s3: activities.NewS3(cfg, s.AWS.S3), settings: s}
+	store := activities.NewS3(cfg, s.AWS.S3)
+	t.objects = &bucketObjects{s3: store, subjects: activities.NewSubjects(store, activities.NewKMS(cfg, s), s), settings: s}
 	dial, cancel := context.WithTimeout(ctx, bootTimeout)
 	defer cancel()
 	if t.pipeline, err = dialTemporal(dial, o.Temporal, s, credential, o.Log); err != nil {

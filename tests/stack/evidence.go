@@ -32,11 +32,28 @@ func pool(file string) (*x509.CertPool, error) {
 	return p, nil
 }
 
-// Bundle reads a locked bundle by version, under the tenant's own reading profile.
+// Bundle reads a locked bundle by version and reveals it, under the tenant's own reading profile, as the API does.
 func (s *Stack) Bundle(ctx context.Context, tenant string, locked evidence.Locked) ([]byte, error) {
-	c, err := s.S3Client(ctx, tenant+"-starter")
+	revealed, err := s.Revealed(ctx, tenant, locked)
 	if err != nil {
 		return nil, err
 	}
-	return activities.ReadObject(ctx, c, tenant, locked.Object, evidence.MaxBundleSize)
+	return revealed.Whole()
+}
+
+// Revealed is what is left of a locked bundle, under the tenant's own reading profile.
+func (s *Stack) Revealed(ctx context.Context, tenant string, locked evidence.Locked) (activities.Revealed, error) {
+	settings, err := activities.LoadSettings(s.Tenants[tenant].File)
+	if err != nil {
+		return activities.Revealed{}, err
+	}
+	store, err := s.S3Client(ctx, tenant+"-starter")
+	if err != nil {
+		return activities.Revealed{}, err
+	}
+	keys, err := s.KMSClient(ctx, tenant+"-starter")
+	if err != nil {
+		return activities.Revealed{}, err
+	}
+	return activities.NewSubjects(store, keys, settings).ReadLocked(ctx, locked)
 }
