@@ -20,6 +20,10 @@ const (
 
 	WorkflowReview = "Review" // keeps the review of a signing whose glass was broken, a child of the saga that outlives it
 
+	WorkflowShredding = "Shredding" // keeps one proposal to shred a person's data
+
+	SignalShreddingAnswer = "answer" // to a shredding, payload SignedShreddingAnswer
+
 	SignalDecide   = "decide"    // to the saga, payload SignedDecision
 	SignalWithdraw = "withdraw"  // to the saga, payload Withdrawal
 	SignalAccept   = "accept"    // to a grant, payload SignedAcceptance
@@ -35,6 +39,9 @@ const (
 
 // AccessID is the workflow id of a grant, named by its digest.
 func AccessID(tenant, grant string) string { return "access/" + tenant + "/" + grant }
+
+// ShreddingID is the workflow id of a proposal to shred a person's data, named by its digest.
+func ShreddingID(tenant, digest string) string { return "shred/" + tenant + "/" + digest }
 
 // EnrolmentID is the workflow id of a key, named by the digest of its credential.
 func EnrolmentID(tenant, key string) string { return "enrolment/" + tenant + "/" + key }
@@ -76,6 +83,11 @@ func CheckKey(tenant, key string) error {
 
 // EvidenceKey is where the locked bundle of a request lies in the evidence bucket.
 func EvidenceKey(tenant, request string) string { return tenant + "/evidence/" + request + ".asice" }
+
+// ShreddedKey is where the locked record of a shredding lies in the evidence bucket, by the digest of what was proposed.
+func ShreddedKey(tenant, digest string) string {
+	return tenant + "/evidence/shredded/" + digest + ".json"
+}
 
 // ReadingKey is where the locked record of one read of evidence lies in the evidence bucket. A version 7 UUID as id keeps those of a day in their order.
 func ReadingKey(tenant string, at time.Time, id string) string {

@@ -15,6 +15,7 @@ func (t *Tenant) Register(r worker.ActivityRegistry) {
 		evidence.ActivityAdmitGrant: t.AdmitGrant, evidence.ActivityCheckGrantSignal: t.CheckGrantSignal,
 		evidence.ActivityAdmitKey: t.AdmitKey, evidence.ActivityCheckRetirement: t.CheckRetirement,
 		evidence.ActivityCheckReview: t.CheckReview,
+		evidence.ActivityAdmitShredding: t.AdmitShredding, evidence.ActivityCheckShreddingAnswer: t.CheckShreddingAnswer, evidence.ActivityShred: t.Shred,
 	} {
 		r.RegisterActivityWithOptions(f, activity.RegisterOptions{Name: name})
 	}

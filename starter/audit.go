@@ -16,6 +16,7 @@ import (
 
 	"github.com/countersign-dev/countersign"
 	"github.com/countersign-dev/countersign/evidence"
+	"github.com/countersign-dev/countersign/evidence/shred"
 	"github.com/countersign-dev/countersign/workflows"
 )
 
@@ -37,6 +38,8 @@ func (c *cli) exportCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "export REQUEST",
 		Short: "Write the locked evidence bundle to a file",
+		Long: `Write the locked evidence bundle to a file. Where personal data in it was shredded, the file (REQUEST.asice.shredded) holds what is left of it
+and the keys for that; audit verify checks it.`,
 		Args:  cobra.ExactArgs(1),
 		RunE: c.run(func(ctx context.Context, args []string) error {
 			api, err := c.connect()
@@ -50,7 +53,7 @@ func (c *cli) exportCommand() *cobra.Command {
 			if s.Evidence == nil {
 				return &coded{exitConflict, "evidence-pending", fmt.Errorf("the evidence is not locked yet: the signing is at %s", s.State)}
 			}
-			body, err := api.Evidence(ctx, args[0], s.Evidence.Object.SHA256)
+			body, shredded, err := api.Evidence(ctx, args[0], *s.Evidence)
 			if err != nil {
 				return err
 			}
@@ -60,12 +63,18 @@ func (c *cli) exportCommand() *cobra.Command {
 			}
 			if output == "" {
 				output = args[0] + ".asice"
+				if shredded {
+					output += shred.FileSuffix
+				}
 			}
 			if err := writeFile(output, body); err != nil {
 				return err
 			}
-			return c.answer(map[string]any{"file": output, "bytes": len(body), "sha256": s.Evidence.Object.SHA256}, func(w io.Writer) {
-				fmt.Fprintf(w, "file\t%s\nbytes\t%d\nsha256\t%s\n", output, len(body), s.Evidence.Object.SHA256)
+			return c.answer(map[string]any{"file": output, "bytes": len(body), "sha256": countersign.SHA256(body), "shredded": shredded}, func(w io.Writer) {
+				fmt.Fprintf(w, "file\t%s\nbytes\t%d\nsha256\t%s\n", output, len(body), countersign.SHA256(body))
+				if shredded {
+					fmt.Fprintln(w, "shredded\tpersonal data in this evidence was shredded: the file holds what is left, with the keys for that")
+				}
 			})
 		}),
 	}
@@ -80,7 +89,9 @@ func (c *cli) verifyCommand() *cobra.Command {
 		Use:   "verify FILE --tenant-ca PEM --tsa-ca PEM",
 		Short: "Check an evidence bundle completely, without a network",
 		Long: `Check an evidence bundle completely, without a network and without trusting whoever gave it to you. Each check is one line: pass,
-fail or not recorded. The exit code is 6 if one failed.`,
+fail or not recorded. The exit code is 6 if one failed.
+
+Of a file in which personal data was shredded (FILE.shredded) it checks what is left: the seal, its time-stamp, and each file of which nothing is lost.`,
 		Args: cobra.ExactArgs(1),
 		RunE: c.run(func(_ context.Context, args []string) error {
 			roots, err := rootsOf(tenantCA, tsaCA)
@@ -97,11 +108,14 @@ fail or not recorded. The exit code is 6 if one failed.`,
 			if roots.PostQuantum, err = postQuantumKeys(postQuantum); err != nil {
 				return err
 			}
-			raw, err := readBounded(args[0], evidence.MaxBundleSize)
+			raw, err := readBounded(args[0], maxEvidenceFile)
 			if err != nil {
 				return err
 			}
-			report := evidence.Verify(raw, roots)
+			report, err := verifyFile(raw, roots)
+			if err != nil {
+				return err
+			}
 			answer := struct {
 				*evidence.Report
 				Verified bool   `json:"verified"`
@@ -127,6 +141,21 @@ fail or not recorded. The exit code is 6 if one failed.`,
 	must(cmd.MarkFlagRequired("tenant-ca"))
 	must(cmd.MarkFlagRequired("tsa-ca"))
 	return cmd
+}
+
+// maxEvidenceFile bounds a bundle, or what is left of one with its keys, in bytes.
+const maxEvidenceFile = evidence.MaxBundleSize + 2*shred.MaxOverhead
+
+// verifyFile verifies a bundle, or a file with what is left of one.
+func verifyFile(raw []byte, roots evidence.Roots) (*evidence.Report, error) {
+	if !shred.IsFile(raw) {
+		return evidence.Verify(raw, roots), nil
+	}
+	c, keys, err := shred.ReadFile(raw)
+	if err != nil {
+		return nil, &coded{exitUnproven, "unreadable-bundle", err}
+	}
+	return evidence.VerifyConcealed(c, keys, roots), nil
 }
 
 func (c *cli) replayCommand() *cobra.Command {

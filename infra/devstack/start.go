@@ -239,14 +239,11 @@ func (r *running) startMailbox(context.Context) (string, error) {
 func (r *running) startKMS(context.Context) (string, error) {
 	var credentials []kms.Credential
 	for _, p := range r.profiles {
-		// A starter has no tenant here, so it is known and may use no key.
-		tenant := p.tenant
-		if p.role == objectstore.RoleStarter {
-			tenant = ""
-		}
+		// A starter opens the keys of people whose data it shows, and uses no key otherwise.
+		starter := p.role == objectstore.RoleStarter
 		credentials = append(credentials, kms.Credential{
-			AccessKeyID: p.key.AccessKeyID, SecretAccessKey: p.key.SecretAccessKey, Tenant: tenant, Admin: p.name == adminProfile,
-			AnyTenant: r.without[layerKeys] && tenant != "",
+			AccessKeyID: p.key.AccessKeyID, SecretAccessKey: p.key.SecretAccessKey, Tenant: p.tenant, Admin: p.name == adminProfile,
+			AnyTenant: r.without[layerKeys] && p.tenant != "" && !starter, OpensAlone: starter,
 		})
 	}
 	service, err := kms.Open(r.path("kms"), region, credentials)

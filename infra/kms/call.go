@@ -102,6 +102,9 @@ func (c *call) allowed(k *key) bool {
 	if c.caller.Admin || c.caller.AnyTenant {
 		return true
 	}
+	if c.caller.OpensAlone && c.operation != "Decrypt" {
+		return false
+	}
 	tenant, tagged := k.record.Tags["tenant"]
 	return tagged && c.caller.Tenant != "" && subtle.ConstantTimeCompare([]byte(tenant), []byte(c.caller.Tenant)) == 1
 }

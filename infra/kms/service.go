@@ -45,11 +45,13 @@ const (
 // "tenant" equals Tenant, and may not manage them. A credential without
 // Tenant that isn't Admin is known, but may do nothing.
 //
+// OpensAlone is of one that may do no more with these keys than Decrypt.
+//
 // AnyTenant lets it use every tenant's keys. It is for tests of what else keeps
 // tenants apart, and for nothing else.
 type Credential struct {
 	AccessKeyID, SecretAccessKey, Tenant string
-	Admin, AnyTenant                     bool
+	Admin, AnyTenant, OpensAlone         bool
 }
 
 // Service is a KMS for one region. It is safe for concurrent use.

@@ -25,7 +25,7 @@ type statement struct {
 // reach only objects under "<tenant>/", and nobody lists a bucket, but for a worker
 // the versions of its tenant's objects: so it learns what isn't there, and destroys what
 // it withheld. A starter locks the records of reads, and lists those; it writes no other
-// evidence. What no statement allows is denied.
+// evidence. It reads the keys of people, and learns which of them are gone. What no statement allows is denied.
 //
 // These are the store's own rules, in the words that the gateway knows. The local stack's
 // rules are those of infra/aws, which the gate before the store enforces; where it stands,
@@ -58,6 +58,12 @@ func bucketPolicy(bucket string, users []User) (string, error) {
 		switch {
 		case user.Role == RoleWorker:
 			listed = user.Tenant + "/*"
+		case bucket == Documents: // a starter opens the keys of people, and learns which are gone
+			listed = user.Tenant + "/subjects/keys/*"
+			statements = append(statements, statement{
+				Effect: "Allow", Principal: principal, Action: []string{"s3:GetObject"},
+				Resource: []string{"arn:aws:s3:::" + bucket + "/" + listed},
+			})
 		case bucket == Evidence:
 			listed = user.Tenant + "/reads/*"
 			under := user.Tenant

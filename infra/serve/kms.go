@@ -19,7 +19,7 @@ func serveKMS(ctx context.Context, args []string) error {
 	listen := set.String("listen", "127.0.0.1:9741", "`address`")
 	data := set.String("data", "", "`directory` of the keys")
 	region := set.String("region", "eu-central-1", "AWS region")
-	credentials := set.String("credentials", "", "AWS shared credentials `file`: TENANT-worker may use its tenant's keys, others are known and may nothing")
+	credentials := set.String("credentials", "", "AWS shared credentials `file`: TENANT-worker may use its tenant's keys, TENANT-starter may decrypt with them, others are known and may nothing")
 	keys := set.String("keys", "none", "`file` with the keys of a new directory, as prepare writes it")
 	if err := parse(set, args); err != nil {
 		return err
@@ -33,6 +33,9 @@ func serveKMS(ctx context.Context, args []string) error {
 		c := kms.Credential{AccessKeyID: p.AccessKeyID, SecretAccessKey: p.SecretAccessKey}
 		if tenant, ok := strings.CutSuffix(p.Name, "-worker"); ok {
 			c.Tenant = tenant
+		}
+		if tenant, ok := strings.CutSuffix(p.Name, "-starter"); ok {
+			c.Tenant, c.OpensAlone = tenant, true
 		}
 		known = append(known, c)
 	}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/countersign-dev/countersign"
 	"github.com/countersign-dev/countersign/evidence"
+	"github.com/countersign-dev/countersign/evidence/shred"
 )
 
 // Client speaks to the API of one tenant. It is safe for concurrent use.
@@ -157,12 +158,43 @@ func (c *Client) Document(ctx context.Context, request, digest string) ([]byte, 
 	return c.file(ctx, signing(request, "/document"+c.with(url.Values{})), maxDocument, digest)
 }
 
-// Evidence reads the locked bundle of a signing and checks it against the digest that the status names.
-func (c *Client) Evidence(ctx context.Context, request, digest string) ([]byte, error) {
-	return c.file(ctx, signing(request, "/evidence"+c.with(url.Values{})), evidence.MaxBundleSize, digest)
+// Evidence downloads the locked bundle of a signing and compares it with what the signing names. Shredded says that personal data in it was shredded: it is
+// then a file with what is stored, as the signing names it, and the keys for it that are left.
+func (c *Client) Evidence(ctx context.Context, request string, locked evidence.Locked) (body []byte, shredded bool, err error) {
+	path := signing(request, "/evidence"+c.with(url.Values{}))
+	if body, err = c.download(ctx, path, evidence.MaxBundleSize+2*shred.MaxOverhead); err != nil {
+		return nil, false, err
+	}
+	if !shred.IsFile(body) {
+		return body, false, same(path, locked.Object.SHA256, countersign.SHA256(body))
+	}
+	left, _, err := shred.ReadFile(body)
+	if err != nil {
+		return nil, false, err
+	}
+	return body, true, errors.Join(same(path, locked.Concealed, left.Digest), same(path, locked.Object.SHA256, left.Bundle()))
+}
+
+// same compares the digest of what was downloaded with the one that was named.
+func same(path, want, got string) error {
+	if want != got {
+		return fmt.Errorf("couldn't use what was downloaded from %s: its SHA-256 is %s, not %s", path, got, want)
+	}
+	return nil
 }
 
 func (c *Client) file(ctx context.Context, path string, limit int64, digest string) ([]byte, error) {
+	body, err := c.download(ctx, path, limit)
+	if err == nil {
+		err = same(path, digest, countersign.SHA256(body))
+	}
+	if err != nil {
+		return nil, err
+	}
+	return body, nil
+}
+
+func (c *Client) download(ctx context.Context, path string, limit int64) ([]byte, error) {
 	response, err := c.send(ctx, c.http, http.MethodGet, path, nil, nil)
 	if err != nil {
 		return nil, err
@@ -174,8 +206,6 @@ func (c *Client) file(ctx context.Context, path string, limit int64, digest stri
 		return nil, fmt.Errorf("couldn't download %s: %w", path, err)
 	case int64(len(body)) > limit:
 		return nil, fmt.Errorf("couldn't download %s: it has more than %d bytes", path, limit)
-	case countersign.SHA256(body) != digest:
-		return nil, fmt.Errorf("couldn't use what was downloaded from %s: its SHA-256 is %s, not %s", path, countersign.SHA256(body), digest)
 	}
 	return body, nil
 }
