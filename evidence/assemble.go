@@ -68,12 +68,15 @@ type keyDocument struct {
 
 // decisionDocument is identity/decision-NNN.json: the decision and its proof as the signal brought them, and what they were checked with.
 type decisionDocument struct {
+	// Salt is the plan's, so that once somebody is shredded a guess can't be compared with the file's digest.
+	Salt   string          `json:"salt,omitempty"`
 	Signed json.RawMessage `json:"signed"`
 	Check  *Check          `json:"check,omitempty"`
 }
 
 // questionDocument is one line of policy/questions.json: what the policy was asked, and what it answered.
 type questionDocument struct {
+	Salt     string `json:"salt,omitempty"` // the plan's, in the first line
 	About    string `json:"about"`
 	Question any    `json:"question"`
 	Answer   any    `json:"answer"`
@@ -113,7 +116,7 @@ func Assemble(m Material) ([]File, error) {
 			continue
 		}
 		// What a stranger sent is not indented: its depth is theirs to choose, and the size would be ours to bear.
-		body, err := json.Marshal(decisionDocument{d.Input.Signed, d.Check})
+		body, err := json.Marshal(decisionDocument{m.Case.salt(), d.Input.Signed, d.Check})
 		fault = errors.Join(fault, err)
 		add(decisionFile(i), append(body, '\n'))
 	}
@@ -140,14 +143,22 @@ func keyDocumentOf(m Material) keyDocument {
 	return k
 }
 
+// salt is that of the plan; empty where the evidence can't be shredded, or was not admitted.
+func (c *Case) salt() string {
+	if c.Admission == nil {
+		return ""
+	}
+	return c.Admission.Plan.Salt
+}
+
 func questions(c *Case) []questionDocument {
 	list := []questionDocument{}
 	if a := c.Admission; a.Question != nil && a.Answer != nil {
-		list = append(list, questionDocument{"intake", a.Question, a.Answer})
+		list = append(list, questionDocument{About: "intake", Question: a.Question, Answer: a.Answer, Salt: c.salt()})
 	}
 	for i, d := range c.Decisions {
 		if d.Check != nil && d.Check.Question != nil && d.Check.Answer != nil {
-			list = append(list, questionDocument{decisionFile(i), d.Check.Question, d.Check.Answer})
+			list = append(list, questionDocument{About: decisionFile(i), Question: d.Check.Question, Answer: d.Check.Answer})
 		}
 	}
 	return list

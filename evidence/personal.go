@@ -24,7 +24,7 @@ type Personal struct {
 }
 
 // PersonalData finds whom a bundle names, and the strings that are theirs: the subject at their identity provider, name, e-mail address, ID tokens,
-// signatures and keys of their own, reasons that they gave, the digests of what they decided, and from where they did. Where it can't be told whose
+// signatures and keys of their own, reasons that they gave, the digests of what they decided, and from where they did; and what else a guess could be compared with, which is everybody's. Where it can't be told whose
 // something is, it is everybody's, so that anybody may have it shredded; so are the strings of people whom nobody but a sender of signals names, because
 // they can name as many as they like, and of those beyond shred.MaxSubjects.
 //
@@ -124,8 +124,12 @@ func (p people) walk(v any, about countersign.Actor) {
 		for name, value := range v {
 			text, isText := value.(string)
 			switch {
-			case name == "salt":
+			case name == "salt", isText && name == "plan":
+				// The plan's digest is in what the context's digest, which is in the tenant's log, is made of: with the salt gone, neither confirms a guess.
 				p.add(countersign.Actor{}, text)
+			case name == "grants":
+				p.digests(value)
+				p.walk(value, about)
 			case isText && (personal[name] || name == "name" && v["actor"] != nil):
 				p.add(about, text)
 			case name == "key" && v["idToken"] != nil, name == "assertion", name == "publicKey" && v["id"] != nil:
@@ -160,6 +164,16 @@ func (p people) owner(v map[string]any, about countersign.Actor) countersign.Act
 		}
 	}
 	return about
+}
+
+// digests are those of grants: they are of what two people agreed, and a guess of who they are could be compared with them.
+func (p people) digests(v any) {
+	list, _ := v.([]any)
+	for _, each := range list {
+		if text, ok := each.(string); ok {
+			p.add(countersign.Actor{}, text)
+		}
+	}
 }
 
 // leaves are all strings in a value that are long enough to be somebody's.

@@ -35,25 +35,23 @@ func VerifyConcealed(c *shred.Concealed, keys shred.Keys, roots Roots) *Report {
 	r.Seal = &facts
 	err = b.intact(damaged)
 	r.note("files", err, fmt.Sprintf("%d of %d files are as they were sealed", len(b.files)-len(damaged), len(b.files)))
-	r.Findings = append(r.Findings, Finding{"shredded", NotRecorded, fmt.Sprintf("personal data of %s was shredded, in %s", counted(shreddedKeys(lost)), strings.Join(damaged, ", "))})
+	r.Findings = append(r.Findings, Finding{"stored", NotRecorded, "what is stored has the SHA-256 " + c.Digest + ", and the bundle had " + c.Bundle() + ": the tenant's log has both with how the signing ended"})
+	r.Findings = append(r.Findings, Finding{"shredded", NotRecorded, fmt.Sprintf("personal data of %s was shredded, in %s", gone(c, keys), strings.Join(damaged, ", "))})
 	return r
 }
 
-func shreddedKeys(lost []shred.Run) []string {
-	var ids []string
-	for _, l := range lost {
-		ids = append(ids, l.Subjects...)
+// gone are the ids of the keys that are not given, as text.
+func gone(c *shred.Concealed, keys shred.Keys) string {
+	ids := slices.DeleteFunc(c.Subjects(), func(id string) bool { _, left := keys[id]; return left })
+	text := fmt.Sprintf("%d of %d people (key %s", len(ids), len(c.Subjects()), strings.Join(ids[:min(len(ids), maxTold)], ", "))
+	if len(ids) > maxTold {
+		text += ", ..."
 	}
-	slices.Sort(ids)
-	return slices.Compact(ids)
+	return text + ")"
 }
 
-func counted(ids []string) string {
-	if len(ids) == 1 {
-		return "a person"
-	}
-	return fmt.Sprintf("at least one of %d people", len(ids))
-}
+// maxTold is how many keys a finding names.
+const maxTold = 10
 
 // openShredded opens a container some of whose bytes are lost, and names the files that they are in.
 func openShredded(raw []byte, lost []shred.Run) (*Bundle, []string, error) {

@@ -29,7 +29,7 @@ func (c *cli) auditCommand() *cobra.Command {
 			return cmd.Help()
 		},
 	}
-	audit.AddCommand(c.listCommand(), c.exportCommand(), c.verifyCommand(), c.replayCommand(), c.timelineCommand(), c.exposureCommand(), c.readsCommand(), c.auditLogCommand())
+	audit.AddCommand(c.listCommand(), c.exportCommand(), c.verifyCommand(), c.replayCommand(), c.timelineCommand(), c.exposureCommand(), c.readsCommand(), c.auditLogCommand(), c.shredCommand())
 	return audit
 }
 
@@ -40,7 +40,7 @@ func (c *cli) exportCommand() *cobra.Command {
 		Short: "Write the locked evidence bundle to a file",
 		Long: `Write the locked evidence bundle to a file. Where personal data in it was shredded, the file (REQUEST.asice.shredded) holds what is left of it
 and the keys for that; audit verify checks it.`,
-		Args:  cobra.ExactArgs(1),
+		Args: cobra.ExactArgs(1),
 		RunE: c.run(func(ctx context.Context, args []string) error {
 			api, err := c.connect()
 			if err != nil {

@@ -29,6 +29,8 @@ var organisations = []organisation{
 	{id: "globex", name: "Globex GmbH", machine: "procurement", people: []idp.Person{
 		{Login: "gina", Subject: "g-2001", Name: "Gina Gross", Email: "gina@globex.example"},
 		{Login: "paul", Subject: "g-2002", Name: "Paul Petit", Email: "paul@globex.example"},
+		{Login: "greta", Subject: "g-2003", Name: "Greta Graf", Email: "greta@globex.example"},
+		{Login: "georg", Subject: "g-2004", Name: "Georg Gold", Email: "georg@globex.example"},
 	}},
 	{id: "hart", name: "Hart & Lowe LLP", machine: "casework", people: []idp.Person{
 		{Login: "carol", Subject: "h-3001", Name: "Carol Hart", Email: "carol@hart.example"},
@@ -73,6 +75,8 @@ var tenants = []tenantCast{
 	{id: "globex", name: "Globex GmbH", brand: "Globex", color: "#1f4e8c", owner: "gina", partners: []string{"hart", "nord"}, roles: []castRole{
 		{"globex", "gina", []string{"legal"}},
 		{"globex", "paul", []string{"finance", "requester"}},
+		{"globex", "greta", []string{"compliance"}},
+		{"globex", "georg", []string{"compliance"}},
 		{"hart", "chris", []string{"counsel"}},
 		{"nord", "rhea", []string{"reseller"}},
 		{"nord", "remy", nil},

@@ -143,6 +143,11 @@ func (s *Server) routes(api huma.API) {
 	huma.Register(api, small("offboard", http.MethodPost, "/v1/{tenant}/offboard", "End what a person, or a whole partner, may do", http.StatusOK), s.offboard)
 
 	huma.Register(api, small("list-evidence", http.MethodGet, "/v1/{tenant}/evidence", "Signings that ended, the last first, for the tenant's compliance and owner", http.StatusOK), s.listEvidence)
+	shredding := "/v1/{tenant}/shreddings"
+	huma.Register(api, small("list-shreddings", http.MethodGet, shredding, "Shreddings of personal data that wait for a second person, for the tenant's compliance and owner", http.StatusOK), s.listShreddings)
+	huma.Register(api, small("propose-shredding", http.MethodPost, shredding, "Propose that a person's data in the evidence is shredded", http.StatusAccepted), s.proposeShredding)
+	huma.Register(api, small("get-shredding", http.MethodGet, shredding+"/{shredding}", "Where a shredding stands", http.StatusOK), s.getShredding)
+	huma.Register(api, small("answer-shredding", http.MethodPost, shredding+"/{shredding}/answer", "Approve or reject the shredding that another one of compliance proposed", http.StatusOK), s.answerShredding)
 	huma.Register(api, small("list-reads", http.MethodGet, "/v1/{tenant}/reads", "Who read which evidence, the first first, for the tenant's compliance and owner", http.StatusOK), s.listReads)
 
 	open := func(id, path, summary string) huma.Operation {
