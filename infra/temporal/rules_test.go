@@ -247,6 +247,11 @@ func TestAPersonGivesGrantsAndEnrolsKeys(t *testing.T) {
 		"retire":                      {signal("enrolment/acme/1", "retire"), true},
 		"retire a grant":              {signal("access/acme/1", "retire"), false},
 		"revoke a key":                {signal("enrolment/acme/1", "revoke"), false},
+		"a shredding":                 {start("Shredding", "shred/acme/1", failed), true},
+		"a shredding of another":      {start("Shredding", "shred/globex/1", failed), false},
+		"answer a shredding":          {signal("shred/acme/1", "answer"), true},
+		"answer another's shredding":  {signal("shred/globex/1", "answer"), false},
+		"answer a grant":              {signal("access/acme/1", "answer"), false},
 		"decide in a grant":           {signal("access/acme/1", "decide"), false},
 		"accept of another tenant":    {signal("access/globex/1", "accept"), false},
 	} {

@@ -61,7 +61,7 @@ var everybody = slices.Sorted(maps.Keys(actors))
 var inOrder = []string{
 	"/openapi.json", "/openapi-3.0.json", "/openapi.yaml", "/openapi-3.0.yaml", "/", "alive", "ready", "put-document", "request-signing", "get-inbox", "get-signing", "explain-signing", "explain-purpose", "draft-decision", "watch-signing", "get-document", "get-evidence",
 	"list-grants", "get-grant", "list-keys", "get-key", "send-decision", "give-grant", "enrol-key", "accept-grant", "revoke-grant", "give-back-grant",
-	"retire-key", "list-reviews", "get-review", "close-review", "list-evidence", "list-reads", "offboard", "withdraw",
+	"retire-key", "list-reviews", "get-review", "close-review", "list-evidence", "list-reads", "list-shreddings", "propose-shredding", "get-shredding", "answer-shredding", "offboard", "withdraw",
 }
 
 // matrix says for each operation who may. Every route has a row, or the first test fails.
@@ -136,6 +136,21 @@ var matrix = map[string]row{
 	// All of the evidence, and who read it, is for the offices of the tenant.
 	"list-evidence": {yes: []string{"olivia"}},
 	"list-reads":    {yes: []string{"olivia"}},
+	// This tenant has no key for personal data, so there is nothing that even its compliance could shred. tests/shredding_test.go has who may where there is one.
+	"list-shreddings": {yes: []string{"olivia"}},
+	"propose-shredding": {change: func(w *world, a actor, q *asked) error {
+		s := countersign.SignedShredding{Shredding: countersign.Shredding{
+			V: 1, Tenant: "acme", Person: w.Actor("acme/alice"), Reason: "over", Nonce: strings.Repeat("2", 64), Actor: w.named(a), IssuedAt: time.Now().Unix(),
+		}}
+		return q.proven(w, a, s.Shredding.Digest, &s.Proof, &s)
+	}},
+	"get-shredding": {},
+	"answer-shredding": {change: func(w *world, a actor, q *asked) error {
+		s := countersign.SignedShreddingAnswer{Answer: countersign.ShreddingAnswer{
+			V: 1, Tenant: "acme", Shredding: q.grant, Key: "none", Verdict: countersign.Approve, Actor: w.named(a), IssuedAt: time.Now().Unix(),
+		}}
+		return q.proven(w, a, s.Answer.Digest, &s.Proof, &s)
+	}},
 	"offboard": {yes: []string{"olivia"}, change: func(w *world, _ actor, q *asked) error {
 		return q.json(client.Leaver{Issuer: w.Issuers["nord"].URL, Reason: "over", DryRun: true})
 	}},
