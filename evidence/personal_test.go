@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"crypto/x509"
 	"encoding/base64"
+	"fmt"
 	"io"
 	"os"
 	"regexp"
@@ -12,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/countersign-dev/countersign"
 	"github.com/countersign-dev/countersign/evidence/shred"
 )
 
@@ -231,4 +233,34 @@ func pool(t *testing.T, file string) *x509.CertPool {
 		t.Fatalf("%s holds no certificate", file)
 	}
 	return roots
+}
+
+// Whoever signals a decision can write as many names into it as they like. That must neither cost a key for each, nor keep evidence from being locked.
+func TestShredding_WhomNobodyButASenderNamesGetsNoKey(t *testing.T) {
+	t.Parallel()
+	alice, mallory, made := countersign.Actor{Issuer: "https://id", Subject: "alice"}, countersign.Actor{Issuer: "https://id", Subject: "mallory"}, countersign.Actor{Issuer: "https://id", Subject: "made-up"}
+	p, known := people{}, people{}
+	p.add(alice, "Alice Ahn")
+	p.add(made, "Made Up")
+	p.add(mallory, "mallory")
+	known.add(alice, "alice")
+	known.add(mallory, "mallory")
+	p.keep(known)
+	if _, kept := p[made]; kept || len(p[alice]) != 1 || len(p[mallory]) != 1 {
+		t.Errorf("kept apart are %v", p)
+	}
+	if !slices.Contains(p[countersign.Actor{}], "Made Up") {
+		t.Error("what was said of them is not concealed at all")
+	}
+
+	p, known = people{}, people{}
+	for i := range shred.MaxSubjects + 5 {
+		who := countersign.Actor{Issuer: "https://id", Subject: fmt.Sprintf("%05d", i)}
+		p.add(who, who.Subject)
+		known.add(who, who.Subject)
+	}
+	p.keep(known)
+	if len(p) != shred.MaxSubjects+1 || len(p[countersign.Actor{}]) != 5 {
+		t.Errorf("%d people are kept apart, and %d strings are everybody's", len(p)-1, len(p[countersign.Actor{}]))
+	}
 }

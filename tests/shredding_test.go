@@ -19,6 +19,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
+	kmstypes "github.com/aws/aws-sdk-go-v2/service/kms/types"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/smithy-go"
 
@@ -361,5 +362,66 @@ func TestShredding_NobodyButAWorkerTouchesTheKeysOfPeople(t *testing.T) {
 		if !errors.As(err, &told) || told.ErrorCode() != "AccessDeniedException" {
 			t.Errorf("%s opening a key as %v answered %v", profile, context, err)
 		}
+	}
+}
+
+// TestShredding_WrongKeysAreFoundAtBoot starts workers on keys that evidence would only trip over when it is to be locked.
+func TestShredding_WrongKeysAreFoundAtBoot(t *testing.T) {
+	admin, err := local.KMSClient(t.Context(), local.AWS.AdminProfile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	symmetric := func(tenant string) string {
+		made, err := admin.CreateKey(t.Context(), &kms.CreateKeyInput{Tags: []kmstypes.Tag{{TagKey: aws.String("tenant"), TagValue: aws.String(tenant)}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return aws.ToString(made.KeyMetadata.Arn)
+	}
+	curve, _ := newSeals(t).made(t, kmstypes.KeySpecEccNistP256)
+	disabled := symmetric("globex")
+	if _, err := admin.DisableKey(t.Context(), &kms.DisableKeyInput{KeyId: aws.String(disabled)}); err != nil {
+		t.Fatal(err)
+	}
+	refusing := func(call string) string {
+		p := fault(t, local.KMS.Endpoint)
+		p.Answer(func(r *http.Request) bool { return r.Header.Get("X-Amz-Target") == "TrentService."+call }, http.StatusBadRequest, `{"__type":"AccessDeniedException","message":"not authorized"}`)
+		return p.URL
+	}
+	settings, err := activities.LoadSettings(local.Tenants["globex"].File)
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := settings.Evidence.PersonalDataKey
+	for _, c := range []struct {
+		name, key, says string
+		kms             string
+	}{
+		{name: "a signing key", key: curve, says: "it must be Enabled, of the kind SYMMETRIC_DEFAULT, for ENCRYPT_DECRYPT"},
+		{name: "a key that is disabled", key: disabled, says: "is Disabled"},
+		{name: "a key of another tenant", key: symmetric("acme"), says: "couldn't describe the key"},
+		{name: "a key that makes none", key: own, says: "have the permission kms:GenerateDataKey?", kms: refusing("GenerateDataKey")},
+		{name: "a key that opens none", key: own, says: "have the permission kms:Decrypt?", kms: refusing("Decrypt")},
+	} {
+		t.Run(strings.ReplaceAll(c.name, " ", "_"), func(t *testing.T) {
+			t.Parallel()
+			replace := []string{"personalDataKey: " + own, "personalDataKey: " + c.key}
+			if c.kms != "" {
+				replace = append(replace, "kms: "+local.KMS.Endpoint, "kms: "+c.kms)
+			}
+			dir, err := local.Tenant(t.TempDir(), "globex", replace...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p, err := local.Workers(filepath.Join(local.Bin, "workers"), dir)
+			if err == nil {
+				p.Stop()
+				t.Fatal("the workers started")
+			}
+			if !strings.Contains(err.Error(), c.says) {
+				t.Errorf("the start failed with\n%v\nwant %q", err, c.says)
+			}
+			toldAt(t, err, filepath.Join(dir, "globex.yaml"), "personalDataKey: ")
+		})
 	}
 }

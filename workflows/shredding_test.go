@@ -1,0 +1,102 @@
+package workflows_test
+
+import (
+	"errors"
+	"io"
+	"log/slog"
+	"slices"
+	"testing"
+	"time"
+
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/log"
+	"go.temporal.io/sdk/testsuite"
+
+	"github.com/countersign-dev/countersign"
+	"github.com/countersign-dev/countersign/evidence"
+	"github.com/countersign-dev/countersign/workflows"
+)
+
+// The life of a proposal, without a server: what was asked of activities, in order, and how it ended.
+func TestShredding_NothingIsDestroyedBeforeASecondPersonApproved(t *testing.T) {
+	t.Parallel()
+	answer := func(verdict countersign.Verdict, refusal *countersign.Refusal) func(evidence.ShreddingAnswerInput) (evidence.ShreddingAnswered, error) {
+		return func(in evidence.ShreddingAnswerInput) (evidence.ShreddingAnswered, error) {
+			a := &countersign.SignedShreddingAnswer{Answer: countersign.ShreddingAnswer{Verdict: verdict}}
+			return evidence.ShreddingAnswered{Ordinal: in.Ordinal, Refusal: refusal, Answer: a, By: &evidence.Named{}}, nil
+		}
+	}
+	for name, c := range map[string]struct {
+		dryRun  bool
+		refusal *countersign.Refusal
+		answers []func(evidence.ShreddingAnswerInput) (evidence.ShreddingAnswered, error)
+		fails   int // how often destroying fails at first
+		state   string
+		shreds  int
+		takes   time.Duration // at least
+	}{
+		"approved":             {answers: []func(evidence.ShreddingAnswerInput) (evidence.ShreddingAnswered, error){answer(countersign.Approve, nil)}, state: evidence.ShreddingDone, shreds: 1},
+		"rejected":             {answers: []func(evidence.ShreddingAnswerInput) (evidence.ShreddingAnswered, error){answer(countersign.Reject, nil)}, state: evidence.ShreddingRejected},
+		"not answered":         {state: evidence.ShreddingExpired, takes: countersign.ShreddingAnswerTime},
+		"answered by the same": {answers: []func(evidence.ShreddingAnswerInput) (evidence.ShreddingAnswered, error){answer(countersign.Approve, countersign.Refuse("same-person", "no"))}, state: evidence.ShreddingExpired, takes: countersign.ShreddingAnswerTime},
+		"a refused answer, and then a good one": {
+			answers: []func(evidence.ShreddingAnswerInput) (evidence.ShreddingAnswered, error){answer(countersign.Approve, countersign.Refuse("same-person", "no")), answer(countersign.Approve, nil)},
+			state:   evidence.ShreddingDone, shreds: 1,
+		},
+		"a dry run":             {dryRun: true, state: evidence.ShreddingDryRun},
+		"refused":               {refusal: countersign.Refuse("no-key", "no"), state: evidence.ShreddingRefused},
+		"a store that is away":  {answers: []func(evidence.ShreddingAnswerInput) (evidence.ShreddingAnswered, error){answer(countersign.Approve, nil)}, fails: 2, state: evidence.ShreddingDone, shreds: 3},
+		"flooded with bad ones": {answers: slices.Repeat([]func(evidence.ShreddingAnswerInput) (evidence.ShreddingAnswered, error){answer(countersign.Approve, countersign.Refuse("malformed", "no"))}, 60), state: evidence.ShreddingExpired, takes: countersign.ShreddingAnswerTime},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var suite testsuite.WorkflowTestSuite
+			suite.SetLogger(log.NewStructuredLogger(slog.New(slog.NewTextHandler(io.Discard, nil))))
+			env := suite.NewTestWorkflowEnvironment()
+			env.SetStartTime(start)
+			in := countersign.SignedShredding{Shredding: countersign.Shredding{Tenant: "acme", DryRun: c.dryRun}}
+			digest, err := in.Shredding.Digest()
+			if err != nil {
+				t.Fatal(err)
+			}
+			env.SetStartWorkflowOptions(client.StartWorkflowOptions{ID: countersign.ShreddingID("acme", digest), TaskQueue: countersign.TaskQueueSigning})
+			workflows.Register(env)
+			register := func(name string, f any) {
+				env.RegisterActivityWithOptions(f, activity.RegisterOptions{Name: name})
+			}
+			register(evidence.ActivityAdmitShredding, func(evidence.AdmitShreddingInput) (evidence.ShreddingAdmission, error) {
+				return evidence.ShreddingAdmission{Refusal: c.refusal, Key: "k", At: start}, nil
+			})
+			heard, shreds := 0, 0
+			register(evidence.ActivityCheckShreddingAnswer, func(in evidence.ShreddingAnswerInput) (evidence.ShreddingAnswered, error) {
+				heard++
+				return c.answers[in.Ordinal-1](in)
+			})
+			register(evidence.ActivityShred, func(evidence.ShredInput) (evidence.Shredded, error) {
+				if shreds++; shreds <= c.fails {
+					return evidence.Shredded{}, errors.New("the store is away")
+				}
+				return evidence.Shredded{}, nil
+			})
+			for i := range c.answers {
+				env.RegisterDelayedCallback(func() { env.SignalWorkflow(countersign.SignalShreddingAnswer, "an answer") }, time.Duration(i+1)*time.Minute)
+			}
+			env.ExecuteWorkflow(countersign.WorkflowShredding, in)
+			var status evidence.ShreddingStatus
+			value, err := env.QueryWorkflow(countersign.QueryStatus)
+			if err == nil {
+				err = value.Get(&status)
+			}
+			if err != nil || status.State != c.state || shreds != c.shreds || !env.IsWorkflowCompleted() {
+				t.Errorf("it is %q after %d attempts to destroy, want %q after %d (%v)", status.State, shreds, c.state, c.shreds, err)
+			}
+			if took := env.Now().Sub(start); took < c.takes {
+				t.Errorf("it took %s, want at least %s", took, c.takes)
+			}
+			if heard > 50 {
+				t.Errorf("%d answers were looked at", heard)
+			}
+		})
+	}
+}
