@@ -119,7 +119,7 @@ func TestR10_TheAWSPoliciesHoldATenantsWorker(t *testing.T) {
 		{"delete a document", func() error {
 			_, err := store.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: documents, Key: &own.Key, VersionId: &own.VersionID})
 			return err
-		}, "documents-bucket.json OnlyWhatIsWithheldIsDestroyed"},
+		}, "documents-bucket.json OnlyWhatIsWithheldOrShreddedIsDestroyed"},
 		{"put into evidence without a lock", func() error { return put(evidence, "acme/evidence/x.asice", "tenant=acme", "", nil) }, "evidence-bucket.json NothingWithoutLock"},
 		{"put into evidence with a lock that can be opened", func() error {
 			return put(evidence, "acme/evidence/x.asice", "tenant=acme", s3types.ObjectLockModeGovernance, &until)

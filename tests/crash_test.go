@@ -102,8 +102,8 @@ func TestR25_WorkerKilledAtEachStepEndsInOneSignatureAndOneEvidenceObject(t *tes
 			if len(locked) != 1 || locked[0] != ending.Evidence.Object.VersionID {
 				t.Errorf("the evidence has the versions %q, want one: %q", locked, ending.Evidence.Object.VersionID)
 			}
-			if sealed := versions(t, "documents", countersign.WithheldKey("globex", r.ID, string(want)+".asice")); len(sealed) != 1 {
-				t.Errorf("%d sealed bundles were stored", len(sealed))
+			if plain := versions(t, "documents", countersign.WithheldKey("globex", r.ID, countersign.WithheldBundle(want))); len(plain) != 0 || ending.Evidence.Concealed == "" {
+				t.Errorf("the evidence is concealed as %q, and %d plain copies of it are left", ending.Evidence.Concealed, len(plain))
 			}
 			if signed := versions(t, "documents", countersign.WithheldKey("globex", r.ID, "document.p7s")); len(signed) != signatures {
 				t.Errorf("%d signatures are stored, want %d", len(signed), signatures)
