@@ -20,6 +20,7 @@ import zlib
 
 sys.dont_write_bytecode = True
 
+import concealed
 import mldsa
 import rules
 from canonical import canonical, digest
@@ -146,6 +147,16 @@ def fault(raw, quantum=None):
         return {"context", "decisions", "policy", "files"}, str(why)
 
 
+def opened(v):
+    """What this script makes of a concealed form: its digest, the bundle's, what comes out and what is lost."""
+    raw = base64.b64decode(v["stored"], validate=True)
+    try:
+        h, body, lost = concealed.reveal(raw, {name: bytes.fromhex(key) for name, key in v["masters"].items()})
+    except ValueError:
+        return "", "", "", []
+    return hashlib.sha256(raw).hexdigest(), h["bundle"], base64.b64encode(body).decode(), lost
+
+
 def main():
     here = pathlib.Path(sys.argv[1])
     failed = 0
@@ -172,6 +183,8 @@ def main():
         d = v["decision"]
         proven = holds(lambda v=v, d=d: id_token(digest("countersign decision v1", d), d["actor"], d["iat"], v["idToken"], v["issuer"], v["key"], v["at"]))
         result(proven == v["holds"], f"a login, {v['about']}, {'holds' if v['holds'] else 'is refused'}")
+    for v in load("concealed.json"):
+        result(opened(v) == (v["digest"], v["bundle"], v["revealed"], v["lost"]), f"a concealed bundle, {v['about']}{'' if v['digest'] else ', is refused'}")
     seen = 0
     for v in load("bundles.json"):
         raw = bytearray(read(here / v["file"]))
