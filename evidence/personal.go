@@ -24,7 +24,7 @@ type Personal struct {
 }
 
 // PersonalData finds whom a bundle names, and the strings that are theirs: the subject at their identity provider, name, e-mail address, ID tokens,
-// signatures and keys of their own, reasons that they gave, the digests of what they decided, and from where they did; and what else a guess could be compared with, which is everybody's. Where it can't be told whose
+// signatures and keys of their own, reasons that they gave, what their client calls itself, the digests of what they decided, and from where they did; and what else a guess could be compared with, which is everybody's. Where it can't be told whose
 // something is, it is everybody's, so that anybody may have it shredded; so are the strings of people whom nobody but a sender of signals names, because
 // they can name as many as they like, and of those beyond shred.MaxSubjects.
 //
@@ -48,6 +48,13 @@ func PersonalData(raw []byte) ([]Personal, error) {
 		if !sender.IsZero() {
 			p.add(sender, sender.Subject)
 			known.add(sender, sender.Subject)
+		}
+		// A client's own name for itself, which SDKs make of the machine's, and what an operator wrote.
+		if a := e.GetWorkflowExecutionSignaledEventAttributes(); a != nil {
+			p.add(sender, a.GetIdentity())
+		}
+		if a := e.GetWorkflowExecutionTerminatedEventAttributes(); a != nil {
+			p.add(sender, a.GetIdentity(), a.GetReason())
 		}
 		// What was signalled, and what activities are given of it, names whomever a stranger likes.
 		said := e.GetWorkflowExecutionSignaledEventAttributes() != nil || e.GetActivityTaskScheduledEventAttributes() != nil
@@ -106,6 +113,7 @@ func (p people) add(who countersign.Actor, texts ...string) {
 // personal are the names of fields that hold personal data, wherever they stand; a name is somebody's where an actor stands beside it.
 var personal = map[string]bool{
 	"email": true, "reason": true, "digest": true, "ip": true, "userAgent": true, "idToken": true, "salt": true,
+	"problem": true, // of a message that wasn't delivered: a mail server answers with the address
 }
 
 // walk looks through a payload. Who a value is about is the actor beside it, or else the one that it stands in.

@@ -136,6 +136,13 @@ func TestShredding_LockedEvidenceSaysNothingOfAnybodyAndIsHandedOutWhole(t *test
 			}
 		}
 	}
+	// What is personal is not left to the code that looks for it.
+	claims, _, _ := strings.Cut(strings.SplitN(decisionToken(t, plain), ".", 2)[1], ".")
+	for _, s := range []string{"Gina Gross", "g-2001", "Chris Lowe", "h-3002", "gina@globex", "Globex procurement", claims} {
+		if spelled(stored, s) {
+			t.Errorf("what is locked says %q", s)
+		}
+	}
 	if found < 10 || !slices.ContainsFunc(people, func(p evidence.Personal) bool { return slices.Contains(p.Strings, "Gina Gross") }) {
 		t.Errorf("%d strings of people were looked for, of %v", found, people)
 	}
@@ -149,6 +156,23 @@ func TestShredding_LockedEvidenceSaysNothingOfAnybodyAndIsHandedOutWhole(t *test
 	if err != nil || shredded || !bytes.Equal(body, plain) {
 		t.Errorf("the API gave %d bytes, shredded %v, %v", len(body), shredded, err)
 	}
+}
+
+// decisionToken is the ID token of the first decision in a bundle.
+func decisionToken(t *testing.T, raw []byte) string {
+	t.Helper()
+	b, err := evidence.OpenBundle(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, _ := b.File("identity/decision-001.json")
+	var d struct {
+		Signed countersign.SignedDecision `json:"signed"`
+	}
+	if err := json.Unmarshal(file, &d); err != nil || d.Signed.Proof.IDToken == "" {
+		t.Fatalf("the first decision has no token: %v", err)
+	}
+	return d.Signed.Proof.IDToken
 }
 
 // proposal is what somebody of globex's compliance proposes, with its proof.
