@@ -84,7 +84,7 @@ func TestWhatTheModuleNamesIsThere(t *testing.T) {
 	}
 	for _, b := range blocks {
 		// Of the language, and of a dynamic block.
-		own := []string{"each", "path", "string", "number", "rule"}
+		own := []string{"each", "path", "string", "number", "bool", "rule"}
 		for _, reference := range references(b.Body) {
 			name := path(reference)
 			if slices.Contains(own, reference.RootName()) {
