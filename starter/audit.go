@@ -16,6 +16,7 @@ import (
 
 	"github.com/countersign-dev/countersign"
 	"github.com/countersign-dev/countersign/evidence"
+	"github.com/countersign-dev/countersign/evidence/replay"
 	"github.com/countersign-dev/countersign/workflows"
 )
 
@@ -136,7 +137,7 @@ everything that the code does with everything that the history says. The exit co
 			if err != nil {
 				return err
 			}
-			events, writer, err := replay(ctx, raw)
+			events, writer, err := replayed(ctx, raw)
 			switch own := workflows.CodeDigest(); {
 			case err != nil && writer != "" && writer != own:
 				return &coded{exitUnproven, "other-code", fmt.Errorf("the history does not replay with this build: it was written by workflow code %s, this build has %s; replay it with that code: %w", line(writer), own, err)}
@@ -150,9 +151,9 @@ everything that the code does with everything that the history says. The exit co
 	}
 }
 
-// replay replays a bundle's history, or a history as JSON. It says how many events it has and, where the bundle does, which workflow
+// replayed replays a bundle's history, or a history as JSON. It says how many events it has and, where the bundle does, which workflow
 // code wrote it.
-func replay(ctx context.Context, raw []byte) (events int, writer string, err error) {
+func replayed(ctx context.Context, raw []byte) (events int, writer string, err error) {
 	var history *historypb.History
 	if bytes.HasPrefix(raw, []byte("PK")) {
 		bundle, err := evidence.OpenBundle(raw)
@@ -173,7 +174,7 @@ func replay(ctx context.Context, raw []byte) (events int, writer string, err err
 	} else if history, err = evidence.ParseHistoryJSON(raw); err != nil {
 		return 0, "", err
 	}
-	return len(history.GetEvents()), writer, evidence.Replay(ctx, history, workflows.Register)
+	return len(history.GetEvents()), writer, replay.History(ctx, history, workflows.Register)
 }
 
 func rootFlags(cmd *cobra.Command, tenantCA, tsaCA *string) {
