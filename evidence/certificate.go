@@ -23,6 +23,8 @@ type Roots struct {
 	TSAs    *x509.CertPool
 	// Log is the public key of the tenant's log. Without it, nothing is said about the log.
 	Log note.Verifier
+	// Lock is what the store says of the locked object. Without it, nothing is said about the lock.
+	Lock *LockRecord
 }
 
 var oidExtKeyUsage = asn1.ObjectIdentifier{2, 5, 29, 37}
