@@ -27,6 +27,7 @@
   const tag = (kind, text) => make("span", { class: "tag " + kind }, drawing(marks[kind]), text);
   const instant = (s) => String(s).replace("T", " ").replace(/(\.\d+)?Z$/, " UTC");
   const capital = (s) => s.charAt(0).toUpperCase() + s.slice(1);
+  const titled = (check) => capital(check).replace(/^Id /, "ID ");
   const painted = () => new Promise((done) => requestAnimationFrame(() => setTimeout(done, 0)));
 
   // The verifier is unpacked and compiled once, while the person chooses files.
@@ -58,11 +59,16 @@
       const large = file && file.size > limit;
       chosen[id] = large ? undefined : file;
       state.classList.toggle("bad", Boolean(large));
-      state.textContent = !file ? "" : large ? `${file.name} is too large: at most ${limit / 1024 / 1024} MB are read.` : `${file.name}, ${file.size.toLocaleString("en")} bytes`;
+      state.textContent = !file ? "" : large ? `${file.name} is too large: at most ${limit / 1024 / 1024} MB are read.` : `${file.size.toLocaleString("en")} bytes`;
       problem("");
     };
     input.addEventListener("change", () => take(input.files[0]));
-    return take;
+    return (file) => { // what was dropped shows in the field, as if it had been chosen there
+      const carried = new DataTransfer();
+      carried.items.add(file);
+      input.files = carried.files;
+      take(file);
+    };
   };
   const takeBundle = fileField("bundle", maxBundle);
   const takeTenantCA = fileField("tenant-ca", maxText);
@@ -155,8 +161,12 @@
     byId("mark").replaceChildren(drawing(holds ? marks.pass : marks.fail));
     byId("verdict").textContent = holds ? "The evidence holds" : "The evidence does not hold";
     byId("sentence").textContent = holds
-      ? `${capital(statement.outcome)}: ${statement.meaning}. Nothing in the file was changed since it was sealed, and everything that it says follows from what people proved.`
-      : `${failed.length === 1 ? "One check" : failed.length + " checks"} failed: ${failed.map((f) => f.check).join(", ")}. Don’t rely on this file, or on anything that it says; ask whoever gave it to you for the original.`;
+      ? `${capital(statement.outcome)}: ${statement.meaning.replace(/\.$/, "")}. Nothing in the file was changed since it was sealed, and everything that it says follows from what people proved.`
+      : "Don’t rely on this file, or on anything that it says. Check that the roots are the right ones, and ask the organisation itself for the original.";
+    byId("faults").replaceChildren(...failed.map((f) => make("li", {}, make("strong", {}, titled(f.check)), ": " + f.detail)));
+    byId("faults").hidden = failed.length === 0;
+    names.clear();
+    if (statement) know(statement);
 
     const time = report.findings.find((f) => f.check === "time");
     facts([
@@ -171,7 +181,7 @@
     const words = new Map(checks.map((c) => [c.check, c.proves]));
     byId("checks").replaceChildren(...report.findings.map((f) => make("li", { "data-check": f.check, "data-state": f.state },
       tag(kindOf(f.state), f.state),
-      make("div", {}, make("h3", {}, capital(f.check)), make("p", {}, words.get(f.check) || ""), make("p", { class: "detail" }, f.detail)))));
+      make("div", {}, make("h3", {}, titled(f.check)), make("p", {}, words.get(f.check) || ""), make("p", { class: "detail" }, f.detail)))));
 
     const lines = answer.timeline ? answer.timeline.lines : [];
     byId("timeline-section").hidden = lines.length === 0;
@@ -204,11 +214,23 @@
     return item;
   };
 
+  // names are people's, by issuer and subject, as the statement has them.
+  const names = new Map();
+  const know = (statement) => {
+    const put = (p) => { if (p && p.actor && p.name) names.set(p.actor.iss + "#" + p.actor.sub, named(p)); };
+    put(statement.requester);
+    for (const stage of statement.plan ? statement.plan.stages : []) {
+      for (const list of [stage.eligible, ...(stage.escalation ? [stage.escalation.eligible] : [])]) (list || []).forEach(put);
+    }
+    for (const d of statement.decisions) put(d);
+  };
+  const nameOf = (text) => names.get(text) || (text.includes("#") ? text.split("#").pop() : text);
+
   const telling = new Set(["asked", "reminded", "telling", "told"]);
   const happened = (l) => {
     const actor = l.actor === "not recorded" ? "" : l.actor;
-    const who = l.name ? l.name + (l.organisation ? ` (${l.organisation})` : "") : actor.includes("#") ? actor.split("#").pop() : "";
-    const more = [who, l.onBehalfOf && "for " + named(l.onBehalfOf), l.verdict && l.stage && `${l.verdict} in stage ${l.stage}`, l.to && l.to.length > 0 && "to " + l.to.join(", "), l.reason && `“${l.reason}”`, l.detail].filter(Boolean).join(" · ");
+    const who = l.name ? named(l) : actor.includes("#") ? nameOf(actor) : "";
+    const more = [who, l.onBehalfOf && "for " + named(l.onBehalfOf), l.verdict && l.stage && `${l.verdict} in stage ${l.stage}`, l.to && l.to.length > 0 && "to " + l.to.map(nameOf).join(", "), l.reason && `“${l.reason}”`, l.detail].filter(Boolean).join(" · ");
     return make("li", telling.has(l.kind) ? {} : { class: "main" },
       make("time", { datetime: l.at }, instant(l.at)), make("p", {}, capital(l.kind)), ...(more ? [make("p", { class: "more" }, more)] : []));
   };
