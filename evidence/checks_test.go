@@ -17,7 +17,7 @@ import (
 var updateChecks = flag.Bool("update-checks", false, "write the table of checks in docs/verify.md anew")
 
 // completedBundle is a real bundle of the first released version, with its roots.
-func completedBundle(t *testing.T) ([]byte, Roots) {
+func completedBundle(t testing.TB) ([]byte, Roots) {
 	t.Helper()
 	const golden = "../tests/golden/histories/v0.1.0/"
 	read := func(name string) []byte {

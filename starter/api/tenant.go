@@ -21,6 +21,7 @@ type Options struct {
 	Temporal string // host:port of the frontend
 	Tenants  string // directory of the tenants' files (*.yaml)
 	Platform string // directory of the processes' keys: starter-<tenant>.pem
+	Verifier string // file with the page that checks evidence in a browser; may be empty
 	Log      zerolog.Logger
 }
 
@@ -67,6 +68,9 @@ func Open(ctx context.Context, o Options) (*Server, error) {
 		o.Log.Info().Str("tenant", t.settings.Tenant).Str("namespace", t.settings.Namespace).Msg("checked: settings, key, Temporal, buckets, issuers")
 	}
 	s := newServer(tenants, o.Log)
+	if s.verifier, err = readVerifier(o.Verifier); err != nil {
+		faults = append(faults, err)
+	}
 	if err := errors.Join(faults...); err != nil {
 		s.Close()
 		return nil, err

@@ -161,7 +161,7 @@
     byId("mark").replaceChildren(drawing(holds ? marks.pass : marks.fail));
     byId("verdict").textContent = holds ? "The evidence holds" : "The evidence does not hold";
     byId("sentence").textContent = holds
-      ? `${capital(statement.outcome)}: ${statement.meaning.replace(/\.$/, "")}. Nothing in the file was changed since it was sealed, and everything that it says follows from what people proved.`
+      ? `${capital(statement.outcome)}: ${statement.meaning.replace(/\.$/, "")}. Nothing in the file was changed since it was sealed, and every line of it follows from the record of the signing.`
       : "Don’t rely on this file, or on anything that it says. Check that the roots are the right ones, and ask the organisation itself for the original.";
     byId("faults").replaceChildren(...failed.map((f) => make("li", {}, make("strong", {}, titled(f.check)), ": " + f.detail)));
     byId("faults").hidden = failed.length === 0;
