@@ -296,7 +296,7 @@ func (v *verifier) allowed(stated countersign.Outcome) error {
 
 func (v *verifier) document() {
 	admitted := v.c.Admission != nil && v.c.Admission.Refusal == nil
-	body, ok := v.b.File(documentFile)
+	_, ok := v.b.File(documentFile)
 	switch want := v.c.Input.Request.Document.SHA256; {
 	case !ok && admitted && v.statement.Predicate.Outcome == countersign.Completed:
 		v.report.note("document", errors.New("the bundle has no document.pdf"), "")
@@ -304,7 +304,7 @@ func (v *verifier) document() {
 		v.report.notRecorded("document", "it was gone from its store when the evidence was made")
 	case !ok:
 		v.report.notRecorded("document", "intake refused it, so its bytes were not kept")
-	case countersign.SHA256(body) != want:
+	case v.b.digestOf(documentFile) != want:
 		v.report.note("document", errors.New("document.pdf is not the document that was requested"), "")
 	default:
 		v.report.note("document", nil, "the requested bytes, SHA-256 "+want)
@@ -313,15 +313,12 @@ func (v *verifier) document() {
 
 // files checks that the readable copies of what the history holds are true copies, and that nothing else is there.
 func (v *verifier) files() error {
-	want, err := Assemble(Material{Case: v.c, History: v.history, Seal: SealInput{Outcome: v.statement.Predicate.Outcome, Detail: v.statement.Predicate.Detail}, Key: KeyFacts{Certificate: v.report.Seal.Signer}})
+	want, err := derived(Material{Case: v.c, History: v.history, Seal: SealInput{Outcome: v.statement.Predicate.Outcome, Detail: v.statement.Predicate.Detail}, Key: KeyFacts{Certificate: v.report.Seal.Signer}})
 	if err != nil {
 		return err
 	}
 	known := map[string]bool{documentFile: true, signatureFile: true, workerFile: true, keyFile: true, historyFile: true, historyJSONFile: true}
 	for _, f := range want {
-		if known[f.Name] {
-			continue
-		}
 		known[f.Name] = true
 		got, err := v.file(f.Name)
 		if err != nil {
