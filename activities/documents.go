@@ -6,9 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
-	"github.com/pdfcpu/pdfcpu/pkg/api"
 	"github.com/pdfcpu/pdfcpu/pkg/pdfcpu"
 	"github.com/pdfcpu/pdfcpu/pkg/pdfcpu/model"
 	enumspb "go.temporal.io/api/enums/v1"
@@ -187,6 +187,10 @@ func InspectPDF(body []byte) (evidence.DocumentFacts, *countersign.Refusal) {
 	}
 }
 
+// withoutConfigDir keeps the library from reading and writing a configuration of its own. Its package api does the same and reads alike, but its
+// forms bring a table of character widths that takes 30 ms to make at the start of every process, each command of ours included.
+var withoutConfigDir = sync.OnceFunc(func() { model.ConfigPath = "disable" })
+
 func readPDF(body []byte) (facts evidence.DocumentFacts, refusal *countersign.Refusal) {
 	// The parser reads what strangers send; a panic in it is their broken file, not our crash.
 	defer func() {
@@ -194,10 +198,10 @@ func readPDF(body []byte) (facts evidence.DocumentFacts, refusal *countersign.Re
 			facts, refusal = evidence.DocumentFacts{}, countersign.Refuse("pdf-broken", "the PDF can't be read; open it and save it again")
 		}
 	}()
-	api.DisableConfigDir()
+	withoutConfigDir()
 	conf := model.NewDefaultConfiguration()
 	conf.ValidationMode = model.ValidationRelaxed
-	doc, err := api.ReadContext(bytes.NewReader(body), conf)
+	doc, err := pdfcpu.Read(bytes.NewReader(body), conf)
 	if errors.Is(err, pdfcpu.ErrWrongPassword) || errors.Is(err, pdfcpu.ErrOwnerPasswordRequired) || err == nil && doc.Encrypt != nil {
 		return facts, countersign.Refuse("pdf-encrypted", "the PDF is encrypted; take the password off and send it again")
 	}

@@ -81,7 +81,7 @@ type questionDocument struct {
 
 // Assemble writes the payload files of a bundle, in their order.
 func Assemble(m Material) ([]File, error) {
-	statement, err := Derive(m.Case, m.Seal)
+	files, err := derived(m)
 	if err != nil {
 		return nil, err
 	}
@@ -89,7 +89,24 @@ func Assemble(m Material) ([]File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("couldn't write the history: %w", err)
 	}
-	readable, err := HistoryJSON(m.History)
+	twin, err := HistoryJSON(m.History)
+	if err != nil {
+		return nil, err
+	}
+	worker, err := indented(workerFile, m.Worker)
+	if err != nil {
+		return nil, err
+	}
+	key, err := indented(keyFile, keyDocumentOf(m))
+	if err != nil {
+		return nil, err
+	}
+	return append(files, File{historyFile, pb}, File{historyJSONFile, twin}, worker, key), nil
+}
+
+// derived writes what comes before the history in a bundle, and follows from it but for the document and its signature: the verifier writes it again.
+func derived(m Material) ([]File, error) {
+	statement, err := Derive(m.Case, m.Seal)
 	if err != nil {
 		return nil, err
 	}
@@ -97,9 +114,9 @@ func Assemble(m Material) ([]File, error) {
 	add := func(name string, body []byte) { files = append(files, File{Name: name, Bytes: body}) }
 	var fault error
 	addJSON := func(name string, v any) {
-		body, err := json.MarshalIndent(v, "", "  ")
+		f, err := indented(name, v)
 		fault = errors.Join(fault, err)
-		add(name, append(body, '\n'))
+		files = append(files, f)
 	}
 	if m.Document != nil {
 		add(documentFile, m.Document)
@@ -122,11 +139,12 @@ func Assemble(m Material) ([]File, error) {
 		add(policyFile, []byte(a.PolicyText))
 		addJSON(questionsFile, questions(m.Case))
 	}
-	add(historyFile, pb)
-	add(historyJSONFile, readable)
-	addJSON(workerFile, m.Worker)
-	addJSON(keyFile, keyDocumentOf(m))
 	return files, fault
+}
+
+func indented(name string, v any) (File, error) {
+	body, err := json.MarshalIndent(v, "", "  ")
+	return File{name, append(body, '\n')}, err
 }
 
 func keyDocumentOf(m Material) keyDocument {

@@ -214,7 +214,7 @@ func readSeal(content, cms []byte) (*seal, error) {
 	if hash != sd.signer.hash {
 		return nil, fmt.Errorf("signature uses %s: the key asks for %s", sd.signer.hash, hash)
 	}
-	s := &seal{hash: hash, leaf: leaf, certs: sd.certs, digest: sum(hash, content), signature: sd.signer.signature}
+	s := &seal{hash: hash, leaf: leaf, certs: sd.certs, digest: sd.digest, signature: sd.signer.signature}
 	if s.signingTime, err = readSigningTime(sd.signer.signed); err != nil {
 		return nil, err
 	}

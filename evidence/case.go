@@ -11,6 +11,7 @@ import (
 	commonpb "go.temporal.io/api/common/v1"
 	enumspb "go.temporal.io/api/enums/v1"
 	historypb "go.temporal.io/api/history/v1"
+	"go.temporal.io/api/temporalproto"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/countersign-dev/countersign"
@@ -82,6 +83,18 @@ func ParseHistory(raw []byte) (*historypb.History, error) {
 	h := &historypb.History{}
 	if err := proto.Unmarshal(raw, h); err != nil {
 		return nil, fmt.Errorf("couldn't read the history: %w", err)
+	}
+	return h, nil
+}
+
+// ParseHistoryJSON reads a history in the form that Temporal's own tools write. It accepts nothing that they would not.
+func ParseHistoryJSON(raw []byte) (*historypb.History, error) {
+	if len(raw) > 4*maxHistory {
+		return nil, fmt.Errorf("couldn't read the history: it has %d bytes, at most %d", len(raw), 4*maxHistory)
+	}
+	h := &historypb.History{}
+	if err := (temporalproto.CustomJSONUnmarshalOptions{}).Unmarshal(raw, h); err != nil {
+		return nil, fmt.Errorf("couldn't read the history as JSON: %w", err)
 	}
 	return h, nil
 }

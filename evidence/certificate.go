@@ -25,6 +25,8 @@ type Roots struct {
 	Log note.Verifier
 	// PostQuantum are the tenant's ML-DSA keys. With any, a bundle must have a post-quantum signature, by one of them.
 	PostQuantum []*PostQuantumKey
+	// Lock is what the store says of the locked object. Without it, nothing is said about the lock.
+	Lock *LockRecord
 }
 
 var oidExtKeyUsage = asn1.ObjectIdentifier{2, 5, 29, 37}

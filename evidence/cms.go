@@ -76,6 +76,7 @@ type signedData struct {
 	content     []byte // nil when detached
 	certs       []*x509.Certificate
 	signer      signerInfo
+	digest      []byte // of the content, once verify has found it to be what was signed
 }
 
 type signerInfo struct {

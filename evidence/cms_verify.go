@@ -74,10 +74,11 @@ func (p *signedData) verifyContentAttributes(content []byte) error {
 	}
 	var digest cryptobyte.String
 	s = cryptobyte.String(value)
-	if !s.ReadASN1(&digest, cbasn1.OCTET_STRING) || !s.Empty() ||
-		subtle.ConstantTimeCompare(digest, sum(p.signer.hash, content)) != 1 {
+	own := sum(p.signer.hash, content)
+	if !s.ReadASN1(&digest, cbasn1.OCTET_STRING) || !s.Empty() || subtle.ConstantTimeCompare(digest, own) != 1 {
 		return errors.New("signed attribute message-digest does not match the content")
 	}
+	p.digest = own
 	return nil
 }
 

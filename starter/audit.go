@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,8 +13,8 @@ import (
 	"github.com/spf13/cobra"
 	historypb "go.temporal.io/api/history/v1"
 
-	"github.com/countersign-dev/countersign"
 	"github.com/countersign-dev/countersign/evidence"
+	"github.com/countersign-dev/countersign/evidence/replay"
 	"github.com/countersign-dev/countersign/workflows"
 )
 
@@ -74,7 +73,7 @@ func (c *cli) exportCommand() *cobra.Command {
 }
 
 func (c *cli) verifyCommand() *cobra.Command {
-	var tenantCA, tsaCA, logKey string
+	var tenantCA, tsaCA, logKey, lock string
 	var postQuantum []string
 	cmd := &cobra.Command{
 		Use:   "verify FILE --tenant-ca PEM --tsa-ca PEM",
@@ -83,39 +82,23 @@ func (c *cli) verifyCommand() *cobra.Command {
 fail or not recorded. The exit code is 6 if one failed.`,
 		Args: cobra.ExactArgs(1),
 		RunE: c.run(func(_ context.Context, args []string) error {
-			roots, err := rootsOf(tenantCA, tsaCA)
+			anchors, err := readAnchors(tenantCA, tsaCA, logKey, lock, postQuantum...)
 			if err != nil {
 				return err
 			}
-			if logKey != "" {
-				reader, err := logReader("", logKey)
-				if err != nil {
-					return err
-				}
-				roots.Log = reader.Verifier
-			}
-			if roots.PostQuantum, err = postQuantumKeys(postQuantum); err != nil {
+			roots, err := anchors.Roots()
+			if err != nil {
 				return err
 			}
 			raw, err := readBounded(args[0], evidence.MaxBundleSize)
 			if err != nil {
 				return err
 			}
-			report := evidence.Verify(raw, roots)
-			answer := struct {
-				*evidence.Report
-				Verified bool   `json:"verified"`
-				File     string `json:"file"`
-				SHA256   string `json:"sha256"`
-			}{report, report.Err() == nil, args[0], countersign.SHA256(raw)}
-			if err := c.answer(answer, func(w io.Writer) {
-				for _, f := range report.Findings {
-					fmt.Fprintf(w, "%s\t%s\t%s\n", f.State, f.Check, line(f.Detail))
-				}
-			}); err != nil {
+			verdict := evidence.Judge(args[0], raw, roots)
+			if err := c.answer(verdict, verdict.WriteText); err != nil {
 				return err
 			}
-			if report.Err() != nil {
+			if !verdict.Verified {
 				return &coded{exitUnproven, "not-verified", errors.New("the evidence does not hold; see what failed")}
 			}
 			return nil
@@ -124,6 +107,7 @@ fail or not recorded. The exit code is 6 if one failed.`,
 	rootFlags(cmd, &tenantCA, &tsaCA)
 	cmd.Flags().StringVar(&logKey, "log-key", "", "public key of the tenant's log as text; without it, nothing is said about the log")
 	cmd.Flags().StringArrayVar(&postQuantum, "pq-key", nil, "a file with an ML-DSA public key of the tenant (PEM), again for each; a bundle without a post-quantum signature by one of them fails")
+	cmd.Flags().StringVar(&lock, "lock", "", "what the store says of the locked object (JSON of aws s3api head-object --checksum-mode ENABLED); without it, nothing is said about the lock")
 	must(cmd.MarkFlagRequired("tenant-ca"))
 	must(cmd.MarkFlagRequired("tsa-ca"))
 	return cmd
@@ -141,7 +125,7 @@ everything that the code does with everything that the history says. The exit co
 			if err != nil {
 				return err
 			}
-			events, writer, err := replay(ctx, raw)
+			events, writer, err := replayed(ctx, raw)
 			switch own := workflows.CodeDigest(); {
 			case err != nil && writer != "" && writer != own:
 				return &coded{exitUnproven, "other-code", fmt.Errorf("the history does not replay with this build: it was written by workflow code %s, this build has %s; replay it with that code: %w", line(writer), own, err)}
@@ -155,9 +139,9 @@ everything that the code does with everything that the history says. The exit co
 	}
 }
 
-// replay replays a bundle's history, or a history as JSON. It says how many events it has and, where the bundle does, which workflow
+// replayed replays a bundle's history, or a history as JSON. It says how many events it has and, where the bundle does, which workflow
 // code wrote it.
-func replay(ctx context.Context, raw []byte) (events int, writer string, err error) {
+func replayed(ctx context.Context, raw []byte) (events int, writer string, err error) {
 	var history *historypb.History
 	if bytes.HasPrefix(raw, []byte("PK")) {
 		bundle, err := evidence.OpenBundle(raw)
@@ -178,7 +162,7 @@ func replay(ctx context.Context, raw []byte) (events int, writer string, err err
 	} else if history, err = evidence.ParseHistoryJSON(raw); err != nil {
 		return 0, "", err
 	}
-	return len(history.GetEvents()), writer, evidence.Replay(ctx, history, workflows.Register)
+	return len(history.GetEvents()), writer, replay.History(ctx, history, workflows.Register)
 }
 
 func rootFlags(cmd *cobra.Command, tenantCA, tsaCA *string) {
@@ -186,26 +170,35 @@ func rootFlags(cmd *cobra.Command, tenantCA, tsaCA *string) {
 	cmd.Flags().StringVar(tsaCA, "tsa-ca", "", "root certificates (PEM) that the time-stamp must lead to")
 }
 
-func rootsOf(tenantCA, tsaCA string) (roots evidence.Roots, err error) {
-	if roots.Signers, err = pool(tenantCA); err != nil {
-		return roots, fmt.Errorf("--tenant-ca: %w", err)
+func rootsOf(tenantCA, tsaCA string) (evidence.Roots, error) {
+	anchors, err := readAnchors(tenantCA, tsaCA, "", "")
+	if err != nil {
+		return evidence.Roots{}, err
 	}
-	if roots.TSAs, err = pool(tsaCA); err != nil {
-		return roots, fmt.Errorf("--tsa-ca: %w", err)
-	}
-	return roots, nil
+	return anchors.Roots()
 }
 
-func pool(file string) (*x509.CertPool, error) {
-	raw, err := readBounded(file, 1<<20)
-	if err != nil {
-		return nil, err
+func readAnchors(tenantCA, tsaCA, logKey, lock string, postQuantum ...string) (a evidence.Anchors, err error) {
+	a.LogKey = logKey
+	if a.TenantCA, err = readBounded(tenantCA, evidence.MaxRoots); err != nil {
+		return a, fmt.Errorf("--tenant-ca: %w", err)
 	}
-	p := x509.NewCertPool()
-	if !p.AppendCertsFromPEM(raw) {
-		return nil, fmt.Errorf("%s has no certificate (PEM)", file)
+	if a.TSACA, err = readBounded(tsaCA, evidence.MaxRoots); err != nil {
+		return a, fmt.Errorf("--tsa-ca: %w", err)
 	}
-	return p, nil
+	if lock != "" {
+		if a.Lock, err = readBounded(lock, evidence.MaxLockRecord); err != nil {
+			return a, fmt.Errorf("--lock: %w", err)
+		}
+	}
+	for _, file := range postQuantum {
+		key, err := readBounded(file, evidence.MaxRoots)
+		if err != nil {
+			return a, fmt.Errorf("--pq-key: %w", err)
+		}
+		a.PostQuantum = append(append(a.PostQuantum, key...), '\n')
+	}
+	return a, nil
 }
 
 // writeFile writes a file that only its owner reads, whole or not at all.

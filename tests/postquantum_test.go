@@ -315,11 +315,11 @@ func quantumKey(t *testing.T, file string) *evidence.PostQuantumKey {
 	if err != nil {
 		t.Fatal(err)
 	}
-	key, err := evidence.ParsePostQuantumPEM(text)
-	if err != nil {
-		t.Fatal(err)
+	keys, err := evidence.ParsePostQuantumPEM(text)
+	if err != nil || len(keys) != 1 {
+		t.Fatal(len(keys), err)
 	}
-	return key
+	return keys[0]
 }
 
 func quantumKeyOf(t *testing.T, public *mldsa.PublicKey) *evidence.PostQuantumKey {

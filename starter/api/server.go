@@ -16,13 +16,14 @@ import (
 
 // Server serves the API of every tenant.
 type Server struct {
-	tenants map[string]*tenant
-	log     zerolog.Logger
-	now     func() time.Time
-	hold    func(context.Context, time.Duration)
-	proxies []netip.Prefix
-	handler http.Handler
-	served  []Route
+	tenants  map[string]*tenant
+	log      zerolog.Logger
+	now      func() time.Time
+	hold     func(context.Context, time.Duration)
+	proxies  []netip.Prefix
+	handler  http.Handler
+	served   []Route
+	verifier *verifierPage // nil where the installation serves none
 
 	streams chan struct{}   // bounds event streams
 	closing context.Context // ends event streams at shutdown
@@ -58,9 +59,8 @@ func newServer(tenants map[string]*tenant, log zerolog.Logger) *Server {
 	api := huma.NewAPI(config, &noting{Adapter: humago.NewAdapter(mux, ""), server: s})
 	api.UseMiddleware(s.authenticate)
 	s.routes(api)
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		writeProblem(w, newProblem(http.StatusNotFound, "not-found", "there is nothing here; /openapi.json names every route"))
-	})
+	mux.HandleFunc("GET "+verifierPath, s.verify)
+	mux.HandleFunc("/", s.nothing)
 	s.handler = s.outer(mux)
 	return s
 }

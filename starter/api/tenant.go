@@ -23,6 +23,7 @@ type Options struct {
 	Tenants  string         // directory of the tenants' files (*.yaml)
 	Platform string         // directory of the processes' keys: starter-<tenant>.pem
 	Proxies  []netip.Prefix // proxies of ours, whose X-Forwarded-For is believed
+	Verifier string         // file with the page that checks evidence in a browser; may be empty
 	Log      zerolog.Logger
 }
 
@@ -70,6 +71,9 @@ func Open(ctx context.Context, o Options) (*Server, error) {
 	}
 	s := newServer(tenants, o.Log)
 	s.proxies = o.Proxies
+	if s.verifier, err = readVerifier(o.Verifier); err != nil {
+		faults = append(faults, err)
+	}
 	if err := errors.Join(faults...); err != nil {
 		s.Close()
 		return nil, err

@@ -59,7 +59,7 @@ var everybody = slices.Sorted(maps.Keys(actors))
 
 // inOrder is the order in which what is allowed is done: what ends something comes late.
 var inOrder = []string{
-	"/openapi.json", "/openapi-3.0.json", "/openapi.yaml", "/openapi-3.0.yaml", "/", "alive", "ready", "put-document", "request-signing", "get-inbox", "get-signing", "explain-signing", "explain-purpose", "draft-decision", "watch-signing", "get-document", "get-evidence",
+	"/openapi.json", "/openapi-3.0.json", "/openapi.yaml", "/openapi-3.0.yaml", "/verify/", "/", "alive", "ready", "put-document", "request-signing", "get-inbox", "get-signing", "explain-signing", "explain-purpose", "draft-decision", "watch-signing", "get-document", "get-evidence",
 	"list-grants", "get-grant", "list-keys", "get-key", "send-decision", "give-grant", "enrol-key", "accept-grant", "revoke-grant", "give-back-grant",
 	"retire-key", "list-reviews", "get-review", "close-review", "list-evidence", "list-reads", "offboard", "withdraw",
 }
@@ -70,6 +70,7 @@ var matrix = map[string]row{
 	"/openapi-3.0.json": {yes: everybody},
 	"/openapi.yaml":     {yes: everybody},
 	"/openapi-3.0.yaml": {yes: everybody},
+	"/verify/":          {}, // this installation serves no page
 	"/":                 {}, // what is nothing else
 	"alive":             {yes: everybody},
 	"ready":             {yes: everybody},

@@ -4,7 +4,7 @@
     agree.py CLASSPATH COUNTERSIGN WORK BUNDLE TENANT_CA TSA_CA [BUNDLE TENANT_CA TSA_CA]...
 
 The first bundle is also broken in each way that both can see: container, signatures, time-stamps. Of what countersign says,
-only that is compared, so its checks `container` and `seal`. The document's own signature is handed to DSS alone, with its
+only that is compared, so its checks `container`, `manifest`, `seal` and `time`. The document's own signature is handed to DSS alone, with its
 document: countersign looks at it only inside a bundle. Needs java and Python's standard library.
 """
 
@@ -143,11 +143,11 @@ def detached(entries, work, tenant_ca, tsa_ca):
 
 
 def countersign(command, path, roots):
-    """What countersign says of container and seal."""
+    """What countersign says of container, manifest, seal and time."""
     ran = subprocess.run([command, "audit", "verify", path, "--tenant-ca", roots[0], "--tsa-ca", roots[1], "--json"], capture_output=True, text=True, check=False)
     findings = {f["check"]: f for f in json.loads(ran.stdout)["findings"]}
-    states = [findings.get(check, {"state": "missing"})["state"] for check in ("container", "seal")]
-    return states == ["pass", "pass"], "; ".join(f["detail"] for f in findings.values() if f["state"] == "fail")
+    states = [findings.get(check, {"state": "missing"})["state"] for check in ("container", "manifest", "seal", "time")]
+    return set(states) == {"pass"}, "; ".join(f["detail"] for f in findings.values() if f["state"] == "fail")
 
 
 def main():

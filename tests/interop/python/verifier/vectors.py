@@ -135,7 +135,7 @@ def fault(raw, quantum=None):
     try:
         files = container(raw)
     except (ValueError, zipfile.BadZipFile, zlib.error) as why:
-        return {"container"}, str(why)
+        return {"container", "manifest"}, str(why)
     try:
         post_quantum(files, quantum)
     except ValueError as why:
@@ -143,7 +143,7 @@ def fault(raw, quantum=None):
     try:
         return set(), f"{len(files) - 3} files, {people(files)} decisions proven"
     except ValueError as why:
-        return {"context", "decisions", "policy", "files"}, str(why)
+        return {"context", "decisions", "id tokens", "own keys", "policy", "files"}, str(why)
 
 
 def main():
