@@ -28,7 +28,7 @@ func (c *cli) auditCommand() *cobra.Command {
 			return cmd.Help()
 		},
 	}
-	audit.AddCommand(c.listCommand(), c.exportCommand(), c.verifyCommand(), c.replayCommand(), c.timelineCommand(), c.exposureCommand(), c.readsCommand(), c.auditLogCommand())
+	audit.AddCommand(c.listCommand(), c.exportCommand(), c.verifyCommand(), c.replayCommand(), c.timelineCommand(), c.exposureCommand(), c.certificateCommand(), c.readsCommand(), c.auditLogCommand())
 	return audit
 }
 
@@ -82,16 +82,9 @@ func (c *cli) verifyCommand() *cobra.Command {
 fail or not recorded. The exit code is 6 if one failed.`,
 		Args: cobra.ExactArgs(1),
 		RunE: c.run(func(_ context.Context, args []string) error {
-			roots, err := rootsOf(tenantCA, tsaCA)
+			roots, err := allRoots(tenantCA, tsaCA, logKey)
 			if err != nil {
 				return err
-			}
-			if logKey != "" {
-				reader, err := logReader("", logKey)
-				if err != nil {
-					return err
-				}
-				roots.Log = reader.Verifier
 			}
 			raw, err := readBounded(args[0], evidence.MaxBundleSize)
 			if err != nil {
