@@ -16,7 +16,7 @@ import (
 func (c *cli) certificateCommand() *cobra.Command {
 	var tenantCA, tsaCA, logKey, out, twin string
 	cmd := &cobra.Command{
-		Use:   "certificate FILE --tenant-ca PEM --tsa-ca PEM [--out PDF] [--twin JSON]",
+		Use:   "certificate FILE --tenant-ca PEM --tsa-ca PEM [--output PDF] [--twin JSON]",
 		Short: "Write what an evidence bundle says as a page for people, without a network",
 		Long: `Write what an evidence bundle says in plain English, as a tagged PDF (PDF/A-3a, PDF/UA-1) with the same facts as JSON in it: the document, how it
 ended, who decided under which authority, the quorum, the active controls, time-stamps, key and log, and how to check it.
@@ -57,7 +57,7 @@ makes the same bytes. Characters that no font of the page shows stand as their U
 	rootFlags(cmd, &tenantCA, &tsaCA)
 	f := cmd.Flags()
 	f.StringVar(&logKey, "log-key", "", "public key of the tenant's log as text; without it, the proof in the bundle is not checked")
-	f.StringVar(&out, "out", "", "file to write (default: FILE.pdf)")
+	f.StringVarP(&out, "output", "o", "", "file to write (default: FILE.pdf)")
 	f.StringVar(&twin, "twin", "", "write the facts as JSON to this file as well")
 	must(cmd.MarkFlagRequired("tenant-ca"))
 	must(cmd.MarkFlagRequired("tsa-ca"))

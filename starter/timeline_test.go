@@ -151,7 +151,7 @@ func TestR15_ACertificateIsWrittenOfAReleasedBundleAndOfNoBrokenOne(t *testing.T
 	clean(t)
 	dir := t.TempDir()
 	page, twin := filepath.Join(dir, "page.pdf"), filepath.Join(dir, "twin.json")
-	exit, out, errout := run(t, "", slices.Concat([]string{"audit", "certificate", released + "completed.asice", "--out", page, "--twin", twin, "--json"}, releasedRoots)...)
+	exit, out, errout := run(t, "", slices.Concat([]string{"audit", "certificate", released + "completed.asice", "--output", page, "--twin", twin, "--json"}, releasedRoots)...)
 	if exit != exitOK {
 		t.Fatalf("exit code %d, %s", exit, errout)
 	}
@@ -171,7 +171,7 @@ func TestR15_ACertificateIsWrittenOfAReleasedBundleAndOfNoBrokenOne(t *testing.T
 	if err := os.WriteFile(broken, whole, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	exit, _, _ = run(t, "", slices.Concat([]string{"audit", "certificate", broken, "--out", none}, releasedRoots)...)
+	exit, _, _ = run(t, "", slices.Concat([]string{"audit", "certificate", broken, "--output", none}, releasedRoots)...)
 	if _, err := os.Stat(none); exit != exitUnproven || !os.IsNotExist(err) {
 		t.Errorf("exit code %d; the page of a broken bundle: %v", exit, err)
 	}

@@ -46,7 +46,7 @@ while [ $# -gt 0 ]; do
 	n=$((n + 1)) bundle=$1 ca=$2 tsa=$3
 	shift 3
 	for time in first again; do
-		"$work/countersign" audit certificate "$bundle" --tenant-ca "$ca" --tsa-ca "$tsa" --out "$work/$n-$time.pdf" --twin "$work/$n.json" >/dev/null
+		"$work/countersign" audit certificate "$bundle" --tenant-ca "$ca" --tsa-ca "$tsa" --output "$work/$n-$time.pdf" --twin "$work/$n.json" >/dev/null
 	done
 	check "$n: the same bundle is the same bytes" cmp -s "$work/$n-first.pdf" "$work/$n-again.pdf"
 	pdftotext "$work/$n-first.pdf" "$work/$n.txt"
