@@ -112,7 +112,7 @@ func TestR13_ACutOrMovedLineOfATimelineShows(t *testing.T) {
 		t.Fatalf("%v: %s", err, out)
 	}
 	whole := func(lines []json.RawMessage) bool {
-		previous, err := countersign.Digest("countersign timeline v1", printed.Saga)
+		previous, err := countersign.Digest("countersign timeline v2", printed.Saga)
 		if err != nil {
 			t.Fatal(err)
 		}

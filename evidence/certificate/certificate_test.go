@@ -190,3 +190,21 @@ func TestR15_CharactersThatCanNotBeShownAreNamed(t *testing.T) {
 		t.Error("the twin doesn't hold the name")
 	}
 }
+
+// What was refused at intake has no plan, no decisions, and perhaps no requester: it is said, and the page stays one that archives take.
+func TestR13_APageOfWhatWasNeverAdmitted(t *testing.T) {
+	t.Parallel()
+	c := ofReleased(t)
+	c.Outcome, c.Meaning, c.Detail = countersign.Refused, countersign.Refused.Meaning(), "not-a-pdf: the document is no PDF"
+	c.Plan, c.Requester, c.Decisions, c.Controls, c.Log, c.Document.Bytes, c.Times = nil, nil, nil, nil, nil, 0, c.Times[1:]
+	page := told(c.blocks())
+	for _, want := range []string{"Certificate of an ending: refused\n", "Nobody: no decision counted.", "The request was not admitted, so there is no plan.", "not-a-pdf", "Requested by | not recorded", "Size | not recorded"} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page doesn't say %q:\n%s", want, page)
+		}
+	}
+	raw := pageOf(t, c)
+	if err := api.Validate(bytes.NewReader(raw), model.NewDefaultConfiguration()); err != nil {
+		t.Error(err)
+	}
+}
