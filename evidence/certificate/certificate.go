@@ -3,6 +3,7 @@
 package certificate
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
@@ -207,8 +208,12 @@ func Of(raw []byte, roots evidence.Roots) (*Certificate, error) {
 
 // Twin is the certificate as JSON.
 func (c *Certificate) Twin() ([]byte, error) {
-	raw, err := json.MarshalIndent(c, "", "  ")
-	return append(raw, '\n'), err
+	var out bytes.Buffer
+	e := json.NewEncoder(&out)
+	e.SetEscapeHTML(false) // it holds commands that people copy
+	e.SetIndent("", "  ")
+	err := e.Encode(c)
+	return out.Bytes(), err
 }
 
 type writer struct {
