@@ -27,7 +27,7 @@ func (c *Certificate) PDF() ([]byte, error) {
 	}
 	d := pdf.Document{
 		Title: c.heading() + ": " + c.Title, Subject: "Reading aid for the evidence of request " + c.Request + " of " + c.Tenant, Language: "en",
-		Footer: "Reading aid. The evidence is the bundle " + c.Bundle.SHA256, Created: sealed,
+		Footer: "Reading aid for the bundle " + c.Bundle.SHA256, Created: sealed,
 		Attached: &pdf.Attachment{Name: TwinName, MediaType: "application/json", Description: "The same facts for machines", Body: twin},
 	}
 	d.Blocks = c.blocks()

@@ -233,7 +233,7 @@ func (l *layout) row(table *element, cells []string, widths []float64, scope fun
 func (l *layout) footers(text string) {
 	for i, p := range l.pages {
 		line := fmt.Sprintf("Page %d of %d. %s", i+1, len(l.pages), text)
-		l.artifact(p, "<</Type/Pagination/Subtype/Footer>>", l.draw(l.wrap(line, column, 7.5, false)[0], margin, 34, 7.5, false))
+		l.artifact(p, "<</Type/Pagination/Subtype/Footer>>", l.draw(l.wrap(line, column, 7, false)[0], margin, 34, 7, false))
 	}
 }
 
