@@ -151,7 +151,7 @@ func glassStatement(c *Case, decisions []DecisionStatement) *GlassStatement {
 		return nil
 	}
 	plan := c.Admission.Plan
-	approvals := c.approvals()
+	approvals := c.Approvals()
 	if !plan.Broken(approvals) || plan.Owner == nil {
 		return nil
 	}
@@ -171,8 +171,8 @@ func glassStatement(c *Case, decisions []DecisionStatement) *GlassStatement {
 	return g
 }
 
-// approvals are the decisions that counted, but for rejections, reduced to what quorum arithmetic needs.
-func (c *Case) approvals() (list []countersign.Approval) {
+// Approvals are the decisions that counted, but for rejections, reduced to what quorum arithmetic needs.
+func (c *Case) Approvals() (list []countersign.Approval) {
 	for _, d := range c.Decisions {
 		if d.Check == nil || !d.Check.Record.Counted() || d.Check.Record.Verdict == countersign.Reject {
 			continue
@@ -267,7 +267,7 @@ func controls(c *Case) []Control {
 	if c.Intent != nil {
 		list = append(list, Control{"intent-locked-before-signing", "PR.PS-04", c.Intent.At.UTC().Format(time.RFC3339Nano)})
 	}
-	if a := c.Admission; a != nil && a.Plan.Broken(c.approvals()) {
+	if a := c.Admission; a != nil && a.Plan.Broken(c.Approvals()) {
 		list = append(list, Control{"break-glass-reviewed", "GOVERN 1.5", "review " + countersign.ReviewID(c.Input.Request.Tenant, c.Input.Request.ID)})
 	}
 	if c.SignInput != nil {

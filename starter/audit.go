@@ -27,17 +27,30 @@ func (c *cli) auditCommand() *cobra.Command {
 			return cmd.Help()
 		},
 	}
-	audit.AddCommand(c.listCommand(), c.exportCommand(), c.verifyCommand(), c.replayCommand(), c.timelineCommand(), c.exposureCommand(), c.readsCommand(), c.auditLogCommand())
+	audit.AddCommand(c.listCommand(), c.exportCommand(), c.verifyCommand(), c.replayCommand(), c.timelineCommand(), c.exposureCommand(), c.certificateCommand(), c.readsCommand(), c.auditLogCommand())
 	return audit
 }
 
 func (c *cli) exportCommand() *cobra.Command {
 	var output string
+	var many periodExport
 	cmd := &cobra.Command{
-		Use:   "export REQUEST",
-		Short: "Write the locked evidence bundle to a file",
-		Args:  cobra.ExactArgs(1),
+		Use:   "export REQUEST | --from DAY --until DAY --output DIR|s3://BUCKET/PREFIX",
+		Short: "Write locked evidence to a file, or that of a period to a records system",
+		Long: `Write the locked evidence bundle of one request to a file, or each bundle of a period to a directory or a bucket, for a central records system.
+
+Of a period, each bundle is verified before it goes out, and lies there once, under its SHA-256. A manifest (JSON lines) names them all, and a last file
+names the manifest, with how many there are: with it the receiving system proves that it has all of it. An export that was killed is run again with the same
+flags: what is there is not read a second time, nothing is written over, and the end is the same. One export at a time writes to a directory. A bucket is
+reached with the AWS settings of the environment. Each bundle that is read is recorded with its reader before it is given out.`,
+		Args: cobra.MaximumNArgs(1),
 		RunE: c.run(func(ctx context.Context, args []string) error {
+			if many.asked() != (len(args) == 0) {
+				return usage("either a REQUEST or a period (--from, --until) is needed, and not both")
+			}
+			if many.asked() {
+				return c.exportPeriod(ctx, &many, output)
+			}
 			api, err := c.connect()
 			if err != nil {
 				return err
@@ -68,7 +81,8 @@ func (c *cli) exportCommand() *cobra.Command {
 			})
 		}),
 	}
-	cmd.Flags().StringVarP(&output, "output", "o", "", "file to write; - is the standard output (default: REQUEST.asice)")
+	cmd.Flags().StringVarP(&output, "output", "o", "", "file to write, - is the standard output (default: REQUEST.asice); of a period, a directory or s3://BUCKET/PREFIX")
+	many.flags(cmd)
 	return cmd
 }
 
@@ -170,13 +184,7 @@ func rootFlags(cmd *cobra.Command, tenantCA, tsaCA *string) {
 	cmd.Flags().StringVar(tsaCA, "tsa-ca", "", "root certificates (PEM) that the time-stamp must lead to")
 }
 
-func rootsOf(tenantCA, tsaCA string) (evidence.Roots, error) {
-	anchors, err := readAnchors(tenantCA, tsaCA, "", "")
-	if err != nil {
-		return evidence.Roots{}, err
-	}
-	return anchors.Roots()
-}
+func rootsOf(tenantCA, tsaCA string) (evidence.Roots, error) { return allRoots(tenantCA, tsaCA, "") }
 
 func readAnchors(tenantCA, tsaCA, logKey, lock string, postQuantum ...string) (a evidence.Anchors, err error) {
 	a.LogKey = logKey

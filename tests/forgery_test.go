@@ -23,6 +23,7 @@ import (
 
 	"github.com/countersign-dev/countersign"
 	"github.com/countersign-dev/countersign/evidence"
+	"github.com/countersign-dev/countersign/evidence/certificate"
 )
 
 // TestR13_OurOwnServerCannotForge lets the operator of the server forge: with the tenant's real key it seals bundles whose history was
@@ -132,7 +133,11 @@ func TestR13_OurOwnServerCannotForge(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			report := evidence.Verify(reseal(t, original, history, outcome, c.files), roots)
+			raw := reseal(t, original, history, outcome, c.files)
+			report := evidence.Verify(raw, roots)
+			if _, err := certificate.Of(raw, roots); err == nil {
+				t.Error("a certificate is made of it")
+			}
 			if report.Err() == nil {
 				t.Fatal("the forged bundle verifies")
 			}

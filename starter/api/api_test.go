@@ -136,7 +136,7 @@ func locked(outcome countersign.Outcome) *evidence.Locked {
 	return &evidence.Locked{Mode: "COMPLIANCE", Outcome: outcome, Object: countersign.Object{Bucket: "evidence", Key: "acme/evidence/PO-1.asice", VersionID: "v", SHA256: countersign.SHA256([]byte("bundle"))}}
 }
 
-func TestM4_CompletedIsSaidOnlyOnceTheEvidenceIsLocked(t *testing.T) {
+func TestN10_SignedWithEvidencePendingIsAStateAndCompletedIsSaidOnlyOnceItIsLocked(t *testing.T) {
 	t.Parallel()
 	saga := workflows.Status{State: "ending", Requester: countersign.Actor{Issuer: "http://i", Subject: "s"}}
 	for name, c := range map[string]struct {
@@ -159,6 +159,10 @@ func TestM4_CompletedIsSaidOnlyOnceTheEvidenceIsLocked(t *testing.T) {
 		s := merge("acme", "PO-1", c.custody, saga)
 		if s.Released != c.released || s.Outcome != c.outcome || s.State != c.custody.State || s.Detail != c.custody.Detail || (s.Meaning == "") != (c.outcome == "") {
 			t.Errorf("%s: %+v", name, s)
+		}
+		// Signed, evidence pending: a state of its own, of nothing that ended otherwise.
+		if want := name == "sealing" || name == "locking" || name == "an older build"; s.Pending != want {
+			t.Errorf("%s: its evidence is pending: %v", name, s.Pending)
 		}
 	}
 }

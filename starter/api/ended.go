@@ -76,17 +76,20 @@ type evidenceInput struct {
 	From     time.Time `query:"from" doc:"Ended from this instant on."`
 	Until    time.Time `query:"until" doc:"Ended before this instant."`
 	Person   string    `query:"person" maxLength:"1024" doc:"A person or machine (iss#sub) who requested, could have decided, or decided."`
-	Partner  string    `query:"partner" maxLength:"1024" doc:"URL of an issuer whose people requested, could have decided, or decided."`
-	Document string    `query:"document" pattern:"^[0-9a-f]{64}$" doc:"SHA-256 of the document."`
+	Partner  string    `query:"partner" maxLength:"1024" doc:"URL of an issuer, or name of an organisation, whose people requested, could have decided, or decided."`
+	Document string    `query:"document" maxLength:"1024" pattern:"^([0-9a-f]{64}|[0-9a-z-]+/.+)$" doc:"SHA-256 of the document, or its object key."`
 	Outcome  string    `query:"outcome" enum:"completed,rejected,expired,withdrawn,refused,revoked,failed,voided,terminated"`
 	Purpose  string    `query:"purpose" maxLength:"128"`
-	Cursor   string    `query:"cursor" maxLength:"4096" doc:"Where the page before ended."`
+	// What follows is in the request itself: no bundle is read for it.
+	Requester string `query:"requester" maxLength:"1024" doc:"Who requested (iss#sub)."`
+	Text      string `query:"text" maxLength:"200" doc:"Words that the title has, in any case."`
+	Cursor    string `query:"cursor" maxLength:"4096" doc:"Where the page before ended."`
 }
 
 // filter is what was asked for, without the place: the list that a cursor belongs to.
 func (in *evidenceInput) filter() string {
 	asked := url.Values{}
-	for name, value := range map[string]string{"person": in.Person, "partner": in.Partner, "document": in.Document, "outcome": in.Outcome, "purpose": in.Purpose} {
+	for name, value := range map[string]string{"person": in.Person, "partner": in.Partner, "document": in.Document, "outcome": in.Outcome, "purpose": in.Purpose, "requester": in.Requester, "text": in.Text} {
 		if value != "" {
 			asked.Set(name, value)
 		}
@@ -97,6 +100,14 @@ func (in *evidenceInput) filter() string {
 		}
 	}
 	return asked.Encode()
+}
+
+// fits says whether a request, and who asked it, is one of those that are looked for. Who had another part in it stands in the bundle alone.
+func (in *evidenceInput) fits(asked countersign.Request, by countersign.Actor) bool {
+	return (in.Purpose == "" || asked.Purpose == in.Purpose) &&
+		(in.Document == "" || asked.Document.SHA256 == in.Document || asked.Document.Key == in.Document) &&
+		(in.Requester == "" || by.String() == in.Requester) &&
+		(in.Text == "" || strings.Contains(strings.ToLower(asked.Title), strings.ToLower(in.Text)))
 }
 
 type endedPlace struct {
@@ -178,7 +189,7 @@ func (t *tenant) endedRow(ctx context.Context, e ended, in *evidenceInput) (row 
 		return row, false, err
 	}
 	asked, by, err := t.pipeline.Beginning(ctx, e.request)
-	if err != nil || in.Purpose != "" && asked.Purpose != in.Purpose || in.Document != "" && asked.Document.SHA256 != in.Document {
+	if err != nil || !in.fits(asked, by) {
 		return row, false, err
 	}
 	row = client.EndedSigning{
@@ -187,6 +198,9 @@ func (t *tenant) endedRow(ctx context.Context, e ended, in *evidenceInput) (row 
 	}
 	if !by.IsZero() {
 		row.Requester = &by
+	}
+	if ending.Log != nil {
+		row.Log = &ending.Log.Index
 	}
 	if in.Person == "" && in.Partner == "" {
 		return row, true, nil
@@ -216,12 +230,15 @@ func (t *tenant) hadPart(ctx context.Context, bundle countersign.Object, request
 	}
 	people := e.People()
 	if !requester.IsZero() {
-		people = append(people, requester)
+		people = append(people, evidence.Named{Actor: requester})
+		if e.Requester != nil && e.Requester.Actor == requester {
+			people = append(people, *e.Requester)
+		}
 	}
 	foundPerson, foundPartner := person == "", partner == ""
 	for _, p := range people {
-		foundPerson = foundPerson || p.String() == person
-		foundPartner = foundPartner || p.Issuer == partner
+		foundPerson = foundPerson || p.Actor.String() == person
+		foundPartner = foundPartner || p.Actor.Issuer == partner || p.Organisation == partner
 	}
 	return foundPerson && foundPartner, nil
 }

@@ -14,6 +14,7 @@ import (
 type EvidenceFilter struct {
 	From, Until                                 time.Time
 	Person, Partner, Document, Outcome, Purpose string
+	Requester, Text                             string
 }
 
 // EndedSigning is one signing that ended, with where its evidence is locked.
@@ -28,6 +29,7 @@ type EndedSigning struct {
 	Started   time.Time            `json:"started"`
 	Ended     time.Time            `json:"ended"`
 	Evidence  evidence.Locked      `json:"evidence"`
+	Log       *int64               `json:"log,omitempty" doc:"Where the ending stands in the tenant's log."`
 }
 
 // EvidenceList is a page of signings that ended, the last to end first.
@@ -48,7 +50,7 @@ type Reads struct {
 // EvidencePage lists a page of the signings that ended, after a cursor or from the first.
 func (c *Client) EvidencePage(ctx context.Context, f EvidenceFilter, cursor string) (EvidenceList, error) {
 	var l EvidenceList
-	query := paged(f.From, f.Until, cursor, map[string]string{"person": f.Person, "partner": f.Partner, "document": f.Document, "outcome": f.Outcome, "purpose": f.Purpose})
+	query := paged(f.From, f.Until, cursor, map[string]string{"person": f.Person, "partner": f.Partner, "document": f.Document, "outcome": f.Outcome, "purpose": f.Purpose, "requester": f.Requester, "text": f.Text})
 	return l, c.do(ctx, http.MethodGet, "/evidence"+query, nil, nil, &l)
 }
 

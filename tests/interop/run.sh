@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
 # Uses the local stack as strangers do: signings from TypeScript and Python with plain JSON, their evidence checked with unzip,
-# sha256sum, openssl, the EU's DSS and the page in a browser, its lock tried with Amazon's own SDK, and our KMS held to a third party's.
+# sha256sum, openssl, the EU's DSS, veraPDF and the page in a browser, its lock tried with Amazon's own SDK, and our KMS held to a third party's.
 #
 # Needs, and checks: go, node 20 and npm, python 3.10 with venv, java 17 and maven, unzip, openssl 3 (Debian: golang nodejs npm python3
-# python3-venv default-jdk-headless maven unzip openssl coreutils chromium), and registries for npm, Python and Maven packages. It writes only below
+# python3-venv default-jdk-headless maven unzip openssl poppler-utils coreutils chromium), and registries for npm, Python and Maven packages. It writes only below
 # ./var/interop and where Maven keeps what it downloads, and ends what it started.
 set -uo pipefail
 cd "$(dirname "$0")/../.."
 repo=$PWD interop=$PWD/tests/interop here=$PWD/var/interop
 export PYTHONDONTWRITEBYTECODE=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 
-for need in go:golang node:nodejs npm:npm python3:python3 javac:default-jdk-headless mvn:maven unzip:unzip zipinfo:unzip openssl:openssl sha256sum:coreutils timeout:coreutils chromium:chromium; do
+for need in go:golang node:nodejs npm:npm python3:python3 javac:default-jdk-headless mvn:maven unzip:unzip zipinfo:unzip openssl:openssl sha256sum:coreutils timeout:coreutils chromium:chromium pdftotext:poppler-utils; do
 	command -v "${need%%:*}" >/dev/null || { echo "${need%%:*} is missing; on Debian: apt-get install ${need#*:}" >&2; exit 2; }
 done
 python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "$(python3 --version) is too old; 3.10 or later is needed" >&2; exit 2; }
@@ -103,6 +103,8 @@ golden=tests/golden/histories/v0.1.0
 step "DSS agrees" "$interop/dss/dss.sh" "$run/typescript.asice" "$data/ca/tenant-ca.pem" "$data/ca/tsa-ca.pem" \
 	"$golden/completed.asice" "$golden/tenant-ca.pem" "$golden/tsa-ca.pem"
 step "DSS's own samples" "$interop/dss/samples.sh" "$golden/completed.asice" "$golden/tenant-ca.pem" "$golden/tsa-ca.pem"
+step "veraPDF takes certificates" "$interop/verapdf/verapdf.sh" "$run/typescript.asice" "$data/ca/tenant-ca.pem" "$data/ca/tsa-ca.pem" \
+	"$golden/completed.asice" "$golden/tenant-ca.pem" "$golden/tsa-ca.pem"
 step "vectors, by a second implementation" "$python" "$interop/python/verifier/vectors.py" tests/vectors "$run/typescript.asice" "$run/python.asice"
 step "the page, without a network" "$interop/page/page.sh"
 step "the lock" "$python" "$interop/python/storage.py" lock "$data" "$run/typescript-ending.json"
