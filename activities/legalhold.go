@@ -34,9 +34,12 @@ func (t *Tenant) keptObjects(ctx context.Context, o countersign.Order) ([]counte
 		intent: func(key string) bool { return key == intent },
 		countersign.OrdersPrefix(tenant) + o.Request + "/": func(string) bool { return true },
 	} {
-		found, err := t.storedUnder(ctx, bucket, prefix)
+		found, more, err := ListVersions(ctx, t.s3, tenant, bucket, prefix, maxKeptObjects)
 		if err != nil {
 			return nil, err
+		}
+		if more {
+			return nil, fmt.Errorf("couldn't find what the order is about: there are more than %d versions under %s", maxKeptObjects, prefix)
 		}
 		for _, v := range found {
 			if own(v.Key) {
@@ -44,31 +47,47 @@ func (t *Tenant) keptObjects(ctx context.Context, o countersign.Order) ([]counte
 			}
 		}
 	}
-	if len(all) > maxKeptObjects {
-		return nil, fmt.Errorf("couldn't find what the order is about: there are %d versions, at most %d are looked at", len(all), maxKeptObjects)
-	}
 	slices.SortFunc(all[1:], func(a, b countersign.Object) int {
 		return strings.Compare(a.Key+"#"+a.VersionID, b.Key+"#"+b.VersionID)
 	})
 	return all, nil
 }
 
-// storedUnder lists every version under a prefix of the tenant's, in the order of their keys.
-func (t *Tenant) storedUnder(ctx context.Context, bucket, prefix string) (all []countersign.Object, err error) {
-	if !strings.HasPrefix(prefix, t.settings.Tenant+"/") {
-		return nil, countersign.Refuse("other-tenant", "what is listed is not of tenant %q", t.settings.Tenant)
+// ListVersions lists the versions under a prefix of the tenant's, in the order of their keys, at most limit, and says whether there are more.
+func ListVersions(ctx context.Context, c *s3.Client, tenant, bucket, prefix string, limit int) (all []countersign.Object, more bool, err error) {
+	if !strings.HasPrefix(prefix, tenant+"/") {
+		return nil, false, countersign.Refuse("other-tenant", "what is listed is not of tenant %q", tenant)
 	}
-	pages := s3.NewListObjectVersionsPaginator(t.s3, &s3.ListObjectVersionsInput{Bucket: aws.String(bucket), Prefix: aws.String(prefix)})
-	for pages.HasMorePages() && len(all) <= maxKeptObjects {
+	pages := s3.NewListObjectVersionsPaginator(c, &s3.ListObjectVersionsInput{Bucket: aws.String(bucket), Prefix: aws.String(prefix)})
+	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)
 		if err != nil {
-			return nil, fmt.Errorf("couldn't list the versions under %s/%s: %w", bucket, prefix, err)
+			return nil, false, fmt.Errorf("couldn't list the versions under %s/%s: %w", bucket, prefix, err)
 		}
 		for _, v := range page.Versions {
+			if len(all) == limit {
+				return all, true, nil
+			}
 			all = append(all, countersign.Object{Bucket: bucket, Key: aws.ToString(v.Key), VersionID: aws.ToString(v.VersionId)})
 		}
 	}
-	return all, nil
+	return all, false, nil
+}
+
+// FirstOrders are the records of orders among listed versions, the first version of each: nobody changes a record by writing over it. A store lists the
+// versions of a key from its newest to its first.
+func FirstOrders(tenant string, versions []countersign.Object) (first []countersign.Object) {
+	for _, o := range versions {
+		if _, _, ok := countersign.ParseOrderKey(tenant, o.Key); !ok {
+			continue
+		}
+		if n := len(first); n > 0 && first[n-1].Key == o.Key {
+			first[n-1] = o
+			continue
+		}
+		first = append(first, o)
+	}
+	return first
 }
 
 // hold puts the legal hold of each version on or off, and reads it back: asking for a hold is not having one.
@@ -87,7 +106,7 @@ func (t *Tenant) hold(ctx context.Context, objects []countersign.Object, on bool
 		if err != nil {
 			return fmt.Errorf("couldn't put the legal hold of %s %s: %w", o.Key, strings.ToLower(string(status)), err)
 		}
-		held, err := t.isHeld(ctx, o)
+		held, err := isHeld(ctx, t.s3, o)
 		if err != nil {
 			return err
 		}
@@ -98,8 +117,8 @@ func (t *Tenant) hold(ctx context.Context, objects []countersign.Object, on bool
 	return nil
 }
 
-func (t *Tenant) isHeld(ctx context.Context, o countersign.Object) (bool, error) {
-	out, err := t.s3.GetObjectLegalHold(ctx, &s3.GetObjectLegalHoldInput{Bucket: aws.String(o.Bucket), Key: aws.String(o.Key), VersionId: aws.String(o.VersionID)})
+func isHeld(ctx context.Context, c *s3.Client, o countersign.Object) (bool, error) {
+	out, err := c.GetObjectLegalHold(ctx, &s3.GetObjectLegalHoldInput{Bucket: aws.String(o.Bucket), Key: aws.String(o.Key), VersionId: aws.String(o.VersionID)})
 	if isCode(err, "NoSuchObjectLockConfiguration") {
 		return false, nil
 	}
@@ -109,15 +128,22 @@ func (t *Tenant) isHeld(ctx context.Context, o countersign.Object) (bool, error)
 	return out.LegalHold != nil && out.LegalHold.Status == s3types.ObjectLockLegalHoldStatusOn, nil
 }
 
-// kept reads the hold and the retention of one version.
 func (t *Tenant) kept(ctx context.Context, o countersign.Object) (evidence.KeptObject, error) {
+	return Kept(ctx, t.s3, t.settings.Tenant, o)
+}
+
+// Kept reads the legal hold and the retention of one version of one object of a tenant. Without COMPLIANCE retention it is retained until no time.
+func Kept(ctx context.Context, c *s3.Client, tenant string, o countersign.Object) (evidence.KeptObject, error) {
 	k := evidence.KeptObject{Key: o.Key, VersionID: o.VersionID}
-	held, err := t.isHeld(ctx, o)
+	if err := checkOwn(tenant, o.Key); err != nil {
+		return k, err
+	}
+	held, err := isHeld(ctx, c, o)
 	if err != nil {
 		return k, err
 	}
 	k.Held = held
-	out, err := t.s3.GetObjectRetention(ctx, &s3.GetObjectRetentionInput{Bucket: aws.String(o.Bucket), Key: aws.String(o.Key), VersionId: aws.String(o.VersionID)})
+	out, err := c.GetObjectRetention(ctx, &s3.GetObjectRetentionInput{Bucket: aws.String(o.Bucket), Key: aws.String(o.Key), VersionId: aws.String(o.VersionID)})
 	if isCode(err, "NoSuchObjectLockConfiguration") {
 		return k, nil
 	}
@@ -166,27 +192,17 @@ type lockedOrder struct {
 	object countersign.Object
 }
 
-// orders are the records of the orders about a request's evidence, in their order. The first version of each counts: nobody changes a record by writing
-// over it. One that can't be read is an error, for it could be a hold.
+// orders are the records of the orders about a request's evidence, in their order. One that can't be read is an error, for it could be a hold.
 func (t *Tenant) orders(ctx context.Context, request string) (all []lockedOrder, err error) {
 	tenant := t.settings.Tenant
-	found, err := t.storedUnder(ctx, t.settings.Evidence.Bucket, countersign.OrdersPrefix(tenant)+request+"/")
+	found, more, err := ListVersions(ctx, t.s3, tenant, t.settings.Evidence.Bucket, countersign.OrdersPrefix(tenant)+request+"/", maxKeptObjects)
+	if err == nil && more {
+		err = fmt.Errorf("couldn't read the orders about %s: there are more than %d versions of their records", request, maxKeptObjects)
+	}
 	if err != nil {
 		return nil, err
 	}
-	first := []countersign.Object{}
-	for _, o := range found {
-		if _, _, ok := countersign.ParseOrderKey(tenant, o.Key); !ok {
-			continue
-		}
-		// The versions of a key are listed from its newest to its first.
-		if n := len(first); n > 0 && first[n-1].Key == o.Key {
-			first[n-1] = o
-			continue
-		}
-		first = append(first, o)
-	}
-	for _, o := range first {
+	for _, o := range FirstOrders(tenant, found) {
 		body, err := ReadObject(ctx, t.s3, tenant, o, evidence.MaxOrderRecord)
 		if err != nil {
 			return nil, err

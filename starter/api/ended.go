@@ -188,6 +188,11 @@ func (t *tenant) endedRow(ctx context.Context, e ended, in *evidenceInput) (row 
 	if !by.IsZero() {
 		row.Requester = &by
 	}
+	kept, err := t.objects.Kept(ctx, ending.Evidence.Object)
+	if err != nil {
+		return row, false, err
+	}
+	row.Kept = &kept
 	if in.Person == "" && in.Partner == "" {
 		return row, true, nil
 	}

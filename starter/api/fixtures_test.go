@@ -401,6 +401,21 @@ func (m *memoryObjects) Readings(_ context.Context, after readingPlace, limit in
 	return page, nil
 }
 
+func (m *memoryObjects) Orders(_ context.Context, request string, _ int) (records []countersign.Object, more bool, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, key := range slices.Sorted(maps.Keys(m.stored)) {
+		if of, _, ok := countersign.ParseOrderKey("acme", key); ok && (request == "" || of == request) {
+			records = append(records, countersign.Object{Bucket: "evidence", Key: key})
+		}
+	}
+	return records, false, nil
+}
+
+func (m *memoryObjects) Kept(_ context.Context, o countersign.Object) (evidence.KeptObject, error) {
+	return evidence.KeptObject{Key: o.Key, VersionID: o.VersionID}, nil
+}
+
 func (m *memoryObjects) Check(context.Context) error { return nil }
 
 func (m *memoryObjects) PutDocument(_ context.Context, body []byte) (countersign.Document, error) {

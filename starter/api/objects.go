@@ -14,6 +14,7 @@ import (
 
 	"github.com/countersign-dev/countersign"
 	"github.com/countersign-dev/countersign/activities"
+	"github.com/countersign-dev/countersign/evidence"
 )
 
 // objects is what the API asks of S3, under the tenant's own profile for the starter.
@@ -28,6 +29,10 @@ type objects interface {
 	PutReading(ctx context.Context, key string, body []byte) error
 	// Readings lists a page of the locked records of reads, in the order of their keys, after a place; an empty next is the last page.
 	Readings(ctx context.Context, after readingPlace, limit int) (page readingPage, err error)
+	// Orders lists the locked records of orders, of one request or of all, in the order of their keys and the first version of each; at most limit.
+	Orders(ctx context.Context, request string, limit int) (records []countersign.Object, more bool, err error)
+	// Kept tells how a version of a bundle is kept.
+	Kept(ctx context.Context, o countersign.Object) (evidence.KeptObject, error)
 }
 
 type bucketObjects struct {
@@ -145,4 +150,17 @@ func (b *bucketObjects) Readings(ctx context.Context, after readingPlace, limit 
 		}
 	}
 	return page, nil
+}
+
+func (b *bucketObjects) Orders(ctx context.Context, request string, limit int) (records []countersign.Object, more bool, err error) {
+	prefix := countersign.OrdersPrefix(b.settings.Tenant)
+	if request != "" {
+		prefix += request + "/"
+	}
+	all, more, err := activities.ListVersions(ctx, b.s3, b.settings.Tenant, b.settings.Evidence.Bucket, prefix, limit)
+	return activities.FirstOrders(b.settings.Tenant, all), more, err
+}
+
+func (b *bucketObjects) Kept(ctx context.Context, o countersign.Object) (evidence.KeptObject, error) {
+	return activities.Kept(ctx, b.s3, b.settings.Tenant, o)
 }

@@ -143,6 +143,12 @@ func (s *Server) routes(api huma.API) {
 	huma.Register(api, small("list-evidence", http.MethodGet, "/v1/{tenant}/evidence", "Signings that ended, the last first, for the tenant's compliance and owner", http.StatusOK), s.listEvidence)
 	huma.Register(api, small("list-reads", http.MethodGet, "/v1/{tenant}/reads", "Who read which evidence, the first first, for the tenant's compliance and owner", http.StatusOK), s.listReads)
 
+	order := "/v1/{tenant}/orders"
+	huma.Register(api, small("list-holds", http.MethodGet, order, "The evidence that is held, and the orders about evidence that wait, for the tenant's compliance and owner", http.StatusOK), s.listHolds)
+	huma.Register(api, small("get-orders", http.MethodGet, order+"/{request}", "What was ordered about a request's evidence, and how it is kept", http.StatusOK), s.getOrders)
+	huma.Register(api, small("give-order", http.MethodPost, order+"/{request}", "Order evidence to be held, a hold to be lifted, or a retention to be extended", http.StatusOK), s.giveOrder)
+	huma.Register(api, small("answer-order", http.MethodPost, order+"/{request}/answer", "Approve or reject the order of another one of compliance", http.StatusOK), s.answerOrder)
+
 	open := func(id, path, summary string) huma.Operation {
 		return huma.Operation{OperationID: id, Method: http.MethodGet, Path: path, Summary: summary, Metadata: map[string]any{anonymous: true}, Security: []map[string][]string{}}
 	}

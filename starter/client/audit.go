@@ -28,6 +28,8 @@ type EndedSigning struct {
 	Started   time.Time            `json:"started"`
 	Ended     time.Time            `json:"ended"`
 	Evidence  evidence.Locked      `json:"evidence"`
+	// Kept is how the store keeps the bundle now: its legal hold, and its retention, which may have been extended since it was locked.
+	Kept *evidence.KeptObject `json:"kept,omitempty"`
 }
 
 // EvidenceList is a page of signings that ended, the last to end first.
