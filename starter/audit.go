@@ -29,7 +29,7 @@ func (c *cli) auditCommand() *cobra.Command {
 		},
 	}
 	audit.AddCommand(c.listCommand(), c.exportCommand(), c.verifyCommand(), c.replayCommand(), c.timelineCommand(), c.exposureCommand(), c.readsCommand(), c.auditLogCommand(),
-		c.holdCommand(), c.retainCommand())
+		c.holdCommand(), c.retainCommand(), c.disputeCommand())
 	return audit
 }
 

@@ -183,7 +183,7 @@ func (t *tenant) endedRow(ctx context.Context, e ended, in *evidenceInput) (row 
 	}
 	row = client.EndedSigning{
 		Request: e.request, Title: asked.Title, Purpose: asked.Purpose, Document: asked.Document, Outcome: ending.Outcome, Detail: ending.Detail,
-		Started: e.started.UTC(), Ended: e.closed.UTC(), Evidence: ending.Evidence,
+		Started: e.started.UTC(), Ended: e.closed.UTC(), Evidence: ending.Evidence, Log: ending.Log,
 	}
 	if !by.IsZero() {
 		row.Requester = &by
