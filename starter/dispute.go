@@ -117,6 +117,9 @@ func (c *cli) dispute(ctx context.Context, d dispute) error {
 		return err
 	}
 	var log note.Verifier
+	if err := countersign.CheckRequestID(d.request); err != nil {
+		return usage("%w", err)
+	}
 	if d.logKey != "" {
 		reader, err := logReader("", d.logKey)
 		if err != nil {
@@ -384,7 +387,7 @@ func (g *gathering) theRelated(ctx context.Context, _ client.OrderBook) error {
 		return nil
 	}
 	others, unanswered := []client.EndedSigning{}, []string{}
-	var proof *translog.Proof
+	var proof json.RawMessage
 	for cursor := ""; ; {
 		page, err := g.api.EvidencePage(ctx, client.EvidenceFilter{Document: g.report.Document}, cursor)
 		if err != nil {
@@ -417,16 +420,22 @@ func (g *gathering) theRelated(ctx context.Context, _ client.OrderBook) error {
 }
 
 // theProof is that the signing's end is in the tenant's log.
-func (g *gathering) theProof(proof *translog.Proof) error {
+func (g *gathering) theProof(raw json.RawMessage) error {
 	const file = "log-proof.json"
 	switch {
-	case proof == nil:
+	case len(raw) == 0:
 		g.note("log", factNot, "", "Temporal no longer knows the proof; make one from a copy of the log: countersign audit log prove")
 		return nil
 	case g.roots.Log == nil:
 		g.note("log", factFound, file, "the proof is not checked: give --log-key")
 	default:
-		entry, checkpoint, err := proof.Check(g.roots.Log)
+		var proof translog.Proof
+		var entry translog.Entry
+		var checkpoint translog.Checkpoint
+		err := json.Unmarshal(raw, &proof)
+		if err == nil {
+			entry, checkpoint, err = proof.Check(g.roots.Log)
+		}
 		if err == nil && (entry.Request != g.request || entry.Bundle == nil || *entry.Bundle != g.report.Bundle) {
 			err = errors.New("it is of another bundle")
 		}
@@ -436,7 +445,7 @@ func (g *gathering) theProof(proof *translog.Proof) error {
 			g.note("log", factHolds, file, "entry %d of %d: %s", proof.Index, checkpoint.N, entry.Kind)
 		}
 	}
-	return g.keep(file, proof)
+	return g.keep(file, raw)
 }
 
 // gone says that whatever was asked for is not there any more.

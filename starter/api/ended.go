@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/url"
@@ -183,10 +184,15 @@ func (t *tenant) endedRow(ctx context.Context, e ended, in *evidenceInput) (row 
 	}
 	row = client.EndedSigning{
 		Request: e.request, Title: asked.Title, Purpose: asked.Purpose, Document: asked.Document, Outcome: ending.Outcome, Detail: ending.Detail,
-		Started: e.started.UTC(), Ended: e.closed.UTC(), Evidence: ending.Evidence, Log: ending.Log,
+		Started: e.started.UTC(), Ended: e.closed.UTC(), Evidence: ending.Evidence,
 	}
 	if !by.IsZero() {
 		row.Requester = &by
+	}
+	if ending.Log != nil {
+		if row.Log, err = json.Marshal(ending.Log); err != nil {
+			return row, false, fmt.Errorf("couldn't write the proof of the log: %w", err)
+		}
 	}
 	kept, err := t.objects.Kept(ctx, ending.Evidence.Object)
 	if err != nil {

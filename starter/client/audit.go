@@ -2,13 +2,13 @@ package client
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"net/url"
 	"time"
 
 	"github.com/countersign-dev/countersign"
 	"github.com/countersign-dev/countersign/evidence"
-	"github.com/countersign-dev/countersign/evidence/translog"
 )
 
 // EvidenceFilter says which signings that ended are wanted; what is empty keeps nothing out.
@@ -31,7 +31,7 @@ type EndedSigning struct {
 	Evidence  evidence.Locked      `json:"evidence"`
 	// Kept is how the store keeps the bundle now: its legal hold, and its retention, which may have been extended since it was locked.
 	Kept *evidence.KeptObject `json:"kept,omitempty"`
-	Log  *translog.Proof      `json:"log,omitempty" doc:"That its end is in the tenant's log."`
+	Log  json.RawMessage      `json:"log,omitempty" doc:"Proof that its end is in the tenant's log."`
 }
 
 // EvidenceList is a page of signings that ended, the last to end first.
