@@ -61,7 +61,7 @@ var everybody = slices.Sorted(maps.Keys(actors))
 var inOrder = []string{
 	"/openapi.json", "/openapi-3.0.json", "/openapi.yaml", "/openapi-3.0.yaml", "/", "alive", "ready", "put-document", "request-signing", "get-inbox", "get-signing", "explain-signing", "explain-purpose", "draft-decision", "watch-signing", "get-document", "get-evidence",
 	"list-grants", "get-grant", "list-keys", "get-key", "send-decision", "give-grant", "enrol-key", "accept-grant", "revoke-grant", "give-back-grant",
-	"retire-key", "list-reviews", "get-review", "close-review", "list-evidence", "list-reads", "offboard", "withdraw",
+	"retire-key", "list-reviews", "get-review", "close-review", "list-evidence", "list-reads", "list-holds", "get-orders", "give-order", "answer-order", "offboard", "withdraw",
 }
 
 // matrix says for each operation who may. Every route has a row, or the first test fails.
@@ -136,6 +136,20 @@ var matrix = map[string]row{
 	// All of the evidence, and who read it, is for the offices of the tenant.
 	"list-evidence": {yes: []string{"olivia"}},
 	"list-reads":    {yes: []string{"olivia"}},
+	"list-holds":    {yes: []string{"olivia"}},
+	"get-orders":    {yes: []string{"olivia"}, change: func(w *world, _ actor, q *asked) error { q.request = w.done.Request.ID; return nil }},
+	// One of compliance is enough to retain longer; cora proposed to hold, and olivia is another one.
+	"give-order": {yes: []string{"olivia"}, change: func(w *world, a actor, q *asked) error {
+		q.request = w.done.Request.ID
+		o := countersign.SignedOrder{Order: w.ordered(countersign.OrderRetain, "acme/olivia")}
+		o.Order.Actor = w.named(a)
+		return q.proven(w, a, o.Order.Digest, &o.Proof, &o)
+	}},
+	"answer-order": {yes: []string{"olivia"}, change: func(w *world, a actor, q *asked) error {
+		q.request = w.done.Request.ID
+		s := countersign.SignedOrderAnswer{Answer: countersign.OrderAnswer{V: 1, Tenant: "acme", Order: w.order, Verdict: countersign.Approve, Actor: w.named(a), IssuedAt: time.Now().Unix()}}
+		return q.proven(w, a, s.Answer.Digest, &s.Proof, &s)
+	}},
 	"offboard": {yes: []string{"olivia"}, change: func(w *world, _ actor, q *asked) error {
 		return q.json(client.Leaver{Issuer: w.Issuers["nord"].URL, Reason: "over", DryRun: true})
 	}},
