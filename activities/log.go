@@ -26,15 +26,8 @@ func (t *Tenant) AppendLog(ctx context.Context, e translog.Entry) (translog.Proo
 	if e.Tenant != t.settings.Tenant {
 		return translog.Proof{}, temporal.NewNonRetryableApplicationError("couldn't log an entry of another tenant", ErrorSetting, nil)
 	}
-	select {
-	case t.appending <- struct{}{}:
-		defer func() { <-t.appending }()
-	case <-ctx.Done():
-		return translog.Proof{}, ctx.Err()
-	}
 	e.At = time.Now().UTC()
-	log := translog.Log{Store: logStore{t}, Signer: logSigner{t.roots.Log, ctx, t}, Verifier: t.roots.Log}
-	proof, err := log.Append(ctx, e)
+	proof, err := t.log.Append(ctx, e)
 	if errors.Is(err, translog.ErrContradicts) {
 		return proof, temporal.NewNonRetryableApplicationError("couldn't log the entry: "+err.Error(), ErrorSetting, err)
 	}
@@ -44,17 +37,16 @@ func (t *Tenant) AppendLog(ctx context.Context, e translog.Entry) (translog.Proo
 	return proof, nil
 }
 
-// logSigner signs checkpoints by the log's key in KMS.
-type logSigner struct {
+// logKey signs checkpoints by the log's key in KMS.
+type logKey struct {
 	note.Verifier
-	ctx context.Context
-	t   *Tenant
+	t *Tenant
 }
 
 // Sign asks KMS for one Ed25519 signature over the text itself.
-func (s logSigner) Sign(text []byte) ([]byte, error) {
-	out, err := s.t.kms.Sign(s.ctx, &kms.SignInput{
-		KeyId: aws.String(s.t.settings.Log.ARN), Message: text, MessageType: kmstypes.MessageTypeRaw, SigningAlgorithm: kmstypes.SigningAlgorithmSpecEd25519Sha512,
+func (k logKey) Sign(ctx context.Context, text []byte) ([]byte, error) {
+	out, err := k.t.kms.Sign(ctx, &kms.SignInput{
+		KeyId: aws.String(k.t.settings.Log.ARN), Message: text, MessageType: kmstypes.MessageTypeRaw, SigningAlgorithm: kmstypes.SigningAlgorithmSpecEd25519Sha512,
 	})
 	if err != nil {
 		return nil, err
@@ -98,21 +90,25 @@ func (s logStore) Current(ctx context.Context, name string, limit int64) ([]byte
 
 // Add stores an object once.
 func (s logStore) Add(ctx context.Context, name string, body []byte) error {
-	return s.put(ctx, name, body, func(in *s3.PutObjectInput) { in.IfNoneMatch = aws.String("*") })
+	_, err := s.put(ctx, name, body, func(in *s3.PutObjectInput) { in.IfNoneMatch = aws.String("*") })
+	return err
 }
 
 // Swap stores the next version of an object whose newest one has the tag.
-func (s logStore) Swap(ctx context.Context, name string, body []byte, tag string) error {
-	if tag == "" {
-		return s.Add(ctx, name, body)
-	}
-	return s.put(ctx, name, body, func(in *s3.PutObjectInput) { in.IfMatch = aws.String(tag) })
+func (s logStore) Swap(ctx context.Context, name string, body []byte, tag string) (string, error) {
+	return s.put(ctx, name, body, func(in *s3.PutObjectInput) {
+		if tag == "" {
+			in.IfNoneMatch = aws.String("*")
+		} else {
+			in.IfMatch = aws.String(tag)
+		}
+	})
 }
 
-func (s logStore) put(ctx context.Context, name string, body []byte, condition func(*s3.PutObjectInput)) error {
+func (s logStore) put(ctx context.Context, name string, body []byte, condition func(*s3.PutObjectInput)) (tag string, err error) {
 	key := countersign.LogKey(s.t.settings.Tenant, name)
 	if err := checkOwn(s.t.settings.Tenant, key); err != nil {
-		return err
+		return "", err
 	}
 	in := &s3.PutObjectInput{
 		Bucket: aws.String(s.t.settings.Evidence.Bucket), Key: aws.String(key), Body: bytes.NewReader(body), ContentType: aws.String("application/octet-stream"),
@@ -120,15 +116,15 @@ func (s logStore) put(ctx context.Context, name string, body []byte, condition f
 	}
 	s.t.lock(time.Now())(in)
 	condition(in)
-	_, err := s.t.s3.PutObject(ctx, in)
+	out, err := s.t.s3.PutObject(ctx, in)
 	// A conflict is another writer at this moment: what it stored, or did not, is found by looking again.
 	if isStatus(err, 412) || isCode(err, "PreconditionFailed") {
-		return translog.ErrExists
+		return "", translog.ErrExists
 	}
 	if err != nil {
-		return fmt.Errorf("couldn't store %s: %w", key, err)
+		return "", fmt.Errorf("couldn't store %s: %w", key, err)
 	}
-	return nil
+	return aws.ToString(out.ETag), nil
 }
 
 // checkLog asks the log's key for a signature without making one, and whether its public half is the one of the tenant's file.
@@ -156,5 +152,5 @@ func (t *Tenant) checkLog(ctx context.Context) error {
 
 // Unfinished says which intents from before an instant have no ending in the tenant's log, from a position on: see translog.Reader.Unfinished.
 func (t *Tenant) Unfinished(ctx context.Context, from translog.Position, before time.Time) (*translog.Unfinished, error) {
-	return translog.Reader{Source: logStore{t}, Verifier: t.roots.Log}.Unfinished(ctx, from, before)
+	return translog.Reader{Source: translog.Stored(logStore{t}), Verifier: t.roots.Log}.Unfinished(ctx, from, before)
 }

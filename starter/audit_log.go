@@ -161,7 +161,7 @@ func logReader(dir, key string) (translog.Reader, error) {
 	if err != nil {
 		return translog.Reader{}, usage("--log-key: %w", err)
 	}
-	return translog.Reader{Source: logCopy(dir), Verifier: verifier}, nil
+	return translog.Reader{Source: translog.Stored(logCopy(dir)), Verifier: verifier}, nil
 }
 
 // logCopy is a directory with a copy of a log.

@@ -32,7 +32,7 @@ func TestN04_AnIntentThatNeverEndsIsFoundFromASavedPosition(t *testing.T) {
 	t.Parallel()
 	store := newMemory()
 	l := newLog(t, store)
-	r := Reader{store, l.Verifier}
+	r := read(l, store)
 	empty := unfinished(t, r, Position{}, start.Add(time.Hour))
 	if len(empty.Late) != 0 || empty.Behind != 0 {
 		t.Fatalf("an empty log has %+v", empty)
@@ -72,7 +72,7 @@ func TestN04_LookingForUnfinishedIntentsCostsWhatIsNewAndIsBounded(t *testing.T)
 	l := newLog(t, store)
 	fill(t, l, maxUnfinished+10)
 	source := &counting{Source: store}
-	r := Reader{source, l.Verifier}
+	r := read(l, source)
 	var at Position
 	for i, behind := range []int64{10, 0} {
 		u := unfinished(t, r, at, start)
@@ -95,17 +95,17 @@ func TestN04_ALogThatWasRolledBackOrForkedSinceThePositionIsAnError(t *testing.T
 	fill(t, l, 3)
 	older := store.copied(func(map[string]string) {})
 	fill(t, l, 5)
-	at := unfinished(t, Reader{store, l.Verifier}, Position{}, start).Position
-	if _, err := (Reader{older, l.Verifier}).Unfinished(t.Context(), at, start); err == nil || !strings.Contains(err.Error(), "rolled back") {
+	at := unfinished(t, read(l, store), Position{}, start).Position
+	if _, err := read(l, older).Unfinished(t.Context(), at, start); err == nil || !strings.Contains(err.Error(), "rolled back") {
 		t.Errorf("a log that was rolled back: %v", err)
 	}
 	ahead := at
 	ahead.Next++
-	if _, err := (Reader{store, l.Verifier}).Unfinished(t.Context(), ahead, start); err == nil {
+	if _, err := read(l, store).Unfinished(t.Context(), ahead, start); err == nil {
 		t.Error("a position beyond its checkpoint is gone on from")
 	}
 	bare := Position{Next: 2}
-	if _, err := (Reader{store, l.Verifier}).Unfinished(t.Context(), bare, start); err == nil {
+	if _, err := read(l, store).Unfinished(t.Context(), bare, start); err == nil {
 		t.Error("a position without a checkpoint is gone on from")
 	}
 }
