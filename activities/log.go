@@ -3,6 +3,7 @@ package activities
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -21,7 +22,8 @@ import (
 )
 
 // AppendLog puts one entry into the tenant's log and returns the proof that it is there, under a checkpoint that the log's key signed. The same entry
-// is in the log once, however often it is asked. Its time is when it was first tried.
+// is in the log once, however often it is asked. Its time is when it was first tried. The proof of an ending is locked beside the bundle as well; if we crash
+// before that, the next attempt finds the entry and locks a proof under a newer checkpoint.
 func (t *Tenant) AppendLog(ctx context.Context, e translog.Entry) (translog.Proof, error) {
 	if e.Tenant != t.settings.Tenant {
 		return translog.Proof{}, temporal.NewNonRetryableApplicationError("couldn't log an entry of another tenant", ErrorSetting, nil)
@@ -34,7 +36,24 @@ func (t *Tenant) AppendLog(ctx context.Context, e translog.Entry) (translog.Proo
 	if err != nil {
 		return proof, keyError("couldn't log the entry", err)
 	}
-	return proof, nil
+	if e.Ended() {
+		err = t.keepProof(ctx, e, proof)
+	}
+	return proof, err
+}
+
+// keepProof locks the proof of an ending beside the bundle. The first one counts: any is as good.
+func (t *Tenant) keepProof(ctx context.Context, e translog.Entry, proof translog.Proof) error {
+	body, err := json.Marshal(proof)
+	if err != nil {
+		return err
+	}
+	key := countersign.EvidenceLogKey(e.Tenant, e.Request)
+	_, err = t.storeFirst(ctx, t.settings.Evidence.Bucket, key, "application/json", body, t.lock(time.Now()))
+	if err != nil && !errors.Is(err, errExists) {
+		return fmt.Errorf("couldn't keep the log's proof beside the bundle: %w", err)
+	}
+	return nil
 }
 
 // logKey signs checkpoints by the log's key in KMS.
@@ -54,17 +73,31 @@ func (k logKey) Sign(ctx context.Context, text []byte) ([]byte, error) {
 	return out.Signature, nil
 }
 
-// logStore keeps a log in the bucket of evidence, under the same lock as evidence. Every checkpoint is a version of its own.
-type logStore struct{ t *Tenant }
+// logSource reads a log where it lies, by whatever credentials its client has.
+type logSource struct {
+	s3             *s3.Client
+	tenant, bucket string
+}
+
+// LogSource is a tenant's log as it lies in its bucket of evidence.
+func LogSource(c *s3.Client, s *countersign.Settings) translog.Source {
+	return logSource{c, s.Tenant, s.Evidence.Bucket}
+}
 
 // Get reads the newest version of an object.
-func (s logStore) Get(ctx context.Context, name string, limit int64) ([]byte, error) {
-	o := countersign.Object{Bucket: s.t.settings.Evidence.Bucket, Key: countersign.LogKey(s.t.settings.Tenant, name)}
-	body, err := ReadObject(ctx, s.t.s3, s.t.settings.Tenant, o, limit)
+func (s logSource) Get(ctx context.Context, name string, limit int64) ([]byte, error) {
+	o := countersign.Object{Bucket: s.bucket, Key: countersign.LogKey(s.tenant, name)}
+	body, err := ReadObject(ctx, s.s3, s.tenant, o, limit)
 	if errors.Is(err, errGone) {
 		return nil, fmt.Errorf("%s: %w", name, translog.ErrGone)
 	}
 	return body, err
+}
+
+// logStore keeps a log in the bucket of evidence, under the same lock as evidence. Every checkpoint is a version of its own.
+type logStore struct {
+	translog.Source
+	t *Tenant
 }
 
 // Current reads the newest version of an object, with its entity tag.
@@ -152,5 +185,5 @@ func (t *Tenant) checkLog(ctx context.Context) error {
 
 // Unfinished says which intents from before an instant have no ending in the tenant's log, from a position on: see translog.Reader.Unfinished.
 func (t *Tenant) Unfinished(ctx context.Context, from translog.Position, before time.Time) (*translog.Unfinished, error) {
-	return translog.Reader{Source: translog.Stored(logStore{t}), Verifier: t.roots.Log}.Unfinished(ctx, from, before)
+	return translog.Reader{Source: translog.Stored(LogSource(t.s3, t.settings)), Verifier: t.roots.Log}.Unfinished(ctx, from, before)
 }

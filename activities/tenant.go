@@ -79,7 +79,6 @@ func Open(ctx context.Context, file string, temporal client.Client, worker evide
 	if t.roots.Log, err = translog.ParseVerifier(s.Log.PublicKey, s.Tenant); err != nil {
 		return nil, s.Fault(err, "log", "publicKey")
 	}
-	t.log = translog.NewLog(logStore{t}, logKey{t.roots.Log, t})
 	t.stamper = evidence.NewTSAClient(s.Timestamp.URL, t.roots.TSAs, t.http)
 	if t.hooks, err = t.webhooks(); err != nil {
 		return nil, err
@@ -94,6 +93,7 @@ func Open(ctx context.Context, file string, temporal client.Client, worker evide
 			o.BaseEndpoint = aws.String(s.AWS.KMSEndpoint)
 		}
 	})
+	t.log = translog.NewLog(logStore{LogSource(t.s3, s), t}, logKey{t.roots.Log, t})
 	return t, nil
 }
 

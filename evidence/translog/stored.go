@@ -133,3 +133,18 @@ func parseTileName(name string) (tlog.Tile, bool) {
 	t, err := tlog.ParseTilePath(fmt.Sprintf("tile/%d/%s", height, rest))
 	return t, err == nil && tileName(t) == name
 }
+
+// MaxFile bounds every file of a log, in bytes.
+const MaxFile = maxBundle
+
+// Covers reads the name of a tile or an entry bundle, and says whether it has entries, and how many entries a log must have to have this file. A name that is
+// none is not ok.
+func Covers(name string) (entries bool, size int64, ok bool) {
+	t, ok := parseTileName(name)
+	above := height * max(t.L, 0) // each hash of a tile stands for so many entries, as a power of two
+	last := t.N*bundleWidth + int64(t.W)
+	if !ok || t.N > maxSize/bundleWidth || above > 40 || last > maxSize>>above {
+		return false, 0, false
+	}
+	return t.L < 0, last << above, true
+}

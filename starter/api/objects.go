@@ -14,6 +14,7 @@ import (
 
 	"github.com/countersign-dev/countersign"
 	"github.com/countersign-dev/countersign/activities"
+	"github.com/countersign-dev/countersign/evidence/translog"
 )
 
 // objects is what the API asks of S3, under the tenant's own profile for the starter.
@@ -28,12 +29,21 @@ type objects interface {
 	PutReading(ctx context.Context, key string, body []byte) error
 	// Readings lists a page of the locked records of reads, in the order of their keys, after a place; an empty next is the last page.
 	Readings(ctx context.Context, after readingPlace, limit int) (page readingPage, err error)
+	// Log is the tenant's log, as files of C2SP tlog-tiles.
+	Log() translog.Source
 }
 
 type bucketObjects struct {
 	s3       *s3.Client
 	settings *countersign.Settings
+	log      translog.Source
 }
+
+func newBucketObjects(c *s3.Client, s *countersign.Settings) *bucketObjects {
+	return &bucketObjects{c, s, translog.Stored(activities.LogSource(c, s))}
+}
+
+func (b *bucketObjects) Log() translog.Source { return b.log }
 
 func (b *bucketObjects) Check(ctx context.Context) error {
 	documents, evidence := b.settings.Documents.Bucket, b.settings.Evidence.Bucket
