@@ -42,8 +42,7 @@ type Tenant struct {
 	hooks    []webhook
 	http     *http.Client
 	worker   evidence.Worker
-	// appending holds one token: within a process, entries go into the log one after another. Between processes the store decides.
-	appending chan struct{}
+	log      *translog.Log
 }
 
 // LoadSettings reads a tenant's file.
@@ -62,7 +61,7 @@ func Open(ctx context.Context, file string, temporal client.Client, worker evide
 		return nil, err
 	}
 	t := &Tenant{
-		settings: s, file: file, dir: filepath.Dir(file), registry: identity.NewRegistry(s.Issuers), temporal: temporal, worker: worker, appending: make(chan struct{}, 1),
+		settings: s, file: file, dir: filepath.Dir(file), registry: identity.NewRegistry(s.Issuers), temporal: temporal, worker: worker,
 		http: &http.Client{Timeout: 15 * time.Second, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
 	}
 	if t.engine, err = LoadPolicy(s, t.dir); err != nil {
@@ -94,6 +93,7 @@ func Open(ctx context.Context, file string, temporal client.Client, worker evide
 			o.BaseEndpoint = aws.String(s.AWS.KMSEndpoint)
 		}
 	})
+	t.log = translog.NewLog(logStore{LogSource(t.s3, s), t}, logKey{t.roots.Log, t})
 	return t, nil
 }
 

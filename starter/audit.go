@@ -38,6 +38,7 @@ func (c *cli) exportCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "export REQUEST",
 		Short: "Write the locked evidence bundle to a file",
+		Long:  `Write the locked evidence bundle to a file, and beside it (FILE.log.json) the proof that it is in the tenant's log, where that is kept.`,
 		Args:  cobra.ExactArgs(1),
 		RunE: c.run(func(ctx context.Context, args []string) error {
 			api, err := c.connect()
@@ -65,8 +66,22 @@ func (c *cli) exportCommand() *cobra.Command {
 			if err := writeFile(output, body); err != nil {
 				return err
 			}
-			return c.answer(map[string]any{"file": output, "bytes": len(body), "sha256": s.Evidence.Object.SHA256}, func(w io.Writer) {
+			answer := map[string]any{"file": output, "bytes": len(body), "sha256": s.Evidence.Object.SHA256}
+			proof, err := api.EvidenceProof(ctx, args[0])
+			if err != nil {
+				return err
+			}
+			if proof != nil {
+				if err := writeFile(output+proofSuffix, proof); err != nil {
+					return err
+				}
+				answer["proof"] = output + proofSuffix
+			}
+			return c.answer(answer, func(w io.Writer) {
 				fmt.Fprintf(w, "file\t%s\nbytes\t%d\nsha256\t%s\n", output, len(body), s.Evidence.Object.SHA256)
+				if proof != nil {
+					fmt.Fprintf(w, "proof\t%s\n", output+proofSuffix)
+				}
 			})
 		}),
 	}
@@ -75,12 +90,15 @@ func (c *cli) exportCommand() *cobra.Command {
 }
 
 func (c *cli) verifyCommand() *cobra.Command {
-	var tenantCA, tsaCA, logKey string
+	var tenantCA, tsaCA, logKey, logProof string
 	cmd := &cobra.Command{
 		Use:   "verify FILE --tenant-ca PEM --tsa-ca PEM",
 		Short: "Check an evidence bundle completely, without a network",
 		Long: `Check an evidence bundle completely, without a network and without trusting whoever gave it to you. Each check is one line: pass,
-fail or not recorded. The exit code is 6 if one failed.`,
+fail or not recorded. The exit code is 6 if one failed.
+
+With the log's public key it is also held to the tenant's log: that the intent was there before the key was asked, by the proof in the bundle, and that
+the ending is there with the digest of exactly this file, by the proof that export wrote beside it (FILE.log.json).`,
 		Args: cobra.ExactArgs(1),
 		RunE: c.run(func(_ context.Context, args []string) error {
 			roots, err := rootsOf(tenantCA, tsaCA)
@@ -88,17 +106,20 @@ fail or not recorded. The exit code is 6 if one failed.`,
 				return err
 			}
 			if logKey != "" {
-				reader, err := logReader("", logKey)
-				if err != nil {
+				if roots.Log, err = logVerifier(logKey); err != nil {
 					return err
 				}
-				roots.Log = reader.Verifier
 			}
 			raw, err := readBounded(args[0], evidence.MaxBundleSize)
 			if err != nil {
 				return err
 			}
+			proof, err := proofBeside(args[0], logProof)
+			if err != nil {
+				return err
+			}
 			report := evidence.Verify(raw, roots)
+			report.VerifyEnding(raw, proof, roots.Log)
 			answer := struct {
 				*evidence.Report
 				Verified bool   `json:"verified"`
@@ -120,10 +141,26 @@ fail or not recorded. The exit code is 6 if one failed.`,
 	}
 	rootFlags(cmd, &tenantCA, &tsaCA)
 	cmd.Flags().StringVar(&logKey, "log-key", "", "public key of the tenant's log as text; without it, nothing is said about the log")
+	cmd.Flags().StringVar(&logProof, "log-proof", "", "proof that the ending is in the log (default: FILE.log.json, where it is there)")
 	must(cmd.MarkFlagRequired("tenant-ca"))
 	must(cmd.MarkFlagRequired("tsa-ca"))
 	return cmd
 }
+
+// proofBeside reads the log's proof of a bundle: the named file, or the one beside the bundle if there is one.
+func proofBeside(bundle, named string) ([]byte, error) {
+	if named != "" {
+		return readBounded(named, evidence.MaxLogProof)
+	}
+	proof, err := readBounded(bundle+proofSuffix, evidence.MaxLogProof)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	return proof, err
+}
+
+// proofSuffix is what the name of a proof's file ends with, after the bundle's.
+const proofSuffix = ".log.json"
 
 func (c *cli) replayCommand() *cobra.Command {
 	return &cobra.Command{

@@ -24,6 +24,7 @@ import (
 
 	"github.com/countersign-dev/countersign"
 	"github.com/countersign-dev/countersign/evidence"
+	"github.com/countersign-dev/countersign/evidence/translog"
 	"github.com/countersign-dev/countersign/identity"
 	"github.com/countersign-dev/countersign/policy"
 	"github.com/countersign-dev/countersign/starter/client"
@@ -417,6 +418,19 @@ func (m *memoryObjects) Kept(_ context.Context, o countersign.Object) (evidence.
 }
 
 func (m *memoryObjects) Check(context.Context) error { return nil }
+
+// Log has what was put under the tenant's log.
+func (m *memoryObjects) Log() translog.Source { return translog.Stored(memoryLog{m}) }
+
+type memoryLog struct{ *memoryObjects }
+
+func (m memoryLog) Get(ctx context.Context, name string, limit int64) ([]byte, error) {
+	body, err := m.Read(ctx, countersign.Object{Key: countersign.LogKey("acme", name)}, limit)
+	if err != nil {
+		err = fmt.Errorf("%s: %w", name, translog.ErrGone)
+	}
+	return body, err
+}
 
 func (m *memoryObjects) PutDocument(_ context.Context, body []byte) (countersign.Document, error) {
 	m.mu.Lock()

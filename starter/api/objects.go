@@ -15,6 +15,7 @@ import (
 	"github.com/countersign-dev/countersign"
 	"github.com/countersign-dev/countersign/activities"
 	"github.com/countersign-dev/countersign/evidence"
+	"github.com/countersign-dev/countersign/evidence/translog"
 )
 
 // objects is what the API asks of S3, under the tenant's own profile for the starter.
@@ -33,12 +34,21 @@ type objects interface {
 	Orders(ctx context.Context, request string, limit int) (records []countersign.Object, more bool, err error)
 	// Kept tells how a version of a bundle is kept.
 	Kept(ctx context.Context, o countersign.Object) (evidence.KeptObject, error)
+	// Log is the tenant's log, as files of C2SP tlog-tiles.
+	Log() translog.Source
 }
 
 type bucketObjects struct {
 	s3       *s3.Client
 	settings *countersign.Settings
+	log      translog.Source
 }
+
+func newBucketObjects(c *s3.Client, s *countersign.Settings) *bucketObjects {
+	return &bucketObjects{c, s, translog.Stored(activities.LogSource(c, s))}
+}
+
+func (b *bucketObjects) Log() translog.Source { return b.log }
 
 func (b *bucketObjects) Check(ctx context.Context) error {
 	documents, evidence := b.settings.Documents.Bucket, b.settings.Evidence.Bucket

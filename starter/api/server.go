@@ -122,6 +122,9 @@ func (s *Server) routes(api huma.API) {
 	document := transfer("get-document", http.MethodGet, signing+"/document", "The document that is decided about", http.StatusOK)
 	huma.Register(api, document, s.getDocument)
 	huma.Register(api, transfer("get-evidence", http.MethodGet, signing+"/evidence", "The locked evidence bundle (ASiC-E)", http.StatusOK), s.getEvidence)
+	huma.Register(api, small("get-evidence-log", http.MethodGet, signing+"/evidence/log", "The proof that the ending is in the tenant's log, with the digest of the bundle", http.StatusOK), s.getEvidenceLog)
+	huma.Register(api, small("get-checkpoint", http.MethodGet, "/v1/{tenant}/log/checkpoint", "The newest checkpoint of the tenant's log (C2SP tlog-checkpoint)", http.StatusOK), s.getCheckpoint)
+	huma.Register(api, small("get-tile", http.MethodGet, "/v1/{tenant}/log/tile/{tile...}", "A tile of the tenant's log, or an entry bundle (C2SP tlog-tiles); entries are for the tenant's compliance and owner", http.StatusOK), s.getTile)
 
 	grant, key := "/v1/{tenant}/grants", "/v1/{tenant}/keys"
 	huma.Register(api, small("give-grant", http.MethodPost, grant, "Offer somebody a part of your authority", http.StatusAccepted), s.giveGrant)
