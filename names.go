@@ -89,7 +89,9 @@ func CheckKey(tenant, key string) error {
 func EvidenceKey(tenant, request string) string { return tenant + "/evidence/" + request + ".asice" }
 
 // EvidenceLogKey is where the proof lies, beside the locked bundle of a request, that the bundle is in the tenant's log.
-func EvidenceLogKey(tenant, request string) string { return tenant + "/evidence/" + request + ".log.json" }
+func EvidenceLogKey(tenant, request string) string {
+	return tenant + "/evidence/" + request + ".log.json"
+}
 
 // ReadingKey is where the locked record of one read of evidence lies in the evidence bucket. A version 7 UUID as id keeps those of a day in their order.
 func ReadingKey(tenant string, at time.Time, id string) string {

@@ -24,14 +24,15 @@ const (
 	maxKeptObjects = 2000
 )
 
-// keptObjects are the locked objects of a request, each version of them: the bundle in the version that the order names, the intent to sign, and the
-// records of earlier orders. Records of reads lie by day and not by request; they keep their own retention.
+// keptObjects are the locked objects of a request, each version of them: the bundle in the version that the order names, the intent to sign, the
+// proof of the log, and the records of earlier orders. Records of reads lie by day and not by request; they keep their own retention.
 func (t *Tenant) keptObjects(ctx context.Context, o countersign.Order) ([]countersign.Object, error) {
 	tenant, bucket := t.settings.Tenant, t.settings.Evidence.Bucket
 	all := []countersign.Object{o.Bundle}
-	intent := countersign.IntentKey(tenant, o.Request)
+	intent, proof := countersign.IntentKey(tenant, o.Request), countersign.EvidenceLogKey(tenant, o.Request)
 	for prefix, own := range map[string]func(key string) bool{
 		intent: func(key string) bool { return key == intent },
+		proof:  func(key string) bool { return key == proof },
 		countersign.OrdersPrefix(tenant) + o.Request + "/": func(string) bool { return true },
 	} {
 		found, more, err := ListVersions(ctx, t.s3, tenant, bucket, prefix, maxKeptObjects)
@@ -236,7 +237,7 @@ func (t *Tenant) recordOrder(ctx context.Context, r evidence.OrderRecord, object
 	for _, e := range earlier {
 		history = append(history, e.record)
 	}
-	r.Standing = evidence.Standing(append(history, r))
+	r.Hold, r.Standing = r.HoldOf(history), evidence.Standing(append(history, r))
 	body, err := json.Marshal(r)
 	if err != nil {
 		return evidence.CarriedOut{}, err

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/countersign-dev/countersign"
+	"github.com/countersign-dev/countersign/evidence/translog"
 	"github.com/countersign-dev/countersign/identity"
 )
 
@@ -89,6 +90,8 @@ type OrderRecord struct {
 	Keeper  Execution                      `json:"keeper"`
 	Ordered time.Time                      `json:"ordered"`
 	Ended   time.Time                      `json:"ended"`
+	// Hold names the hold that this began, or that it ended: by the digest of the order that began it.
+	Hold string `json:"hold,omitempty"`
 	// Standing are the matters that the evidence is held for once this is done.
 	Standing []string     `json:"standing"`
 	Objects  []KeptObject `json:"objects"`
@@ -246,6 +249,34 @@ func ParseOrderRecord(tenant, key string, raw []byte) (OrderRecord, error) {
 		return r, fmt.Errorf("couldn't read the record of an order at %q: it is of another request", key)
 	}
 	return r, nil
+}
+
+// HoldOf is the hold that an order begins, or that it ends after these orders: by the digest of the order that began it. Others have none.
+func (r OrderRecord) HoldOf(earlier []OrderRecord) string {
+	switch r.Outcome {
+	case OrderHeld:
+		return r.Digest
+	case OrderLifted:
+		for _, e := range slices.Backward(earlier) {
+			if e.Outcome == OrderHeld && e.Order.Order.Matter == r.Order.Order.Matter {
+				return e.Digest
+			}
+		}
+	}
+	return ""
+}
+
+// LogEntry is what the log says of a hold that began or ended; ok is false of an order that did neither.
+func (r OrderRecord) LogEntry() (e translog.Entry, ok bool) {
+	kind := translog.Held
+	if r.Outcome == OrderLifted {
+		kind = translog.Unheld
+	}
+	if r.Second == nil || r.Outcome != OrderHeld && r.Outcome != OrderLifted {
+		return e, false
+	}
+	o := r.Order.Order
+	return HoldEntry(kind, o.Tenant, o.Request, r.Hold, r.Keeper, o.Bundle, o.Actor, r.Second.Actor), true
 }
 
 // Standing are the matters that evidence is held for after these orders, in their order: each held matter that was not lifted since.

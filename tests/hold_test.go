@@ -171,6 +171,9 @@ func TestN11_EvidenceIsHeldByTwoPeopleAndKeptWhateverItsRetentionSays(t *testing
 	if record.By.Actor != local.Actor("acme/cora") || record.Second.Actor != local.Actor("acme/olivia") || !slices.Equal(record.Standing, []string{hold.Matter}) {
 		t.Errorf("the record says %+v", record)
 	}
+	if record.Hold != record.Digest {
+		t.Errorf("the record names the hold %q", record.Hold)
+	}
 	// Exactly the locked version of the bundle, each version of the intent, and the record itself are held.
 	var named []string
 	for _, o := range record.Objects {
@@ -320,5 +323,83 @@ func TestN11_WhoMayNotHoldAndLift(t *testing.T) {
 	// The rejected order is over: given again, it counts no more.
 	if _, _, code := give(t, "acme/cora", hold); code != "order-used" {
 		t.Errorf("given again it is answered %q", code)
+	}
+}
+
+// Whoever runs the service can write a record, and no other person into it: who held evidence is proven by their own identity provider.
+func TestN11_NobodyForgesTheRecordOfAHold(t *testing.T) {
+	t.Parallel()
+	g, ending := done(t)
+	hold := orderOf(ending, countersign.OrderHold, "acme/cora", g.Request.ID, "m-1")
+	give(t, "acme/cora", hold)
+	held, _, code := answer(t, "acme/olivia", hold, countersign.Approve)
+	if held.Done == nil {
+		t.Fatalf("the hold ends as %q %s", held.State, code)
+	}
+	roots, err := local.Roots()
+	if err != nil {
+		t.Fatal(err)
+	}
+	report := evidence.Verify(bundle(t, "acme", ending), roots)
+	issuers := report.Statement.Issuers
+	genuine, err := json.Marshal(held.Done.Record)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again := func(r *evidence.OrderRecord) { // what follows from the order, and from the answer's naming of it
+		r.Digest, _ = r.Order.Order.Digest()
+		r.Answer.Answer.Order = r.Digest
+	}
+	for what, c := range map[string]struct {
+		forge func(*evidence.OrderRecord)
+		fails string
+	}{
+		"nothing":                 {func(*evidence.OrderRecord) {}, ""},
+		"another matter":          {func(r *evidence.OrderRecord) { r.Order.Order.Matter = "m-2" }, "another order than it holds"},
+		"another matter all over": {func(r *evidence.OrderRecord) { r.Order.Order.Matter = "m-2"; again(r) }, "the order's proof"},
+		"a lift of it": {func(r *evidence.OrderRecord) {
+			r.Order.Order.Act, r.Outcome = countersign.OrderLift, evidence.OrderLifted
+			again(r)
+		}, "the order's proof"},
+		"another outcome":         {func(r *evidence.OrderRecord) { r.Outcome = evidence.OrderLifted }, "what it holds makes it held"},
+		"a rejection as approval": {func(r *evidence.OrderRecord) { r.Answer.Answer.Verdict = countersign.Reject }, "what it holds makes it rejected"},
+		"without its second":      {func(r *evidence.OrderRecord) { r.Answer, r.Second, r.Taken = nil, nil, nil }, "what it holds makes it expired"},
+		"somebody else's order": {func(r *evidence.OrderRecord) {
+			r.Order.Order.Actor, r.By.Actor = local.Actor("acme/colin"), local.Actor("acme/colin")
+			again(r)
+		}, "the order's proof"},
+		"somebody else's approval": {func(r *evidence.OrderRecord) {
+			r.Answer.Answer.Actor, r.Second.Actor = local.Actor("acme/colin"), local.Actor("acme/colin")
+		}, "the answer's proof"},
+		"one person twice": {func(r *evidence.OrderRecord) {
+			r.Answer.Answer.Actor, r.Second.Actor, r.Answer.Proof = r.By.Actor, r.By.Actor, r.Order.Proof
+		}, "of one person"},
+		"a partner's approval": {func(r *evidence.OrderRecord) {
+			r.Answer.Answer.Actor, r.Second.Actor = local.Actor("hart/carol"), local.Actor("hart/carol")
+		}, "not of the tenant's own organisation"},
+		"another name":    {func(r *evidence.OrderRecord) { r.Second.Actor = local.Actor("acme/colin") }, "somebody else answered"},
+		"another day":     {func(r *evidence.OrderRecord) { r.Given.At = r.Given.At.AddDate(0, 1, 0) }, "the order's proof"},
+		"another version": {func(r *evidence.OrderRecord) { r.Order.Order.Bundle.VersionID = "x"; again(r) }, "the order's proof"},
+		"a key of its own": {func(r *evidence.OrderRecord) {
+			r.Given.Key = json.RawMessage(`{"kty":"EC","crv":"P-256","x":"AA","y":"AA"}`)
+		}, "the order's proof"},
+	} {
+		var r evidence.OrderRecord
+		if err := json.Unmarshal(genuine, &r); err != nil {
+			t.Fatal(err)
+		}
+		c.forge(&r)
+		err := r.Verify(issuers)
+		if c.fails == "" && err != nil || c.fails != "" && (err == nil || !strings.Contains(err.Error(), c.fails)) {
+			t.Errorf("%s: %v, want %q", what, err, c.fails)
+		}
+	}
+	// The record's own word for who is of the tenant counts for nothing where the sealed bundle says otherwise.
+	var r evidence.OrderRecord
+	if err := json.Unmarshal(genuine, &r); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Verify(issuers[1:]); err == nil {
+		t.Error("the record is believed about its own issuer")
 	}
 }

@@ -79,6 +79,7 @@ func (o *order) run(ctx workflow.Context) (evidence.OrderStatus, error) {
 	if err := o.carryOut(ctx); err != nil {
 		return o.status, err
 	}
+	o.log(ctx)
 	o.tell(ctx, evidence.EventOrderEnded, "")
 	return o.status, o.telling.wait(ctx)
 }
@@ -163,6 +164,21 @@ func (o *order) carryOut(ctx workflow.Context) error {
 		if err := workflow.Sleep(ctx, pause); err != nil {
 			return err
 		}
+	}
+}
+
+// log puts a hold that began or ended into the tenant's log. Its record is locked already, so a log that takes no entry for a day leaves it there, and a
+// person is told: a hold that could not be lifted for it would be worse.
+func (o *order) log(ctx workflow.Context) {
+	entry, ok := o.status.Done.Record.LogEntry()
+	if !ok {
+		return
+	}
+	how := logging
+	how.ScheduleToCloseTimeout = aDay
+	if err := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, how), evidence.ActivityAppendLog, entry).Get(ctx, nil); err != nil {
+		o.status.Problem = "it is not in the tenant's log: " + reason(err)
+		o.tell(ctx, evidence.EventOrderStuck, o.status.Problem)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/countersign-dev/countersign"
 	"github.com/countersign-dev/countersign/evidence"
+	"github.com/countersign-dev/countersign/evidence/translog"
 )
 
 // ordering is a Temporal without a server that keeps one order about evidence.
@@ -20,6 +21,8 @@ type ordering struct {
 	verdict countersign.Verdict
 	failing int // how many rounds of carrying out fail
 	carried []evidence.CarryOutInput
+	logged  []string
+	logs    error // of the log
 }
 
 func newOrdering(t *testing.T, act string) *ordering {
@@ -37,7 +40,7 @@ func newOrdering(t *testing.T, act string) *ordering {
 			a.Refusal = o.refuse(in.Ordinal)
 		}
 		if a.Refusal == nil {
-			a.Answer = &countersign.SignedOrderAnswer{Answer: countersign.OrderAnswer{Verdict: o.verdict}}
+			a.Answer, a.By = &countersign.SignedOrderAnswer{Answer: countersign.OrderAnswer{Verdict: o.verdict}}, &evidence.Named{}
 		}
 		return a, nil
 	})
@@ -48,6 +51,10 @@ func newOrdering(t *testing.T, act string) *ordering {
 		}
 		o.carried = append(o.carried, in)
 		return evidence.CarriedOut{Record: in.Record}, nil
+	})
+	o.activity(evidence.ActivityAppendLog, func(e translog.Entry) (translog.Proof, error) {
+		o.logged = append(o.logged, e.Kind)
+		return translog.Proof{}, o.logs
 	})
 	return o
 }
@@ -70,6 +77,9 @@ func (o *ordering) outcome(workflow, want string, told ...string) evidence.Order
 	status, err := o.run(workflow)
 	if err != nil || status.State != want || len(o.carried) != 1 || o.carried[0].Record.Outcome != want {
 		o.t.Fatalf("it ends as %+v, %v, carried out as %+v; want %s", status, err, o.carried, want)
+	}
+	if want := map[string][]string{evidence.OrderHeld: {translog.Held}, evidence.OrderLifted: {translog.Unheld}}[want]; o.logs == nil && !slices.Equal(o.logged, want) {
+		o.t.Errorf("logged is %v, want %v", o.logged, want)
 	}
 	if !slices.Equal(o.told, told) {
 		o.t.Errorf("told is %v, want %v", o.told, told)
@@ -190,5 +200,16 @@ func TestN11_WhoCancelsAProposalEndsItWithoutAnything(t *testing.T) {
 	o.at(time.Hour, o.env.CancelWorkflow)
 	if _, err := o.run(countersign.WorkflowHold); err == nil || len(o.carried) > 0 {
 		t.Errorf("it ends with %v, carried out %d times", err, len(o.carried))
+	}
+}
+
+// A log that takes no entry holds up no hold, and least of all its end; a person is told.
+func TestN11_ALogThatTakesNoEntryKeepsNoHold(t *testing.T) {
+	t.Parallel()
+	o := newOrdering(t, countersign.OrderLift)
+	o.logs = temporal.NewNonRetryableApplicationError("it contradicts the log", "Setting", nil)
+	o.at(time.Hour, o.signal(countersign.SignalAnswer))
+	if s := o.outcome(countersign.WorkflowHold, evidence.OrderLifted, evidence.EventOrderProposed, evidence.EventOrderStuck, evidence.EventOrderEnded); s.Problem == "" {
+		t.Error("its status says nothing of the log")
 	}
 }
