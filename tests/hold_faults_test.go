@@ -75,7 +75,7 @@ func TestN11_OnlyTheTenantsWorkerHoldsAtTheStore(t *testing.T) {
 }
 
 // One person of compliance extends a retention; nobody shortens one, by us or at the store.
-func TestR25_ARetentionIsExtendedAndNeverShortened(t *testing.T) {
+func TestN11_ARetentionIsExtendedAndNeverShortened(t *testing.T) {
 	t.Parallel()
 	g, ending := done(t)
 	o := ending.Evidence.Object

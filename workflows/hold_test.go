@@ -155,7 +155,7 @@ func TestN11_WhatCountsIsTriedUntilItWorks(t *testing.T) {
 	}
 }
 
-func TestR25_OnePersonIsEnoughToRetainLonger(t *testing.T) {
+func TestN11_OnePersonIsEnoughToRetainLonger(t *testing.T) {
 	t.Parallel()
 	o := newOrdering(t, countersign.OrderRetain)
 	o.outcome(countersign.WorkflowRetain, evidence.OrderRetained, evidence.EventOrderEnded)
