@@ -235,8 +235,13 @@ func (s *Server) giveOrder(ctx context.Context, in *giveOrderInput) (*orderOutpu
 		// Given again, it is the same order; another one has to wait for this one's end.
 		err = c.tenant.pipeline.Ask(ctx, o.Keeper(), &out.Body)
 		if err == nil && out.Body.Digest != digest {
-			return nil, newProblem(http.StatusConflict, "order-waits", "another order about this evidence waits for its second person, or is being carried out")
+			if err = errExists; !waiting(out.Body) {
+				err = s.giveAfter(ctx, o.Keeper(), kind, in.Body)
+			}
 		}
+	}
+	if errors.Is(err, errExists) {
+		return nil, newProblem(http.StatusConflict, "order-waits", "another order about this evidence waits for its second person, or is being carried out")
 	}
 	if err != nil {
 		return nil, fault(ctx, "give the order", err)
@@ -248,6 +253,17 @@ func (s *Server) giveOrder(ctx context.Context, in *giveOrderInput) (*orderOutpu
 		return nil, refused(http.StatusForbidden, out.Body.Refusal)
 	}
 	return out, nil
+}
+
+// giveAfter starts the keeper of an order once the one before it has ended: what that did is done, and its messages are still on their way.
+func (s *Server) giveAfter(ctx context.Context, id, kind string, order countersign.SignedOrder) error {
+	pipeline := callerOf(ctx).tenant.pipeline
+	within, cancel := context.WithTimeout(ctx, settleTimeout)
+	defer cancel()
+	if err := pipeline.Follow(within, id, func() {}); err != nil && within.Err() == nil {
+		return err
+	}
+	return pipeline.Keep(ctx, id, kind, order)
 }
 
 type answerOrderInput struct {
