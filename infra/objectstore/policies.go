@@ -60,7 +60,7 @@ func bucketPolicy(bucket string, users []User) (string, error) {
 		case user.Role == RoleWorker:
 			listed = []string{user.Tenant + "/*"}
 		case bucket == Evidence:
-			listed = []string{user.Tenant + "/reads/*", user.Tenant + "/orders/*"}
+			listed = []string{user.Tenant + "/reads/*", user.Tenant + "/orders/*", user.Tenant + "/log/checkpoint"}
 			under := user.Tenant
 			if user.AnyPrefix {
 				under = "*"
