@@ -2,6 +2,7 @@ package countersign
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -20,6 +21,9 @@ const (
 
 	WorkflowReview = "Review" // keeps the review of a signing whose glass was broken, a child of the saga that outlives it
 
+	WorkflowHold   = "Hold"   // keeps one order to hold evidence, or to lift a hold, until a second person has answered and it is carried out
+	WorkflowRetain = "Retain" // keeps one order to retain evidence longer, until it is carried out
+
 	SignalDecide   = "decide"    // to the saga, payload SignedDecision
 	SignalWithdraw = "withdraw"  // to the saga, payload Withdrawal
 	SignalAccept   = "accept"    // to a grant, payload SignedAcceptance
@@ -27,6 +31,7 @@ const (
 	SignalGiveBack = "give-back" // to a grant, payload GrantEnd
 	SignalRetire   = "retire"    // to a key, payload Retirement
 	SignalClose    = "close"     // to a review, payload ReviewClosing
+	SignalAnswer   = "answer"    // to an order that waits for its second person, payload SignedOrderAnswer
 
 	UpdateUse = "use" // of a grant or a key by the worker that checks a decision, payload Use
 
@@ -41,6 +46,12 @@ func EnrolmentID(tenant, key string) string { return "enrolment/" + tenant + "/"
 
 // ReviewID is the workflow id of the review of a request's broken glass.
 func ReviewID(tenant, request string) string { return "review/" + tenant + "/" + request }
+
+// HoldID is the workflow id under which an order to hold a request's evidence, or to lift its hold, waits: one at a time.
+func HoldID(tenant, request string) string { return "hold/" + tenant + "/" + request }
+
+// RetentionID is the workflow id under which an order to retain a request's evidence longer is carried out: one at a time.
+func RetentionID(tenant, request string) string { return "retention/" + tenant + "/" + request }
 
 // CustodianID is the workflow id of the custodian of a request.
 func CustodianID(tenant, request string) string { return "signing/" + tenant + "/" + request }
@@ -77,6 +88,11 @@ func CheckKey(tenant, key string) error {
 // EvidenceKey is where the locked bundle of a request lies in the evidence bucket.
 func EvidenceKey(tenant, request string) string { return tenant + "/evidence/" + request + ".asice" }
 
+// EvidenceLogKey is where the proof lies, beside the locked bundle of a request, that the bundle is in the tenant's log.
+func EvidenceLogKey(tenant, request string) string {
+	return tenant + "/evidence/" + request + ".log.json"
+}
+
 // ReadingKey is where the locked record of one read of evidence lies in the evidence bucket. A version 7 UUID as id keeps those of a day in their order.
 func ReadingKey(tenant string, at time.Time, id string) string {
 	return ReadingsPrefix(tenant) + at.UTC().Format(time.DateOnly) + "/" + id + ".json"
@@ -87,6 +103,21 @@ func ReadingsPrefix(tenant string) string { return tenant + "/reads/" }
 
 // IntentKey is where the locked intent to sign lies in the evidence bucket, written before the key is asked.
 func IntentKey(tenant, request string) string { return tenant + "/intents/" + request + ".json" }
+
+// OrderKey is where the locked record of the n-th order about a request's evidence lies in the evidence bucket, from 1.
+func OrderKey(tenant, request string, n int) string {
+	return fmt.Sprintf("%s%s/%03d.json", OrdersPrefix(tenant), request, n)
+}
+
+// ParseOrderKey takes the key of an order's record apart.
+func ParseOrderKey(tenant, key string) (request string, n int, ok bool) {
+	request, file, _ := strings.Cut(strings.TrimPrefix(key, OrdersPrefix(tenant)), "/")
+	n, err := strconv.Atoi(strings.TrimSuffix(file, ".json"))
+	return request, n, err == nil && n > 0 && key == OrderKey(tenant, request, n)
+}
+
+// OrdersPrefix is what the keys of a tenant's records of orders begin with.
+func OrdersPrefix(tenant string) string { return tenant + "/orders/" }
 
 // WithheldKey is where something waits in the documents bucket until its evidence is locked; nobody but the worker reads it.
 func WithheldKey(tenant, request, name string) string {

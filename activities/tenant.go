@@ -41,11 +41,10 @@ type Tenant struct {
 	stamper  evidence.Stamper
 	// postQuantum is nil where the tenant's file names no key for post-quantum signatures.
 	postQuantum *postQuantumSigner
-	hooks    []webhook
-	http     *http.Client
-	worker   evidence.Worker
-	// appending holds one token: within a process, entries go into the log one after another. Between processes the store decides.
-	appending chan struct{}
+	hooks       []webhook
+	http        *http.Client
+	worker      evidence.Worker
+	log         *translog.Log
 }
 
 // LoadSettings reads a tenant's file.
@@ -64,7 +63,7 @@ func Open(ctx context.Context, file string, temporal client.Client, worker evide
 		return nil, err
 	}
 	t := &Tenant{
-		settings: s, file: file, dir: filepath.Dir(file), registry: identity.NewRegistry(s.Issuers), temporal: temporal, worker: worker, appending: make(chan struct{}, 1),
+		settings: s, file: file, dir: filepath.Dir(file), registry: identity.NewRegistry(s.Issuers), temporal: temporal, worker: worker,
 		http: &http.Client{Timeout: 15 * time.Second, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
 	}
 	if t.engine, err = LoadPolicy(s, t.dir); err != nil {
@@ -99,6 +98,7 @@ func Open(ctx context.Context, file string, temporal client.Client, worker evide
 	if err := t.openPostQuantum(); err != nil {
 		return nil, err
 	}
+	t.log = translog.NewLog(logStore{LogSource(t.s3, s), t}, logKey{t.roots.Log, t})
 	return t, nil
 }
 

@@ -25,6 +25,8 @@ type Roots struct {
 	Log note.Verifier
 	// PostQuantum are the tenant's ML-DSA keys. With any, a bundle must have a post-quantum signature, by one of them.
 	PostQuantum []*PostQuantumKey
+	// LogProof is the log's proof of the ending, as it lies beside the bundle. Without it, nothing is said about the ending's entry.
+	LogProof []byte
 	// Lock is what the store says of the locked object. Without it, nothing is said about the lock.
 	Lock *LockRecord
 }

@@ -43,6 +43,7 @@ func NamedChecks() []NamedCheck {
 		{"quorum", "The approvals that the key was asked with are enough: stage by stage, counted again, one vote for each person, and none the requester's.", noSignature},
 		{"document signature", "The document's own signature is over these bytes, by the key that sealed, and time-stamped after the intent and every approval.", noSignature},
 		{"log", "The intent to sign was in the tenant's tamper-evident log before the key was asked.", "the log's public key was not given, the key was not used, or the build kept no log"},
+		{endingCheck, "How it ended is in the tenant's tamper-evident log, with the digest of exactly this file.", "the proof, which lies beside the bundle, or the log's public key was not given"},
 		{"lock", "The store says that these bytes are locked against deletion (COMPLIANCE) beyond the time of the seal. It is the store's word, and not signed.", "no record of the lock was given: it is kept at the store, not in the file"},
 	}
 }

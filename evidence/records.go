@@ -274,4 +274,7 @@ const (
 	EventGrantEnded        = "grant.ended" // revoked or given back, before its time
 	EventKeyEnrolled       = "key.enrolled"
 	EventKeyRetired        = "key.retired"
+	EventOrderProposed     = "order.proposed" // about locked evidence: it waits for its second person
+	EventOrderStuck        = "order.stuck"    // it counts and can't be carried out: a person has to mend something
+	EventOrderEnded        = "order.ended"    // carried out, rejected or expired
 )

@@ -15,13 +15,14 @@ import (
 // MaxRoots is the largest set of root certificates that is read, in bytes.
 const MaxRoots = 1 << 20
 
-// Anchors are what a person believes before they look at a bundle, as they were given it. Lock, log key and post-quantum keys may be
+// Anchors are what a person believes before they look at a bundle, as they were given it. Lock, log key, proof and post-quantum keys may be
 // empty: then nothing is said about them.
 type Anchors struct {
 	TenantCA, TSACA []byte // certificates, PEM
 	LogKey          string // the log's public key as text
 	Lock            []byte // what the store says of the locked object, see LockRecord
 	PostQuantum     []byte // the tenant's ML-DSA keys, PEM
+	LogProof        []byte // that the ending is in the log, as it lies beside the bundle
 }
 
 // Roots reads the anchors. Its errors name which one can't be used.
@@ -41,6 +42,7 @@ func (a Anchors) Roots() (r Roots, err error) {
 			return r, fmt.Errorf("--log-key: %w", err)
 		}
 	}
+	r.LogProof = a.LogProof
 	if len(a.Lock) > 0 {
 		if r.Lock, err = ParseLockRecord(a.Lock); err != nil {
 			return r, fmt.Errorf("--lock: %w", err)

@@ -104,6 +104,7 @@ func (v *verifier) run(raw []byte) {
 		v.signature()
 		v.logged()
 	}
+	r.ending(raw, v.roots.LogProof, v.roots.Log)
 	v.locked(raw)
 }
 

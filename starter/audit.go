@@ -27,7 +27,8 @@ func (c *cli) auditCommand() *cobra.Command {
 			return cmd.Help()
 		},
 	}
-	audit.AddCommand(c.listCommand(), c.exportCommand(), c.verifyCommand(), c.replayCommand(), c.timelineCommand(), c.exposureCommand(), c.certificateCommand(), c.readsCommand(), c.auditLogCommand())
+	audit.AddCommand(c.listCommand(), c.exportCommand(), c.verifyCommand(), c.replayCommand(), c.timelineCommand(), c.exposureCommand(), c.certificateCommand(), c.readsCommand(), c.auditLogCommand(),
+		c.holdCommand(), c.retainCommand(), c.disputeCommand())
 	return audit
 }
 
@@ -37,7 +38,7 @@ func (c *cli) exportCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "export REQUEST | --from DAY --until DAY --output DIR|s3://BUCKET/PREFIX",
 		Short: "Write locked evidence to a file, or that of a period to a records system",
-		Long: `Write the locked evidence bundle of one request to a file, or each bundle of a period to a directory or a bucket, for a central records system.
+		Long: `Write the locked evidence bundle of one request to a file, with the proof that it is in the tenant's log beside it (FILE.log.json) where that is kept, or each bundle of a period to a directory or a bucket, for a central records system.
 
 Of a period, each bundle is verified before it goes out, and lies there once, under its SHA-256. A manifest (JSON lines) names them all, and a last file
 names the manifest, with how many there are: with it the receiving system proves that it has all of it. An export that was killed is run again with the same
@@ -76,8 +77,22 @@ reached with the AWS settings of the environment. Each bundle that is read is re
 			if err := writeFile(output, body); err != nil {
 				return err
 			}
-			return c.answer(map[string]any{"file": output, "bytes": len(body), "sha256": s.Evidence.Object.SHA256}, func(w io.Writer) {
+			answer := map[string]any{"file": output, "bytes": len(body), "sha256": s.Evidence.Object.SHA256}
+			proof, err := api.EvidenceProof(ctx, args[0])
+			if err != nil {
+				return err
+			}
+			if proof != nil {
+				if err := writeFile(output+proofSuffix, proof); err != nil {
+					return err
+				}
+				answer["proof"] = output + proofSuffix
+			}
+			return c.answer(answer, func(w io.Writer) {
 				fmt.Fprintf(w, "file\t%s\nbytes\t%d\nsha256\t%s\n", output, len(body), s.Evidence.Object.SHA256)
+				if proof != nil {
+					fmt.Fprintf(w, "proof\t%s\n", output+proofSuffix)
+				}
 			})
 		}),
 	}
@@ -87,17 +102,23 @@ reached with the AWS settings of the environment. Each bundle that is read is re
 }
 
 func (c *cli) verifyCommand() *cobra.Command {
-	var tenantCA, tsaCA, logKey, lock string
+	var tenantCA, tsaCA, logKey, lock, logProof string
 	var postQuantum []string
 	cmd := &cobra.Command{
 		Use:   "verify FILE --tenant-ca PEM --tsa-ca PEM",
 		Short: "Check an evidence bundle completely, without a network",
 		Long: `Check an evidence bundle completely, without a network and without trusting whoever gave it to you. Each check is one line: pass,
-fail or not recorded. The exit code is 6 if one failed.`,
+fail or not recorded. The exit code is 6 if one failed.
+
+With the log's public key it is also held to the tenant's log: that the intent was there before the key was asked, by the proof in the bundle, and that
+the ending is there with the digest of exactly this file, by the proof that export wrote beside it (FILE.log.json).`,
 		Args: cobra.ExactArgs(1),
 		RunE: c.run(func(_ context.Context, args []string) error {
 			anchors, err := readAnchors(tenantCA, tsaCA, logKey, lock, postQuantum...)
 			if err != nil {
+				return err
+			}
+			if anchors.LogProof, err = proofBeside(args[0], logProof); err != nil {
 				return err
 			}
 			roots, err := anchors.Roots()
@@ -122,10 +143,26 @@ fail or not recorded. The exit code is 6 if one failed.`,
 	cmd.Flags().StringVar(&logKey, "log-key", "", "public key of the tenant's log as text; without it, nothing is said about the log")
 	cmd.Flags().StringArrayVar(&postQuantum, "pq-key", nil, "a file with an ML-DSA public key of the tenant (PEM), again for each; a bundle without a post-quantum signature by one of them fails")
 	cmd.Flags().StringVar(&lock, "lock", "", "what the store says of the locked object (JSON of aws s3api head-object --checksum-mode ENABLED); without it, nothing is said about the lock")
+	cmd.Flags().StringVar(&logProof, "log-proof", "", "proof that the ending is in the log (default: FILE.log.json, where it is there)")
 	must(cmd.MarkFlagRequired("tenant-ca"))
 	must(cmd.MarkFlagRequired("tsa-ca"))
 	return cmd
 }
+
+// proofBeside reads the log's proof of a bundle: the named file, or the one beside the bundle if there is one.
+func proofBeside(bundle, named string) ([]byte, error) {
+	if named != "" {
+		return readBounded(named, evidence.MaxLogProof)
+	}
+	proof, err := readBounded(bundle+proofSuffix, evidence.MaxLogProof)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	return proof, err
+}
+
+// proofSuffix is what the name of a proof's file ends with, after the bundle's.
+const proofSuffix = ".log.json"
 
 func (c *cli) replayCommand() *cobra.Command {
 	return &cobra.Command{

@@ -98,9 +98,9 @@ other flags need none, and are asked first.`,
 				return err
 			}
 			return c.answer(all, func(w io.Writer) {
-				fmt.Fprint(w, "ended\toutcome\trequest\tpurpose\ttitle\n")
+				fmt.Fprint(w, "ended\toutcome\trequest\thold\tretained until\tpurpose\ttitle\n")
 				for _, e := range all.Evidence {
-					fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", instant(e.Ended), e.Outcome, line(e.Request), line(e.Purpose), line(e.Title))
+					fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", instant(e.Ended), e.Outcome, line(e.Request), heldWord(e.Kept), retainedUntil(e.Kept), line(e.Purpose), line(e.Title))
 				}
 				if len(all.Unanswered) > 0 {
 					fmt.Fprintf(w, "could not be looked at\t%s\n", line(strings.Join(all.Unanswered, ", ")))

@@ -51,6 +51,7 @@ func execute(args []string, out, errs io.Writer) int {
 	logKey := flags.String("log-key", "", "public key of the tenant's log as text; without it, nothing is said about the log")
 	lock := flags.String("lock", "", "what the store says of the locked object (JSON of aws s3api head-object --checksum-mode ENABLED)")
 	postQuantum := flags.StringArray("pq-key", nil, "a file with an ML-DSA public key of the tenant (PEM), again for each; a bundle without a post-quantum signature by one of them fails")
+	logProof := flags.String("log-proof", "", "proof that the ending is in the log (default: FILE.log.json, where it is there)")
 	asJSON := flags.Bool("json", false, "write JSON")
 	switch err := flags.Parse(args); {
 	case errors.Is(err, pflag.ErrHelp):
@@ -62,7 +63,7 @@ func execute(args []string, out, errs io.Writer) int {
 		flags.Usage()
 		return exitUsage
 	}
-	verdict, err := judge(flags.Arg(0), *tenantCA, *tsaCA, *logKey, *lock, *postQuantum)
+	verdict, err := judge(flags.Arg(0), *tenantCA, *tsaCA, *logKey, *lock, *logProof, *postQuantum)
 	if err == nil {
 		err = write(verdict, *asJSON, out)
 	}
@@ -77,7 +78,7 @@ func execute(args []string, out, errs io.Writer) int {
 	return exitOK
 }
 
-func judge(file, tenantCA, tsaCA, logKey, lock string, postQuantum []string) (v evidence.Verdict, err error) {
+func judge(file, tenantCA, tsaCA, logKey, lock, logProof string, postQuantum []string) (v evidence.Verdict, err error) {
 	a := evidence.Anchors{LogKey: logKey}
 	if a.TenantCA, err = read(tenantCA, evidence.MaxRoots); err != nil {
 		return v, fmt.Errorf("--tenant-ca: %w", err)
@@ -89,6 +90,9 @@ func judge(file, tenantCA, tsaCA, logKey, lock string, postQuantum []string) (v 
 		if a.Lock, err = read(lock, evidence.MaxLockRecord); err != nil {
 			return v, fmt.Errorf("--lock: %w", err)
 		}
+	}
+	if a.LogProof, err = proofBeside(file, logProof); err != nil {
+		return v, fmt.Errorf("--log-proof: %w", err)
 	}
 	for _, file := range postQuantum {
 		key, err := read(file, evidence.MaxRoots)
@@ -106,6 +110,18 @@ func judge(file, tenantCA, tsaCA, logKey, lock string, postQuantum []string) (v 
 		return v, err
 	}
 	return evidence.Judge(file, raw, roots), nil
+}
+
+// proofBeside reads the named proof, or the one beside the bundle if there is one.
+func proofBeside(bundle, named string) ([]byte, error) {
+	if named != "" {
+		return read(named, evidence.MaxLogProof)
+	}
+	proof, err := read(bundle+".log.json", evidence.MaxLogProof)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	return proof, err
 }
 
 // read reads a file whole, into memory of its size.

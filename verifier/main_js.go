@@ -22,11 +22,11 @@ func main() {
 	select {} // the page may ask again
 }
 
-// verify takes a file's name and bytes, and the anchors as text: tenant roots, time-stamping roots, log key, lock record, post-quantum keys.
+// verify takes a file's name and bytes, and the anchors as text: tenant roots, time-stamping roots, log key, lock record, post-quantum keys, proof of the ending.
 func verify(args []js.Value) answer {
 	raw := make([]byte, args[1].Get("length").Int())
 	js.CopyBytesToGo(raw, args[1])
-	a := evidence.Anchors{TenantCA: []byte(args[2].String()), TSACA: []byte(args[3].String()), LogKey: args[4].String(), Lock: []byte(args[5].String()), PostQuantum: []byte(args[6].String())}
+	a := evidence.Anchors{TenantCA: []byte(args[2].String()), TSACA: []byte(args[3].String()), LogKey: args[4].String(), Lock: []byte(args[5].String()), PostQuantum: []byte(args[6].String()), LogProof: []byte(args[7].String())}
 	roots, err := a.Roots()
 	if err != nil {
 		return answer{Error: err.Error()}

@@ -273,7 +273,7 @@ func (c *custody) logInTheEnd(ctx workflow.Context, locked evidence.Locked) erro
 
 func (c *custody) log(ctx workflow.Context, locked evidence.Locked, within time.Duration) error {
 	how := stubborn
-	how.TaskQueue, how.ScheduleToCloseTimeout = countersign.TaskQueueKeys, within
+	how.ScheduleToCloseTimeout = within
 	entry := evidence.EndingEntry(c.request, c.saga, c.result.Context, locked)
 	return workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, how), evidence.ActivityAppendLog, entry).Get(ctx, &c.logged)
 }
@@ -327,8 +327,9 @@ type CustodyStatus struct {
 	Detail   string              `json:"detail,omitempty"`
 	Problem  string              `json:"problem,omitempty"` // what a person has to mend, so that it can go on
 	Evidence *evidence.Locked    `json:"evidence,omitempty"`
+	Log      *translog.Proof     `json:"log,omitempty"` // that the ending is in the tenant's log; absent until it is
 }
 
 func (c *custody) status() (CustodyStatus, error) {
-	return CustodyStatus{State: c.state, Saga: c.saga, Outcome: c.outcome, Detail: c.detail, Problem: c.problem, Evidence: c.locked}, nil
+	return CustodyStatus{State: c.state, Saga: c.saga, Outcome: c.outcome, Detail: c.detail, Problem: c.problem, Evidence: c.locked, Log: c.logged}, nil
 }

@@ -22,6 +22,8 @@ func Register(r worker.WorkflowRegistry) {
 	r.RegisterWorkflowWithOptions(Signing, workflow.RegisterOptions{Name: countersign.WorkflowSigning})
 	r.RegisterWorkflowWithOptions(Access, workflow.RegisterOptions{Name: countersign.WorkflowAccess})
 	r.RegisterWorkflowWithOptions(Review, workflow.RegisterOptions{Name: countersign.WorkflowReview})
+	r.RegisterWorkflowWithOptions(Hold, workflow.RegisterOptions{Name: countersign.WorkflowHold})
+	r.RegisterWorkflowWithOptions(Retain, workflow.RegisterOptions{Name: countersign.WorkflowRetain})
 	r.RegisterWorkflowWithOptions(Enrolment, workflow.RegisterOptions{Name: countersign.WorkflowEnrolment})
 }
 

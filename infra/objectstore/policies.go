@@ -3,6 +3,7 @@ package objectstore
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 )
 
 // Buckets of the store.
@@ -25,7 +26,7 @@ type statement struct {
 // reach only objects under "<tenant>/", and nobody lists a bucket, but for a worker
 // the versions of its tenant's objects: so it learns what isn't there, and destroys what
 // it withheld. A starter locks the records of reads, and lists those; it writes no other
-// evidence. What no statement allows is denied.
+// evidence. A worker alone puts legal holds on and off. What no statement allows is denied.
 //
 // These are the store's own rules, in the words that the gateway knows. The local stack's
 // rules are those of infra/aws, which the gate before the store enforces; where it stands,
@@ -54,12 +55,12 @@ func bucketPolicy(bucket string, users []User) (string, error) {
 			Effect: "Allow", Principal: principal, Action: []string{"s3:GetBucketVersioning", "s3:GetBucketObjectLockConfiguration"},
 			Resource: []string{fmt.Sprintf("arn:aws:s3:::%s", bucket)},
 		})
-		listed := ""
+		var listed []string
 		switch {
 		case user.Role == RoleWorker:
-			listed = user.Tenant + "/*"
+			listed = []string{user.Tenant + "/*"}
 		case bucket == Evidence:
-			listed = user.Tenant + "/reads/*"
+			listed = []string{user.Tenant + "/reads/*", user.Tenant + "/orders/*", user.Tenant + "/log/checkpoint"}
 			under := user.Tenant
 			if user.AnyPrefix {
 				under = "*"
@@ -69,11 +70,11 @@ func bucketPolicy(bucket string, users []User) (string, error) {
 				Resource: []string{"arn:aws:s3:::" + bucket + "/" + under + "/reads/*"},
 			})
 		}
-		if listed != "" {
+		if len(listed) > 0 {
 			statements = append(statements, statement{
 				Effect: "Allow", Principal: principal, Action: []string{"s3:ListBucketVersions"},
 				Resource:  []string{fmt.Sprintf("arn:aws:s3:::%s", bucket)},
-				Condition: map[string]map[string][]string{"StringLike": {"s3:prefix": {listed}}},
+				Condition: map[string]map[string][]string{"StringLike": {"s3:prefix": listed}},
 			})
 		}
 		if len(denied) > 0 {
@@ -105,16 +106,17 @@ func actions(bucket, role string) (allowed, denied []string, err error) {
 	read := []string{"s3:GetObject", "s3:GetObjectVersion"}
 	multipart := []string{"s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"}
 	// Said explicitly, so that no later Allow can open it by mistake.
-	never := []string{"s3:DeleteObject", "s3:DeleteObjectVersion", "s3:BypassGovernanceRetention", "s3:PutObjectLegalHold"}
+	never := []string{"s3:DeleteObject", "s3:DeleteObjectVersion", "s3:BypassGovernanceRetention"}
+	reader := append(slices.Clone(never), "s3:PutObjectLegalHold")
 	switch {
 	case bucket == Documents && role == RoleWorker:
 		return append(append(read, multipart...), "s3:PutObject", "s3:PutObjectTagging", "s3:DeleteObject", "s3:DeleteObjectVersion"), nil, nil
 	case bucket == Documents && role == RoleStarter:
-		return append(append(read, multipart...), "s3:PutObject", "s3:PutObjectTagging"), never, nil
+		return append(append(read, multipart...), "s3:PutObject", "s3:PutObjectTagging"), reader, nil
 	case bucket == Evidence && role == RoleWorker:
-		return append(read, "s3:PutObject", "s3:PutObjectTagging", "s3:PutObjectRetention", "s3:GetObjectRetention"), never, nil
+		return append(read, "s3:PutObject", "s3:PutObjectTagging", "s3:PutObjectRetention", "s3:GetObjectRetention", "s3:PutObjectLegalHold", "s3:GetObjectLegalHold"), never, nil
 	case bucket == Evidence && role == RoleStarter:
-		return read, never, nil
+		return append(read, "s3:GetObjectRetention", "s3:GetObjectLegalHold"), reader, nil
 	}
 	return nil, nil, fmt.Errorf("couldn't write a policy for role %q in bucket %q: both must be known", role, bucket)
 }

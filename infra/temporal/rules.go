@@ -19,6 +19,8 @@ const (
 	requestWorkflow = "RequestSigning"
 	grantWorkflow   = "Access"
 	keyWorkflow     = "Enrolment"
+	holdWorkflow    = "Hold"
+	retainWorkflow  = "Retain"
 	useUpdate       = "use"
 	requestQueue    = "signing"
 	maxWorkflowID   = 512
@@ -82,11 +84,12 @@ func newRoleRules(timeSkipping bool) roleRules {
 			"SignalWorkflowExecution": signalRule("saga", "withdraw"),
 		},
 		person: rules{
-			// A grant and a key are refused by their own workflows where they are not the sender's to give: here it is enough that a person
+			// A grant, a key and an order about evidence are refused by their own workflows where they are not the sender's to give: here it is enough that a person
 			// of the tenant's file sends it.
-			"StartWorkflowExecution": anyOf(startRule(grantWorkflow, "access", false), startRule(keyWorkflow, "enrolment", false)),
+			"StartWorkflowExecution": anyOf(startRule(grantWorkflow, "access", false), startRule(keyWorkflow, "enrolment", false),
+				startRule(holdWorkflow, "hold", false), startRule(retainWorkflow, "retention", false)),
 			"SignalWorkflowExecution": anyOf(
-				signalRule("saga", "decide"), signalRule("access", "accept", "revoke", "give-back"), signalRule("enrolment", "retire"), signalRule("review", "close")),
+				signalRule("saga", "decide"), signalRule("access", "accept", "revoke", "give-back"), signalRule("enrolment", "retire"), signalRule("review", "close"), signalRule("hold", "answer")),
 		},
 		reach: rules{
 			"GetSystemInfo":     nil,
@@ -192,7 +195,12 @@ func startRule(workflow, kind string, timeSkipping bool) rule {
 	}
 	// A request's name is taken once. A grant or a key that was refused leaves its name free, or somebody could take it from its owner.
 	reuse := enumspb.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE
-	if workflow != requestWorkflow {
+	switch workflow {
+	case requestWorkflow:
+	case holdWorkflow, retainWorkflow:
+		// Evidence can be held, lifted and held again: one order after another.
+		reuse = enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE
+	default:
 		reuse = enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE_FAILED_ONLY
 	}
 	return func(t *tenant, request any) error {

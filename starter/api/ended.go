@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/url"
@@ -201,7 +202,15 @@ func (t *tenant) endedRow(ctx context.Context, e ended, in *evidenceInput) (row 
 	}
 	if ending.Log != nil {
 		row.Log = &ending.Log.Index
+		if row.Proof, err = json.Marshal(ending.Log); err != nil {
+			return row, false, fmt.Errorf("couldn't write the proof of the log: %w", err)
+		}
 	}
+	kept, err := t.objects.Kept(ctx, ending.Evidence.Object)
+	if err != nil {
+		return row, false, err
+	}
+	row.Kept = &kept
 	if in.Person == "" && in.Partner == "" {
 		return row, true, nil
 	}

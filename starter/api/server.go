@@ -124,6 +124,9 @@ func (s *Server) routes(api huma.API) {
 	document := transfer("get-document", http.MethodGet, signing+"/document", "The document that is decided about", http.StatusOK)
 	huma.Register(api, document, s.getDocument)
 	huma.Register(api, transfer("get-evidence", http.MethodGet, signing+"/evidence", "The locked evidence bundle (ASiC-E)", http.StatusOK), s.getEvidence)
+	huma.Register(api, small("get-evidence-log", http.MethodGet, signing+"/evidence/log", "The proof that the ending is in the tenant's log, with the digest of the bundle", http.StatusOK), s.getEvidenceLog)
+	huma.Register(api, small("get-checkpoint", http.MethodGet, "/v1/{tenant}/log/checkpoint", "The newest checkpoint of the tenant's log (C2SP tlog-checkpoint)", http.StatusOK), s.getCheckpoint)
+	huma.Register(api, small("get-tile", http.MethodGet, "/v1/{tenant}/log/tile/{tile...}", "A tile of the tenant's log, or an entry bundle (C2SP tlog-tiles); entries are for the tenant's compliance and owner", http.StatusOK), s.getTile)
 
 	grant, key := "/v1/{tenant}/grants", "/v1/{tenant}/keys"
 	huma.Register(api, small("give-grant", http.MethodPost, grant, "Offer somebody a part of your authority", http.StatusAccepted), s.giveGrant)
@@ -144,6 +147,12 @@ func (s *Server) routes(api huma.API) {
 
 	huma.Register(api, small("list-evidence", http.MethodGet, "/v1/{tenant}/evidence", "Signings that ended, the last first, for the tenant's compliance and owner", http.StatusOK), s.listEvidence)
 	huma.Register(api, small("list-reads", http.MethodGet, "/v1/{tenant}/reads", "Who read which evidence, the first first, for the tenant's compliance and owner", http.StatusOK), s.listReads)
+
+	order := "/v1/{tenant}/orders"
+	huma.Register(api, small("list-holds", http.MethodGet, order, "The evidence that is held, and the orders about evidence that wait, for the tenant's compliance and owner", http.StatusOK), s.listHolds)
+	huma.Register(api, small("get-orders", http.MethodGet, order+"/{request}", "What was ordered about a request's evidence, and how it is kept", http.StatusOK), s.getOrders)
+	huma.Register(api, small("give-order", http.MethodPost, order+"/{request}", "Order evidence to be held, a hold to be lifted, or a retention to be extended", http.StatusOK), s.giveOrder)
+	huma.Register(api, small("answer-order", http.MethodPost, order+"/{request}/answer", "Approve or reject the order of another one of compliance", http.StatusOK), s.answerOrder)
 
 	open := func(id, path, summary string) huma.Operation {
 		return huma.Operation{OperationID: id, Method: http.MethodGet, Path: path, Summary: summary, Metadata: map[string]any{anonymous: true}, Security: []map[string][]string{}}

@@ -10,9 +10,11 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+	signednote "golang.org/x/mod/sumdb/note"
 
 	"github.com/countersign-dev/countersign"
 	"github.com/countersign-dev/countersign/activities"
+	"github.com/countersign-dev/countersign/evidence/translog"
 	"github.com/countersign-dev/countersign/identity"
 	"github.com/countersign-dev/countersign/policy"
 )
@@ -34,9 +36,10 @@ type tenant struct {
 	engine    *policy.Engine
 	pipeline  pipeline
 	objects   objects
-	queries   chan struct{} // bounds the status queries of inboxes
-	transfers chan struct{} // bounds documents and bundles in memory
-	cursors   []byte        // key that cursors are sealed with
+	logKey    signednote.Verifier // of the tenant's log
+	queries   chan struct{}       // bounds the status queries of inboxes
+	transfers chan struct{}       // bounds documents and bundles in memory
+	cursors   []byte              // key that cursors are sealed with
 }
 
 // bootTimeout bounds each check of one part at boot.
@@ -90,6 +93,9 @@ func openTenant(ctx context.Context, o Options, file string) (*tenant, error) {
 	if t.engine, err = activities.LoadPolicy(s, filepath.Dir(file)); err != nil {
 		return nil, err
 	}
+	if t.logKey, err = translog.ParseVerifier(s.Log.PublicKey, s.Tenant); err != nil {
+		return nil, s.Fault(err, "log", "publicKey")
+	}
 	keyFile := filepath.Join(o.Platform, "starter-"+s.Tenant+".pem")
 	credential, err := identity.OpenPlatform("starter", s.Tenant, keyFile)
 	if err != nil {
@@ -102,7 +108,7 @@ func openTenant(ctx context.Context, o Options, file string) (*tenant, error) {
 	if err != nil {
 		return nil, s.Fault(err, "aws", "starterProfile")
 	}
-	t.objects = &bucketObjects{s3: activities.NewS3(cfg, s.AWS.S3), settings: s}
+	t.objects = newBucketObjects(activities.NewS3(cfg, s.AWS.S3), s)
 	dial, cancel := context.WithTimeout(ctx, bootTimeout)
 	defer cancel()
 	if t.pipeline, err = dialTemporal(dial, o.Temporal, s, credential, o.Log); err != nil {

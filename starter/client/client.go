@@ -163,6 +163,17 @@ func (c *Client) Evidence(ctx context.Context, request, digest string) ([]byte, 
 }
 
 func (c *Client) file(ctx context.Context, path string, limit int64, digest string) ([]byte, error) {
+	body, err := c.download(ctx, path, limit)
+	if err == nil && countersign.SHA256(body) != digest {
+		err = fmt.Errorf("couldn't use what was downloaded from %s: its SHA-256 is %s, not %s", path, countersign.SHA256(body), digest)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return body, nil
+}
+
+func (c *Client) download(ctx context.Context, path string, limit int64) ([]byte, error) {
 	response, err := c.send(ctx, c.http, http.MethodGet, path, nil, nil)
 	if err != nil {
 		return nil, err
@@ -174,8 +185,6 @@ func (c *Client) file(ctx context.Context, path string, limit int64, digest stri
 		return nil, fmt.Errorf("couldn't download %s: %w", path, err)
 	case int64(len(body)) > limit:
 		return nil, fmt.Errorf("couldn't download %s: it has more than %d bytes", path, limit)
-	case countersign.SHA256(body) != digest:
-		return nil, fmt.Errorf("couldn't use what was downloaded from %s: its SHA-256 is %s, not %s", path, countersign.SHA256(body), digest)
 	}
 	return body, nil
 }
@@ -207,6 +216,9 @@ func (c *Client) do(ctx context.Context, method, path string, body []byte, heade
 	return nil
 }
 
+// ErrUnreachable says that the API did not answer.
+var ErrUnreachable = errors.New("couldn't reach the API")
+
 // send makes a call, and turns what is not a success into a *Problem.
 func (c *Client) send(ctx context.Context, hc *http.Client, method, path string, body []byte, header http.Header) (*http.Response, error) {
 	token, err := c.token(ctx)
@@ -223,7 +235,7 @@ func (c *Client) send(ctx context.Context, hc *http.Client, method, path string,
 	request.Header.Set("Authorization", "Bearer "+token)
 	response, err := hc.Do(request)
 	if err != nil {
-		return nil, fmt.Errorf("couldn't reach the API: %w", err)
+		return nil, fmt.Errorf("%w: %w", ErrUnreachable, err)
 	}
 	if response.StatusCode/100 == 2 {
 		return response, nil

@@ -118,4 +118,5 @@ var requirements = []Requirement{
 	{"N6", "Duties stay segregated along delegation and across employers", []string{"GV.RR-02"}},
 	{"N7", "A quorum has a composition", []string{"PR.AA-05"}},
 	{"N8", "The signing step takes only decisions that satisfy the quorum", []string{"PR.AA-05"}},
+	{"N11", "A legal hold takes two people", []string{"PR.PS-04", "GV.RR-02"}},
 }

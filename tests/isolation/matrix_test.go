@@ -59,9 +59,9 @@ var everybody = slices.Sorted(maps.Keys(actors))
 
 // inOrder is the order in which what is allowed is done: what ends something comes late.
 var inOrder = []string{
-	"/openapi.json", "/openapi-3.0.json", "/openapi.yaml", "/openapi-3.0.yaml", "/verify/", "/", "alive", "ready", "put-document", "request-signing", "get-inbox", "get-signing", "explain-signing", "explain-purpose", "draft-decision", "watch-signing", "get-document", "get-evidence",
+	"/openapi.json", "/openapi-3.0.json", "/openapi.yaml", "/openapi-3.0.yaml", "/verify/", "/", "alive", "ready", "put-document", "request-signing", "get-inbox", "get-signing", "explain-signing", "explain-purpose", "draft-decision", "watch-signing", "get-document", "get-evidence", "get-evidence-log", "get-checkpoint", "get-tile",
 	"list-grants", "get-grant", "list-keys", "get-key", "send-decision", "give-grant", "enrol-key", "accept-grant", "revoke-grant", "give-back-grant",
-	"retire-key", "list-reviews", "get-review", "close-review", "list-evidence", "list-reads", "offboard", "withdraw",
+	"retire-key", "list-reviews", "get-review", "close-review", "list-evidence", "list-reads", "list-holds", "get-orders", "give-order", "answer-order", "offboard", "withdraw",
 }
 
 // matrix says for each operation who may. Every route has a row, or the first test fails.
@@ -95,6 +95,13 @@ var matrix = map[string]row{
 		q.request = w.done.Request.ID
 		return under(w, a, q)
 	}},
+	"get-evidence-log": {yes: []string{"alice", "olivia", "system"}, change: func(w *world, a actor, q *asked) error {
+		q.request = w.done.Request.ID
+		return under(w, a, q)
+	}},
+	// Whoever the file lists watches the log.
+	"get-checkpoint": {yes: []string{"alice", "olivia", "system", "lent", "expired", "revoked", "borrowing"}},
+	"get-tile":       {yes: []string{"alice", "olivia", "system", "lent", "expired", "revoked", "borrowing"}},
 	// What a party sends is passed on, and refused by the signing itself. A machine decides nothing.
 	"send-decision": {yes: []string{"alice", "olivia", "lent"}, change: decision},
 	"withdraw":      {yes: []string{"system"}, change: reasoned},
@@ -137,6 +144,20 @@ var matrix = map[string]row{
 	// All of the evidence, and who read it, is for the offices of the tenant.
 	"list-evidence": {yes: []string{"olivia"}},
 	"list-reads":    {yes: []string{"olivia"}},
+	"list-holds":    {yes: []string{"olivia"}},
+	"get-orders":    {yes: []string{"olivia"}, change: func(w *world, _ actor, q *asked) error { q.request = w.done.Request.ID; return nil }},
+	// One of compliance is enough to retain longer; cora proposed to hold, and olivia is another one.
+	"give-order": {yes: []string{"olivia"}, change: func(w *world, a actor, q *asked) error {
+		q.request = w.done.Request.ID
+		o := countersign.SignedOrder{Order: w.ordered(countersign.OrderRetain, "acme/olivia")}
+		o.Order.Actor = w.named(a)
+		return q.proven(w, a, o.Order.Digest, &o.Proof, &o)
+	}},
+	"answer-order": {yes: []string{"olivia"}, change: func(w *world, a actor, q *asked) error {
+		q.request = w.done.Request.ID
+		s := countersign.SignedOrderAnswer{Answer: countersign.OrderAnswer{V: 1, Tenant: "acme", Order: w.order, Verdict: countersign.Approve, Actor: w.named(a), IssuedAt: time.Now().Unix()}}
+		return q.proven(w, a, s.Answer.Digest, &s.Proof, &s)
+	}},
 	"offboard": {yes: []string{"olivia"}, change: func(w *world, _ actor, q *asked) error {
 		return q.json(client.Leaver{Issuer: w.Issuers["nord"].URL, Reason: "over", DryRun: true})
 	}},

@@ -75,6 +75,7 @@
   const takeTSACA = fileField("tsa-ca", maxText);
   fileField("lock", maxText);
   fileField("pq-key", maxText);
+  fileField("log-proof", maxText);
 
   // Roots can be dropped together with the bundle, where their names tell which they are.
   const drop = byId("drop");
@@ -101,12 +102,12 @@
 
   const textOf = async (id) => (chosen[id] ? chosen[id].text() : "");
   const anchors = async () => {
-    const logKey = byId("log-key").value.trim(), lock = await textOf("lock"), pqKey = await textOf("pq-key");
+    const logKey = byId("log-key").value.trim(), lock = await textOf("lock"), pqKey = await textOf("pq-key"), logProof = await textOf("log-proof");
     if (anchor.value !== "") {
       const a = offered[Number(anchor.value)];
-      return { tenantCA: a.tenantCA, tsaCA: a.tsaCA, logKey: logKey || a.logKey || "", lock, pqKey: pqKey || a.pqKey || "" };
+      return { tenantCA: a.tenantCA, tsaCA: a.tsaCA, logKey: logKey || a.logKey || "", lock, pqKey: pqKey || a.pqKey || "", logProof };
     }
-    return { tenantCA: await textOf("tenant-ca"), tsaCA: await textOf("tsa-ca"), logKey, lock, pqKey };
+    return { tenantCA: await textOf("tenant-ca"), tsaCA: await textOf("tsa-ca"), logKey, lock, pqKey, logProof };
   };
 
   // --- verifying -----------------------------------------------------------------------------------------------------
@@ -132,7 +133,7 @@
       const a = await anchors();
       progress("Checking …");
       await painted();
-      const answer = JSON.parse(countersignVerify(chosen.bundle.name, bytes, a.tenantCA, a.tsaCA, a.logKey, a.lock, a.pqKey));
+      const answer = JSON.parse(countersignVerify(chosen.bundle.name, bytes, a.tenantCA, a.tsaCA, a.logKey, a.lock, a.pqKey, a.logProof));
       if (answer.error) throw new Error(answer.error);
       show(checks, answer);
       progress("Done.");
