@@ -17,11 +17,20 @@ import (
 // determined: its entries, the tiles, the root and (Ed25519) the signature. So whoever comes next finishes what another one left: nothing is lost by a
 // crash, and no order is changed by a race. The key signs nothing that is not stored already.
 
-// tip is a log's end: its checkpoint with the tag that changes with it, and the entries since the last full bundle. It isn't changed once it is made.
+// tip is a log's end: its checkpoint with the tag that changes with it, and the entries since the last full bundle, or of the one that has just become
+// full. It isn't changed once it is made.
 type tip struct {
 	Checkpoint
 	tag  string
 	tail [][]byte
+}
+
+// partial are the entries of the bundle that isn't full yet.
+func (t *tip) partial() [][]byte {
+	if t.N%bundleWidth == 0 {
+		return nil
+	}
+	return t.tail
 }
 
 // maxAttempts bounds the places that one batch tries to get. Each that it does not get, another process has.
@@ -112,12 +121,11 @@ func (l *Log) extend(ctx context.Context, t *tip, hashes tlog.HashReader, entrie
 	if err != nil {
 		return nil, fmt.Errorf("couldn't extend the log: %w", err)
 	}
-	next := &tip{tail: slices.Concat(t.tail, entries)}
+	next := &tip{tail: slices.Concat(t.partial(), entries)}
 	if tree.N%bundleWidth == 0 {
 		if err := l.fill(ctx, tree, both, next.tail); err != nil {
 			return nil, err
 		}
-		next.tail = nil
 	}
 	signed, err := note.Sign(&note.Note{Text: checkpointText(l.key.Name(), tree)}, signer{l.key, ctx})
 	if err != nil {
