@@ -50,6 +50,7 @@ func (l *Log) load(ctx context.Context) (*tip, error) {
 		return nil, err
 	}
 	t := &tip{Checkpoint: head, tag: tag}
+	l.size.Store(head.N)
 	if first := head.N / bundleWidth * bundleWidth; first < head.N {
 		err = l.reader().each(ctx, head.Tree, first, func(_ int64, raw []byte) error {
 			t.tail = append(t.tail, raw)
@@ -62,14 +63,14 @@ func (l *Log) load(ctx context.Context) (*tip, error) {
 // commit puts entries into the log. It settles those that it got there, and returns the others with the reason.
 func (l *Log) commit(ctx context.Context, waiting []*appending) ([]*appending, error) {
 	for range maxAttempts {
-		t := l.known.Load()
+		t := l.known
 		if t == nil {
 			var err error
 			if t, err = l.load(ctx); err != nil {
 				return waiting, err
 			}
 		}
-		l.known.Store(nil) // until it is certain again
+		l.known = nil // until it is certain again
 		l.tiles.keep(t.N-int64(len(t.tail)), t.tail)
 		hashes := remembered(l.reader().hashes(ctx, t.Tree))
 		left, err := l.settle(ctx, t, hashes, waiting)
@@ -77,14 +78,14 @@ func (l *Log) commit(ctx context.Context, waiting []*appending) ([]*appending, e
 			return left, err
 		}
 		if waiting = left; len(waiting) == 0 {
-			l.known.Store(t)
+			l.known = t
 			return nil, nil
 		}
 		next, err := l.extend(ctx, t, hashes, distinct(waiting, room(t.N)))
 		if err != nil {
 			return waiting, err
 		}
-		l.known.Store(next) // nil, where another process went on
+		l.known = next // nil, where another process went on
 	}
 	return waiting, fmt.Errorf("couldn't get a place in the log in %d attempts: too many append at once", maxAttempts)
 }
@@ -141,6 +142,7 @@ func (l *Log) extend(ctx context.Context, t *tip, hashes tlog.HashReader, entrie
 	if err != nil {
 		return nil, fmt.Errorf("couldn't store the log's checkpoint: %w", err)
 	}
+	l.size.Store(next.N)
 	return next, nil
 }
 
