@@ -27,7 +27,7 @@ const maxBundle = 600 << 20
 // asked. It waits in the documents bucket until it is locked; the first one stored counts, so a repeated Seal has the same hash.
 func (t *Tenant) Seal(ctx context.Context, in evidence.SealInput) (evidence.Sealed, error) {
 	key := countersign.WithheldKey(t.settings.Tenant, in.Request.ID, withheldBundle(in.Outcome))
-	if stored, body, err := t.current(ctx, t.settings.Documents.Bucket, key, maxBundle); err == nil {
+	if stored, body, err := t.earlier(ctx, key, maxBundle); err == nil {
 		report, err := t.believe(body, in)
 		if err != nil {
 			return evidence.Sealed{}, err

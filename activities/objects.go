@@ -13,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
+	"go.temporal.io/sdk/activity"
 
 	"github.com/countersign-dev/countersign"
 	"github.com/countersign-dev/countersign/evidence"
@@ -112,6 +113,15 @@ func (t *Tenant) current(ctx context.Context, bucket, key string, limit int64) (
 	}
 	o.SHA256 = countersign.SHA256(body)
 	return o, body, nil
+}
+
+// earlier reads what an earlier attempt of this activity stored in the documents bucket. A first attempt doesn't look: what it finds in the place after
+// all, it takes when it is about to store its own.
+func (t *Tenant) earlier(ctx context.Context, key string, limit int64) (countersign.Object, []byte, error) {
+	if activity.GetInfo(ctx).Attempt < 2 {
+		return countersign.Object{}, nil, errGone
+	}
+	return t.current(ctx, t.settings.Documents.Bucket, key, limit)
 }
 
 // version is one version of an object, or a delete marker.

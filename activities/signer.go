@@ -89,7 +89,7 @@ func (t *Tenant) Sign(ctx context.Context, in evidence.SignInput) (evidence.Sign
 	}
 	signer := t.signer()
 	result.Algorithm = string(signer.algorithm)
-	if stored, cms, err := t.current(ctx, t.settings.Documents.Bucket, key, maxSignature); err == nil {
+	if stored, cms, err := t.earlier(ctx, key, maxSignature); err == nil {
 		return t.adopt(ctx, result, stored, document, cms)
 	} else if !errors.Is(err, errGone) {
 		return result, err

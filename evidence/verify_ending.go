@@ -17,15 +17,15 @@ const MaxLogProof = 64 << 10
 const endingCheck = "log ending"
 
 // ending adds to the report of a bundle whether its ending is in the tenant's log: the proof, which lies beside the bundle as JSON, must be of an entry
-// that names exactly these bytes as how this signing ended, under a checkpoint of the log's key. A missing proof or key is told as not recorded.
+// that names exactly these bytes as how this signing ended, under a checkpoint of the log's key. A missing proof or key is told as not recorded. A report that ended before the statement stays
+// as it is.
 func (r *Report) ending(raw, proof []byte, key note.Verifier) {
 	switch {
+	case r.Statement == nil: // nothing further could be read
 	case len(proof) == 0:
 		r.notRecorded(endingCheck, "the proof, which lies beside the bundle, was not given")
 	case key == nil:
 		r.notRecorded(endingCheck, "the log's public key was not given, so the proof was not checked")
-	case r.Statement == nil:
-		r.note(endingCheck, errors.New("the bundle says nothing that an entry could be compared with"), "")
 	default:
 		index, err := r.endsAs(raw, proof, key)
 		r.note(endingCheck, err, fmt.Sprintf("the ending is entry %d of the log of %s, with this bundle's digest", index, key.Name()))

@@ -76,7 +76,7 @@ func TestN04_TheProofBesideABundleIsOfThisBundle(t *testing.T) {
 		r     *Report
 		want  State
 	}{
-		"no proof": {nil, report(), NotRecorded}, "no statement": {text, &Report{}, Fail}, "no JSON": {[]byte("{"), report(), Fail},
+		"no proof": {nil, report(), NotRecorded}, "no JSON": {[]byte("{"), report(), Fail},
 		"too much": {[]byte(strings.Repeat(" ", MaxLogProof+1)), report(), Fail},
 		"more":     {append(text[:len(text)-1:len(text)-1], `,"x":1}`...), report(), Fail},
 	} {
@@ -84,6 +84,10 @@ func TestN04_TheProofBesideABundleIsOfThisBundle(t *testing.T) {
 		if got := c.r.Findings[0]; got.State != c.want {
 			t.Errorf("%s: %+v, want %s", what, got, c.want)
 		}
+	}
+	unread := &Report{}
+	if unread.ending(raw, text, key); len(unread.Findings) != 0 {
+		t.Errorf("of a bundle that can't be read it says %+v", unread.Findings)
 	}
 	r := report()
 	r.ending(raw, text, nil)

@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/mod/sumdb/note"
@@ -31,47 +30,6 @@ Nothing but the log's public key is believed, which the tenant hands out (log.pu
 	}
 	log.AddCommand(c.logVerifyCommand(), c.logProveCommand(), c.logWatchCommand())
 	return log
-}
-
-func (c *cli) logVerifyCommand() *cobra.Command {
-	var key string
-	var older time.Duration
-	cmd := &cobra.Command{
-		Use:   "verify DIR --log-key TEXT",
-		Short: "Read the whole log and hold it to its signed checkpoint",
-		Long: `Read the whole log, every entry and every tile, and hold it to the root that its key signed. An intent to sign that no ending follows is told;
-where it is older than --older, the exit code is 6, as for a log that does not hold. Whether the checkpoint is the newest one, watch says.`,
-		Args: cobra.ExactArgs(1),
-		RunE: c.run(func(ctx context.Context, args []string) error {
-			reader, err := logReader(args[0], key)
-			if err != nil {
-				return err
-			}
-			audit, err := reader.Audit(ctx)
-			if err != nil {
-				return &coded{exitUnproven, "log-broken", fmt.Errorf("the log does not hold: %w", err)}
-			}
-			late := audit.Overdue(time.Now().Add(-older))
-			answer := map[string]any{
-				"verified": len(late) == 0, "entries": audit.Entries, "root": audit.Checkpoint.Hash, "checkpoint": audit.Checkpoint.Text, "open": len(audit.Open), "overdue": late,
-			}
-			if err := c.answer(answer, func(w io.Writer) {
-				fmt.Fprintf(w, "entries\t%d\nroot\t%s\nopen\t%d\n", audit.Entries, audit.Checkpoint.Hash, len(audit.Open))
-				for _, e := range late {
-					fmt.Fprintf(w, "overdue\t%s\tintended %s, and nothing says how it ended\n", line(e.Request), e.At.Format(time.RFC3339))
-				}
-			}); err != nil {
-				return err
-			}
-			if len(late) > 0 {
-				return &coded{exitUnproven, "intent-without-ending", fmt.Errorf("%d intents to sign are older than %s, and the log says of none how it ended: the key may have signed what no evidence tells of", len(late), older)}
-			}
-			return nil
-		}),
-	}
-	logKeyFlag(cmd, &key)
-	cmd.Flags().DurationVar(&older, "older", 24*time.Hour, "how old an intent may be before its ending is missed")
-	return cmd
 }
 
 func (c *cli) logProveCommand() *cobra.Command {

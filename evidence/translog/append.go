@@ -42,8 +42,11 @@ type Log struct {
 	key   Key
 	tiles *stored // of the store, with what was read of it
 
-	// known is the log as this process last left it; nil where that is not certain. It may be out of date: whoever takes a place finds out.
-	known atomic.Pointer[tip]
+	// known is the log as this process last left it; nil where that is not certain. It may be out of date: whoever takes a place finds out. Only
+	// the goroutine that works touches it.
+	known *tip
+	// size is one that the log once had; 0 until it was read.
+	size atomic.Int64
 
 	mu      sync.Mutex
 	waiting []*appending
@@ -147,13 +150,12 @@ func (l *Log) claim(ctx context.Context, e Entry) (claim, error) {
 		return claim{}, fmt.Errorf("couldn't log the entry: it has %d bytes, at most %d", len(entry), maxEntry)
 	}
 	// The log only grows, so any size that it had is one before which the entry can't be.
-	t := l.known.Load()
-	if t == nil {
-		if t, err = l.load(ctx); err != nil {
+	if l.size.Load() == 0 {
+		if _, err := l.load(ctx); err != nil {
 			return claim{}, err
 		}
 	}
-	mine := claim{t.N, string(entry)}
+	mine := claim{l.size.Load(), string(entry)}
 	body, err := countersign.Canonical(mine)
 	if err != nil {
 		return claim{}, err

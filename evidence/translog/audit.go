@@ -16,6 +16,9 @@ type Audit struct {
 	Entries    int64
 	// Open are the entries that say that the key was about to be asked, and which no ending follows.
 	Open []Entry
+	// Endings are the entries that say how a signing ended, each with its bundle.
+	Endings []Entry
+	Newest  time.Time // of all entries' times, the latest
 }
 
 // Audit reads the whole log: every entry and every tile, against the root that the log's key signed. It refuses a log in which anything is missing,
@@ -65,7 +68,7 @@ func (r Reader) Audit(ctx context.Context) (*Audit, error) {
 			return nil, errors.Join(fmt.Errorf("%s is not the tile of this tree", tileName(t)), err)
 		}
 	}
-	a.Open = said.unfinished()
+	a.Open, a.Endings, a.Newest = said.unfinished(), said.endings, said.newest
 	return a, nil
 }
 
@@ -74,6 +77,8 @@ type saying struct {
 	tenant  string
 	steps   map[string]Entry // by request and step
 	intents []Entry
+	endings []Entry
+	newest  time.Time
 }
 
 // hear takes the next entry, and refuses one that contradicts those before.
@@ -98,8 +103,14 @@ func (s *saying) hear(raw []byte) error {
 	if _, ended := s.steps[place("ended")]; ended && e.Kind == Intended {
 		return fmt.Errorf("it intends request %s, which has ended", e.Request)
 	}
-	if e.Kind == Intended {
+	switch {
+	case e.Kind == Intended:
 		s.intents = append(s.intents, e)
+	case e.Ended():
+		s.endings = append(s.endings, e)
+	}
+	if e.At.After(s.newest) {
+		s.newest = e.At
 	}
 	s.steps[place(e.step())] = e
 	return nil

@@ -17,11 +17,20 @@ import (
 // determined: its entries, the tiles, the root and (Ed25519) the signature. So whoever comes next finishes what another one left: nothing is lost by a
 // crash, and no order is changed by a race. The key signs nothing that is not stored already.
 
-// tip is a log's end: its checkpoint with the tag that changes with it, and the entries since the last full bundle. It isn't changed once it is made.
+// tip is a log's end: its checkpoint with the tag that changes with it, and the entries since the last full bundle, or of the one that has just become
+// full. It isn't changed once it is made.
 type tip struct {
 	Checkpoint
 	tag  string
 	tail [][]byte
+}
+
+// partial are the entries of the bundle that isn't full yet.
+func (t *tip) partial() [][]byte {
+	if t.N%bundleWidth == 0 {
+		return nil
+	}
+	return t.tail
 }
 
 // maxAttempts bounds the places that one batch tries to get. Each that it does not get, another process has.
@@ -41,6 +50,7 @@ func (l *Log) load(ctx context.Context) (*tip, error) {
 		return nil, err
 	}
 	t := &tip{Checkpoint: head, tag: tag}
+	l.size.Store(head.N)
 	if first := head.N / bundleWidth * bundleWidth; first < head.N {
 		err = l.reader().each(ctx, head.Tree, first, func(_ int64, raw []byte) error {
 			t.tail = append(t.tail, raw)
@@ -53,14 +63,14 @@ func (l *Log) load(ctx context.Context) (*tip, error) {
 // commit puts entries into the log. It settles those that it got there, and returns the others with the reason.
 func (l *Log) commit(ctx context.Context, waiting []*appending) ([]*appending, error) {
 	for range maxAttempts {
-		t := l.known.Load()
+		t := l.known
 		if t == nil {
 			var err error
 			if t, err = l.load(ctx); err != nil {
 				return waiting, err
 			}
 		}
-		l.known.Store(nil) // until it is certain again
+		l.known = nil // until it is certain again
 		l.tiles.keep(t.N-int64(len(t.tail)), t.tail)
 		hashes := remembered(l.reader().hashes(ctx, t.Tree))
 		left, err := l.settle(ctx, t, hashes, waiting)
@@ -68,14 +78,14 @@ func (l *Log) commit(ctx context.Context, waiting []*appending) ([]*appending, e
 			return left, err
 		}
 		if waiting = left; len(waiting) == 0 {
-			l.known.Store(t)
+			l.known = t
 			return nil, nil
 		}
 		next, err := l.extend(ctx, t, hashes, distinct(waiting, room(t.N)))
 		if err != nil {
 			return waiting, err
 		}
-		l.known.Store(next) // nil, where another process went on
+		l.known = next // nil, where another process went on
 	}
 	return waiting, fmt.Errorf("couldn't get a place in the log in %d attempts: too many append at once", maxAttempts)
 }
@@ -112,12 +122,11 @@ func (l *Log) extend(ctx context.Context, t *tip, hashes tlog.HashReader, entrie
 	if err != nil {
 		return nil, fmt.Errorf("couldn't extend the log: %w", err)
 	}
-	next := &tip{tail: slices.Concat(t.tail, entries)}
+	next := &tip{tail: slices.Concat(t.partial(), entries)}
 	if tree.N%bundleWidth == 0 {
 		if err := l.fill(ctx, tree, both, next.tail); err != nil {
 			return nil, err
 		}
-		next.tail = nil
 	}
 	signed, err := note.Sign(&note.Note{Text: checkpointText(l.key.Name(), tree)}, signer{l.key, ctx})
 	if err != nil {
@@ -133,6 +142,7 @@ func (l *Log) extend(ctx context.Context, t *tip, hashes tlog.HashReader, entrie
 	if err != nil {
 		return nil, fmt.Errorf("couldn't store the log's checkpoint: %w", err)
 	}
+	l.size.Store(next.N)
 	return next, nil
 }
 

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"golang.org/x/mod/sumdb/note"
-	"golang.org/x/mod/sumdb/tlog"
 	"pgregory.net/rapid"
 
 	"github.com/countersign-dev/countersign"
@@ -386,65 +385,4 @@ func FuzzUnpackEntries(f *testing.F) {
 			t.Errorf("%x is read as %q", raw, entries)
 		}
 	})
-}
-
-// BenchmarkMillion measures a log of a million entries without a network: how large a proof is, and how long it takes to verify one.
-func BenchmarkMillion(b *testing.B) {
-	const million = 1_000_000
-	var hashes []tlog.Hash
-	stored := tlog.HashReaderFunc(func(indexes []int64) ([]tlog.Hash, error) {
-		out := make([]tlog.Hash, len(indexes))
-		for i, index := range indexes {
-			out[i] = hashes[index]
-		}
-		return out, nil
-	})
-	l := newLog(b, newMemory())
-	entry := func(i int) []byte {
-		raw, err := countersign.Canonical(sealed(i))
-		if err != nil {
-			b.Fatal(err)
-		}
-		return raw
-	}
-	text := string(entry(0))
-	for i := range million {
-		added, err := tlog.StoredHashes(int64(i), []byte(strings.Replace(text, "PO-0", fmt.Sprintf("PO-%d", i), 1)), stored)
-		if err != nil {
-			b.Fatal(err)
-		}
-		hashes = append(hashes, added...)
-	}
-	tree := tlog.Tree{N: million}
-	var err error
-	if tree.Hash, err = tlog.TreeHash(million, stored); err != nil {
-		b.Fatal(err)
-	}
-	signed, err := note.Sign(&note.Note{Text: checkpointText(Origin("acme"), tree)}, signer{l.key, context.Background()})
-	if err != nil {
-		b.Fatal(err)
-	}
-	at := million / 3
-	proof, err := tlog.ProveRecord(million, int64(at), stored)
-	if err != nil {
-		b.Fatal(err)
-	}
-	p := Proof{string(entry(at)), int64(at), proof, string(signed)}
-	b.ResetTimer()
-	for range b.N {
-		if _, _, err := p.Check(l.key); err != nil {
-			b.Fatal(err)
-		}
-	}
-	b.ReportMetric(float64(len(proof)*tlog.HashSize), "proof-bytes")
-}
-
-// BenchmarkAppend appends to a log in memory: what appending costs beside store and key.
-func BenchmarkAppend(b *testing.B) {
-	l := newLog(b, newMemory())
-	for i := range b.N {
-		if _, err := l.Append(b.Context(), intended(i)); err != nil {
-			b.Fatal(err)
-		}
-	}
 }

@@ -100,8 +100,8 @@ var matrix = map[string]row{
 		return under(w, a, q)
 	}},
 	// Whoever the file lists watches the log.
-	"get-checkpoint": {yes: []string{"alice", "olivia", "system", "lent", "expired", "revoked", "borrowing"}},
-	"get-tile":       {yes: []string{"alice", "olivia", "system", "lent", "expired", "revoked", "borrowing"}},
+	"get-checkpoint": {yes: []string{"alice", "olivia", "system", "lent", "expired", "revoked", "borrowing", "gina-home", "their-home", "lent-there"}},
+	"get-tile":       {yes: []string{"alice", "olivia", "system", "lent", "expired", "revoked", "borrowing", "gina-home", "their-home", "lent-there"}},
 	// What a party sends is passed on, and refused by the signing itself. A machine decides nothing.
 	"send-decision": {yes: []string{"alice", "olivia", "lent"}, change: decision},
 	"withdraw":      {yes: []string{"system"}, change: reasoned},
