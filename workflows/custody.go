@@ -46,6 +46,7 @@ type custody struct {
 	detail  string
 	problem string // what it can't do and tries again, for a person to mend
 	cried   bool   // everybody was told of a problem
+	late    string // of a recovery: why what was signed is not released
 }
 
 // StateNotASigning is the state of a custodian that was started wrongly: there is no saga, and its detail says why.
@@ -88,7 +89,7 @@ func (c *custody) notASigning(kind, why string) error {
 	return temporal.NewNonRetryableApplicationError(why, kind, nil)
 }
 
-// run is the procedure: run the saga, seal, lock, release. What was signed but can't be locked in time is voided.
+// run is the procedure: run the saga, then keep what became of it.
 func (c *custody) run(ctx workflow.Context) (evidence.Ending, error) {
 	outcome, detail := c.runSaga(ctx)
 	if c.saga.Run == "" {
@@ -96,12 +97,16 @@ func (c *custody) run(ctx workflow.Context) (evidence.Ending, error) {
 	}
 	// Custody does not end because somebody cancels it.
 	ctx, _ = workflow.NewDisconnectedContext(ctx)
+	return c.keep(ctx, outcome, detail)
+}
 
-	if outcome != countersign.Completed {
+// keep turns an ended saga into locked evidence: seal, lock, release. What was signed but can't be locked in time is voided.
+func (c *custody) keep(ctx workflow.Context, outcome countersign.Outcome, detail string) (evidence.Ending, error) {
+	if outcome != countersign.Completed && outcome != countersign.Voided {
 		c.outcome, c.detail = outcome, detail
 	}
 	locked, err := c.archive(ctx, outcome, detail, aWhile)
-	why := ""
+	why := c.late
 	if err != nil && outcome == countersign.Completed {
 		c.state, why = "voiding", reason(err)
 		outcome, detail = countersign.Voided, evidence.DetailVoided

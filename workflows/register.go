@@ -23,6 +23,8 @@ func Register(r worker.WorkflowRegistry) {
 	r.RegisterWorkflowWithOptions(Access, workflow.RegisterOptions{Name: countersign.WorkflowAccess})
 	r.RegisterWorkflowWithOptions(Review, workflow.RegisterOptions{Name: countersign.WorkflowReview})
 	r.RegisterWorkflowWithOptions(Enrolment, workflow.RegisterOptions{Name: countersign.WorkflowEnrolment})
+	r.RegisterWorkflowWithOptions(CustodySweep, workflow.RegisterOptions{Name: countersign.WorkflowSweep})
+	r.RegisterWorkflowWithOptions(Recovery, workflow.RegisterOptions{Name: countersign.WorkflowRecovery})
 }
 
 // CodeDigest is the SHA-256 over the workflow sources that were compiled in, without tests: it names the code that a history has to be replayed with.
