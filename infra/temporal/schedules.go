@@ -97,7 +97,7 @@ func checkSchedule(t *tenant, id string, s *schedulepb.Schedule) error {
 		allowed []protoreflect.Name
 	}{
 		{s, []protoreflect.Name{"spec", "action", "policies", "state"}},
-		{s.GetSpec(), []protoreflect.Name{"interval"}},
+		{s.GetSpec(), []protoreflect.Name{"interval", "jitter"}},
 		{s.GetPolicies(), []protoreflect.Name{"overlap_policy", "catchup_window"}},
 		{s.GetState(), nil},
 		{start, []protoreflect.Name{
