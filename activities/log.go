@@ -153,3 +153,8 @@ func (t *Tenant) checkLog(ctx context.Context) error {
 	}
 	return errors.Join(fmt.Errorf("couldn't sign with the key %s; does the profile %q have the permission kms:Sign with ED25519_SHA_512?", *arn, t.settings.AWS.WorkerProfile), err)
 }
+
+// Unfinished says which intents from before an instant have no ending in the tenant's log, from a position on: see translog.Reader.Unfinished.
+func (t *Tenant) Unfinished(ctx context.Context, from translog.Position, before time.Time) (*translog.Unfinished, error) {
+	return translog.Reader{Source: logStore{t}, Verifier: t.roots.Log}.Unfinished(ctx, from, before)
+}
