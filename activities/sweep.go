@@ -11,10 +11,12 @@ import (
 	"go.temporal.io/api/serviceerror"
 	workflowpb "go.temporal.io/api/workflow/v1"
 	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/temporal"
 
 	"github.com/countersign-dev/countersign"
 	"github.com/countersign-dev/countersign/evidence"
+	"github.com/countersign-dev/countersign/evidence/translog"
 )
 
 const (
@@ -181,4 +183,42 @@ func (t *Tenant) AwaitSaga(ctx context.Context, in evidence.DeadCustodian) (evid
 		return evidence.EndedSaga{}, temporal.NewNonRetryableApplicationError("couldn't recover the saga: it is of another request or custodian", ErrorSetting, nil)
 	}
 	return evidence.EndOf(c), nil
+}
+
+// maxLate bounds the late intents of which one sweep tells; what is beyond is told by the next ones.
+const maxLate = 100
+
+// FindUnfinished finds the intents to sign in the tenant's log that are older than the tenant's file allows and that no ending follows. It also holds the log to the
+// position of the last time: one that was rolled back or forked since is an error.
+func (t *Tenant) FindUnfinished(ctx context.Context, in evidence.FindUnfinishedInput) (evidence.FoundUnfinished, error) {
+	found := evidence.FoundUnfinished{Late: []evidence.LateIntent{}, Position: in.From}
+	before := time.Now().Add(-time.Duration(t.settings.Watch.UnfinishedAfter))
+	var late []translog.Entry
+	for behind := int64(1); behind > 0; {
+		u, err := t.Unfinished(ctx, found.Position, before)
+		if err != nil {
+			return found, err
+		}
+		late, behind, found.Position = u.Late, u.Behind, u.Position
+	}
+	for _, e := range late[:min(len(late), maxLate)] {
+		custodian, err := t.latest(ctx, countersign.CustodianID(t.settings.Tenant, e.Request), "")
+		if err != nil {
+			return found, err
+		}
+		custody := "unknown"
+		if custodian != nil {
+			custody = strings.ToLower(custodian.GetStatus().String())
+		}
+		found.Late = append(found.Late, evidence.LateIntent{Request: e.Request, Run: e.Run, Context: e.Context, At: e.At, Custody: custody})
+		dead, err := t.inNobodysCustody(ctx, e.Request)
+		if err != nil {
+			return found, err
+		}
+		if dead != nil && dead.Saga.Run == e.Run {
+			found.Dead = append(found.Dead, *dead)
+		}
+		activity.GetLogger(ctx).Warn("an intent to sign has no ending", "request", e.Request, "run", e.Run, "intended", e.At, "custody", custody)
+	}
+	return found, nil
 }

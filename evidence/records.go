@@ -270,4 +270,7 @@ const (
 	EventGrantEnded        = "grant.ended" // revoked or given back, before its time
 	EventKeyEnrolled       = "key.enrolled"
 	EventKeyRetired        = "key.retired"
+	EventUnfinished        = "signing.unfinished" // the key was about to be asked, and nothing says how it ended
+	EventEvidenceChecked   = "evidence.checked"   // samples of the locked evidence were verified, and hold
+	EventEvidenceAlarm     = "evidence.alarm"     // something that should be locked and unchanged is not, or could not be looked at
 )

@@ -82,12 +82,28 @@ func bucketPolicy(bucket string, users []User) (string, error) {
 				Resource: []string{fmt.Sprintf("arn:aws:s3:::%s/*", bucket)},
 			})
 		}
+		if bucket == Evidence && user.Role == RoleWorker {
+			statements = append(statements, canary(principal, user)...)
+		}
 	}
 	text, err := json.Marshal(map[string]any{"Version": "2012-10-17", "Statement": statements})
 	if err != nil {
 		return "", fmt.Errorf("couldn't write the policy of bucket %s: %w", bucket, err)
 	}
 	return string(text), nil
+}
+
+// canary lets a worker try to delete what lies under its tenant's canary/, so that the refusal is the lock's, and nothing else of the evidence.
+func canary(principal map[string][]string, user User) []statement {
+	remove := []string{"s3:DeleteObject", "s3:DeleteObjectVersion"}
+	var kept []string
+	for _, place := range []string{"evidence", "intents", "log", "reads", "checks"} {
+		kept = append(kept, "arn:aws:s3:::"+Evidence+"/*/"+place+"/*")
+	}
+	return []statement{
+		{Effect: "Allow", Principal: principal, Action: remove, Resource: []string{"arn:aws:s3:::" + Evidence + "/" + user.Tenant + "/canary/*"}},
+		{Effect: "Deny", Principal: principal, Action: remove, Resource: kept},
+	}
 }
 
 // prefix is where a user's objects lie. A starter sees documents, and not what the worker withholds until its evidence is locked.
@@ -112,7 +128,7 @@ func actions(bucket, role string) (allowed, denied []string, err error) {
 	case bucket == Documents && role == RoleStarter:
 		return append(append(read, multipart...), "s3:PutObject", "s3:PutObjectTagging"), never, nil
 	case bucket == Evidence && role == RoleWorker:
-		return append(read, "s3:PutObject", "s3:PutObjectTagging", "s3:PutObjectRetention", "s3:GetObjectRetention"), never, nil
+		return append(read, "s3:PutObject", "s3:PutObjectTagging", "s3:PutObjectRetention", "s3:GetObjectRetention"), never[2:], nil
 	case bucket == Evidence && role == RoleStarter:
 		return read, never, nil
 	}

@@ -25,6 +25,7 @@ type schedule struct {
 func ensureSchedules(ctx context.Context, c client.Client, s *countersign.Settings) error {
 	for _, wanted := range []schedule{
 		{countersign.SweepID(s.Tenant), countersign.WorkflowSweep, time.Duration(s.Watch.SweepEvery)},
+		{countersign.EvidenceCheckID(s.Tenant), countersign.WorkflowEvidenceCheck, time.Duration(s.Watch.CheckEvery)},
 	} {
 		if err := wanted.ensure(ctx, c, s.Tenant); err != nil {
 			return s.Fault(fmt.Errorf("couldn't make the schedule %s in namespace %q: %w", wanted.id, s.Namespace, err), "watch")
