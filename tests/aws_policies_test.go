@@ -143,7 +143,7 @@ func TestR10_TheAWSPoliciesHoldATenantsWorker(t *testing.T) {
 			return retain(s3types.ObjectLockRetentionModeCompliance, time.Now().Add(-time.Minute), false)
 		}, "evidence-bucket.json NothingLockedBriefly"},
 		{"loosen the retention", func() error { return retain(s3types.ObjectLockRetentionModeGovernance, until, false) }, "evidence-bucket.json NothingWithoutLock"},
-		{"bypass governance", func() error { return retain(s3types.ObjectLockRetentionModeCompliance, until, true) }, "evidence-bucket.json NobodyDeletes"},
+		{"bypass governance", func() error { return retain(s3types.ObjectLockRetentionModeCompliance, until, true) }, "evidence-bucket.json NobodyBypassesALock"},
 		{"change the bucket's policy", func() error {
 			_, err := store.PutBucketPolicy(ctx, &s3.PutBucketPolicyInput{Bucket: evidence, Policy: aws.String(`{}`)})
 			return err

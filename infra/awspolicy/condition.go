@@ -39,6 +39,7 @@ var operators = map[string]operator{
 	"StringNotLike":             {takes: []valueType{stringValue}, fits: like, wild: true, absent: true, negated: true},
 	"ForAllValues:StringEquals": {takes: []valueType{stringValue}, fits: equal, many: true, absent: true},
 	"ArnLike":                   {takes: []valueType{arnValue}, fits: likeARN, wild: true, check: checkARN},
+	"ArnNotLike":                {takes: []valueType{arnValue}, fits: likeARN, wild: true, check: checkARN, absent: true, negated: true},
 	"Bool":                      {takes: []valueType{boolValue}, fits: equal, check: checkBool},
 	"NumericLessThan":           {takes: []valueType{numberValue}, fits: less, check: checkNumber},
 	"NotIpAddress":              {takes: []valueType{addressType}, fits: within, absent: true, negated: true, check: checkNetwork},
