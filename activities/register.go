@@ -15,7 +15,7 @@ func (t *Tenant) Register(r worker.ActivityRegistry) {
 		evidence.ActivityAdmitGrant: t.AdmitGrant, evidence.ActivityCheckGrantSignal: t.CheckGrantSignal,
 		evidence.ActivityAdmitKey: t.AdmitKey, evidence.ActivityCheckRetirement: t.CheckRetirement,
 		evidence.ActivityCheckReview: t.CheckReview,
-		evidence.ActivityFindDead:    t.FindDead, evidence.ActivityAwaitSaga: t.AwaitSaga, evidence.ActivityFindUnfinished: t.FindUnfinished, evidence.ActivityCheckEvidence: t.CheckEvidence,
+		evidence.ActivityFindDead:    t.FindDead, evidence.ActivityAwaitSaga: t.AwaitSaga, evidence.ActivityFindUnfinished: t.FindUnfinished, evidence.ActivityCheckEvidence: t.CheckEvidence, evidence.ActivityFindEarlier: t.FindEarlier,
 	} {
 		r.RegisterActivityWithOptions(f, activity.RegisterOptions{Name: name})
 	}

@@ -13,7 +13,13 @@ const (
 	ActivityFindUnfinished = "FindUnfinished"
 	ActivityAwaitSaga      = "AwaitSaga"
 	ActivityCheckEvidence  = "CheckEvidence"
+	ActivityFindEarlier    = "FindEarlier"
 )
+
+// Earlier is what an earlier signing left under a request id that is to be used: key of its evidence, or of its intent to sign. It is empty where the id is new.
+type Earlier struct {
+	Key string `json:"key,omitempty"`
+}
 
 // FindDeadInput asks for the custodians that died since an instant; the zero instant is the beginning.
 type FindDeadInput struct {

@@ -20,7 +20,7 @@ func TestN10_AnIntentWithoutAnEndingIsAnAlarmOnce(t *testing.T) {
 	<-store.Hit() // signed, and its evidence can't be locked
 	var swept evidence.Swept
 	for range 2 {
-		ran(t, countersign.WorkflowSweep, countersign.SweepID("globex"), "globex", &swept)
+		ran(t, local, countersign.WorkflowSweep, countersign.SweepID("globex"), "globex", &swept)
 	}
 	if len(swept.Alarmed) == 0 {
 		t.Error("the sweep found no late intent")
@@ -40,7 +40,7 @@ func TestN10_AnIntentWithoutAnEndingIsAnAlarmOnce(t *testing.T) {
 	// Once it has ended, nothing of it is late.
 	store.Heal()
 	ended(t, g, countersign.Completed)
-	ran(t, countersign.WorkflowSweep, countersign.SweepID("globex"), "globex", &swept)
+	ran(t, local, countersign.WorkflowSweep, countersign.SweepID("globex"), "globex", &swept)
 	for _, run := range swept.Alarmed {
 		status, err := g.Custody(t.Context(), "done")
 		if err != nil || run == status.Saga.Run {

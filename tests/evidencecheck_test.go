@@ -15,6 +15,7 @@ import (
 	"github.com/countersign-dev/countersign"
 	"github.com/countersign-dev/countersign/activities"
 	"github.com/countersign-dev/countersign/evidence"
+	"github.com/countersign-dev/countersign/tests/stack"
 )
 
 // The tests of evidence checks run one after another: each has workers of its own for globex, and each check follows the one before.
@@ -82,7 +83,7 @@ func TestR24_ACanaryThatOnlyPermissionsProtectIsAnAlarm(t *testing.T) {
 func evidenceCheck(t *testing.T) (evidence.CheckedEvidence, evidence.EvidenceReport) {
 	t.Helper()
 	var checked evidence.CheckedEvidence
-	ran(t, countersign.WorkflowEvidenceCheck, countersign.EvidenceCheckID("globex"), "globex", &checked)
+	ran(t, local, countersign.WorkflowEvidenceCheck, countersign.EvidenceCheckID("globex"), "globex", &checked)
 	admin, err := local.S3Client(t.Context(), local.AWS.AdminProfile)
 	if err != nil {
 		t.Fatal(err)
@@ -104,13 +105,13 @@ func evidenceCheck(t *testing.T) (evidence.CheckedEvidence, evidence.EvidenceRep
 }
 
 // ran runs a schedule now, and waits for the result of what it started.
-func ran(t *testing.T, workflow, schedule, tenant string, result any) {
+func ran(t *testing.T, s *stack.Stack, workflow, schedule, tenant string, result any) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	c := asOperator(t, tenant)
+	c := asOperator(t, s, tenant)
 	query := "WorkflowType = '" + workflow + "' AND StartTime > '" + time.Now().UTC().Format(time.RFC3339Nano) + "'"
-	trigger(t, schedule, tenant)
+	trigger(t, s, schedule, tenant)
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
 	for {

@@ -28,7 +28,7 @@ func TestM4_ASagaThatWaitsWhenItsCustodianIsTerminatedIsRecovered(t *testing.T) 
 	ending, _ := recovered(t, g, countersign.Failed)
 	oneBundle(t, g, ending)
 	// Once more changes nothing: its recovery has ended.
-	trigger(t, countersign.SweepID("acme"), "acme")
+	trigger(t, g.Stack, countersign.SweepID("acme"), "acme")
 	again, _ := recovered(t, g, countersign.Failed)
 	if again.Evidence.Object != ending.Evidence.Object {
 		t.Errorf("a second sweep locked %+v after %+v", again.Evidence.Object, ending.Evidence.Object)
@@ -74,15 +74,15 @@ func TestM4_WhatWasSignedIsVoidedWhenItsCustodianIsTerminatedBeforeTheLock(t *te
 // terminateCustodian ends a custodian as the tenant's operator.
 func terminateCustodian(t *testing.T, g *stack.Signing) {
 	t.Helper()
-	c := asOperator(t, g.Request.Tenant)
+	c := asOperator(t, g.Stack, g.Request.Tenant)
 	if err := c.TerminateWorkflow(t.Context(), g.Run.GetID(), "", "drill"); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func asOperator(t *testing.T, tenant string) client.Client {
+func asOperator(t *testing.T, s *stack.Stack, tenant string) client.Client {
 	t.Helper()
-	c, err := local.Dial(t.Context(), tenant, "platform:operator/"+tenant)
+	c, err := s.Dial(t.Context(), tenant, "platform:operator/"+tenant)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,9 +91,9 @@ func asOperator(t *testing.T, tenant string) client.Client {
 }
 
 // trigger runs a schedule of the tenant now, as its operator.
-func trigger(t *testing.T, schedule, tenant string) {
+func trigger(t *testing.T, s *stack.Stack, schedule, tenant string) {
 	t.Helper()
-	handle := asOperator(t, tenant).ScheduleClient().GetHandle(t.Context(), schedule)
+	handle := asOperator(t, s, tenant).ScheduleClient().GetHandle(t.Context(), schedule)
 	if err := handle.Trigger(t.Context(), client.ScheduleTriggerOptions{Overlap: enumspb.SCHEDULE_OVERLAP_POLICY_BUFFER_ONE}); err != nil {
 		t.Fatal(err)
 	}
@@ -104,7 +104,7 @@ func trigger(t *testing.T, schedule, tenant string) {
 func recovered(t *testing.T, g *stack.Signing, want countersign.Outcome) (evidence.Ending, *evidence.Report) {
 	t.Helper()
 	tenant := g.Request.Tenant
-	c := asOperator(t, tenant)
+	c := asOperator(t, g.Stack, tenant)
 	id := countersign.RecoveryID(tenant, g.Request.ID)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
@@ -118,7 +118,7 @@ func recovered(t *testing.T, g *stack.Signing, want countersign.Outcome) (eviden
 		if missing := (*serviceerror.NotFound)(nil); !errors.As(err, &missing) {
 			t.Fatal(err)
 		}
-		trigger(t, countersign.SweepID(tenant), tenant)
+		trigger(t, g.Stack, countersign.SweepID(tenant), tenant)
 		select {
 		case <-tick.C:
 		case <-ctx.Done():

@@ -83,6 +83,7 @@ type stage struct {
 	locks    []evidence.Sealed
 	entries  []translog.Entry
 	admitted []evidence.AdmitInput
+	earlier  evidence.Earlier
 }
 
 func newStage(t *testing.T) *stage {
@@ -134,6 +135,8 @@ func newStage(t *testing.T) *stage {
 		s.note(func() { s.entries = append(s.entries, in) })
 		return s.appends(in)
 	})
+	// It comes before everything, and is in no list of what ended.
+	s.env.RegisterActivityWithOptions(func(context.Context, string) (evidence.Earlier, error) { return s.earlier, nil }, activity.RegisterOptions{Name: evidence.ActivityFindEarlier})
 	for _, mock := range s.mocks { // only after all are registered: so the SDK wants it
 		mock()
 	}

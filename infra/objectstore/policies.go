@@ -39,6 +39,7 @@ type statement struct {
 // decide nothing.
 func bucketPolicy(bucket string, users []User) (string, error) {
 	var statements []statement
+	var everybody []string
 	for _, user := range users {
 		allowed, denied, err := actions(bucket, user.Role)
 		if err != nil {
@@ -49,11 +50,7 @@ func bucketPolicy(bucket string, users []User) (string, error) {
 			Effect: "Allow", Principal: principal, Action: allowed,
 			Resource: []string{"arn:aws:s3:::" + bucket + "/" + prefix(bucket, user) + "*"},
 		})
-		// A process checks at boot that versions are kept and that the lock is really on.
-		statements = append(statements, statement{
-			Effect: "Allow", Principal: principal, Action: []string{"s3:GetBucketVersioning", "s3:GetBucketObjectLockConfiguration"},
-			Resource: []string{fmt.Sprintf("arn:aws:s3:::%s", bucket)},
-		})
+		everybody = append(everybody, user.AccessKeyID)
 		listed := ""
 		switch {
 		case user.Role == RoleWorker:
@@ -83,9 +80,14 @@ func bucketPolicy(bucket string, users []User) (string, error) {
 			})
 		}
 		if bucket == Evidence && user.Role == RoleWorker {
-			statements = append(statements, canary(principal, user)...)
+			statements = append(statements, canary(principal, user))
 		}
 	}
+	// A process checks at boot that versions are kept and that the lock is really on.
+	statements = append(statements, statement{
+		Effect: "Allow", Principal: map[string][]string{"AWS": everybody}, Action: []string{"s3:GetBucketVersioning", "s3:GetBucketObjectLockConfiguration"},
+		Resource: []string{fmt.Sprintf("arn:aws:s3:::%s", bucket)},
+	})
 	text, err := json.Marshal(map[string]any{"Version": "2012-10-17", "Statement": statements})
 	if err != nil {
 		return "", fmt.Errorf("couldn't write the policy of bucket %s: %w", bucket, err)
@@ -93,16 +95,12 @@ func bucketPolicy(bucket string, users []User) (string, error) {
 	return string(text), nil
 }
 
-// canary lets a worker try to delete what lies under its tenant's canary/, so that the refusal is the lock's, and nothing else of the evidence.
-func canary(principal map[string][]string, user User) []statement {
-	remove := []string{"s3:DeleteObject", "s3:DeleteObjectVersion"}
-	var kept []string
-	for _, place := range []string{"evidence", "intents", "log", "reads", "checks"} {
-		kept = append(kept, "arn:aws:s3:::"+Evidence+"/*/"+place+"/*")
-	}
-	return []statement{
-		{Effect: "Allow", Principal: principal, Action: remove, Resource: []string{"arn:aws:s3:::" + Evidence + "/" + user.Tenant + "/canary/*"}},
-		{Effect: "Deny", Principal: principal, Action: remove, Resource: kept},
+// canary lets a worker try to delete what lies under its tenant's canary/, so that the refusal is the lock's. No other statement lets it delete evidence; there is no
+// room to forbid it as well, because a policy has to fit into an extended attribute.
+func canary(principal map[string][]string, user User) statement {
+	return statement{
+		Effect: "Allow", Principal: principal, Action: []string{"s3:DeleteObject", "s3:DeleteObjectVersion"},
+		Resource: []string{"arn:aws:s3:::" + Evidence + "/" + user.Tenant + "/canary/*"},
 	}
 }
 
