@@ -84,6 +84,8 @@ type stage struct {
 	entries  []translog.Entry
 	admitted []evidence.AdmitInput
 	earlier  evidence.Earlier
+	dead     func(evidence.FindDeadInput) (evidence.FoundDead, error)
+	late     func(evidence.FindUnfinishedInput) (evidence.FoundUnfinished, error)
 }
 
 func newStage(t *testing.T) *stage {
@@ -137,6 +139,10 @@ func newStage(t *testing.T) *stage {
 	})
 	// It comes before everything, and is in no list of what ended.
 	s.env.RegisterActivityWithOptions(func(context.Context, string) (evidence.Earlier, error) { return s.earlier, nil }, activity.RegisterOptions{Name: evidence.ActivityFindEarlier})
+	s.env.RegisterActivityWithOptions(func(_ context.Context, in evidence.FindDeadInput) (evidence.FoundDead, error) { return s.dead(in) }, activity.RegisterOptions{Name: evidence.ActivityFindDead})
+	s.env.RegisterActivityWithOptions(func(_ context.Context, in evidence.FindUnfinishedInput) (evidence.FoundUnfinished, error) {
+		return s.late(in)
+	}, activity.RegisterOptions{Name: evidence.ActivityFindUnfinished})
 	for _, mock := range s.mocks { // only after all are registered: so the SDK wants it
 		mock()
 	}
