@@ -11,7 +11,7 @@ import (
 
 func TestN10_AnIntentWithoutAnEndingIsAnAlarmOnce(t *testing.T) {
 	store := fault(t, local.S3.Endpoint)
-	faultyWorkers(t, "s3: "+local.S3.Endpoint, "s3: "+store.URL, "mail:\n", "watch:\n  unfinishedAfter: 1s\nmail:\n")
+	faultyWorkers(t, "s3: "+local.S3.Endpoint, "s3: "+store.URL, "mail:\n", "watch:\n  unfinishedAfter: 1ms\nmail:\n")
 	store.Break(func(r *http.Request) bool {
 		return r.Method == http.MethodPut && strings.HasPrefix(r.URL.Path, "/evidence/globex/evidence/")
 	})

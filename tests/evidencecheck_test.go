@@ -2,8 +2,13 @@ package tests
 
 import (
 	"context"
+	"errors"
 	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -76,6 +81,111 @@ func TestR24_ACanaryThatOnlyPermissionsProtectIsAnAlarm(t *testing.T) {
 	checked, _ := evidenceCheck(t)
 	if len(checked.Problems) != 1 || !strings.Contains(checked.Problems[0], "a delete marker can be deleted beside it") {
 		t.Errorf("the check found %q", checked.Problems)
+	}
+}
+
+// Whoever holds the store's disks can change what no permission lets anybody change.
+func TestR24_EvidenceThatWasAlteredOrUnlockedInTheStoreIsAnAlarm(t *testing.T) {
+	faultyWorkers(t)
+	g := begin(t, request(t, "globex", "supplier-contract"))
+	approved(t, g)
+	ending, _ := ended(t, g, countersign.Completed)
+	file := filepath.Join(local.Data, "s3", "buckets", ending.Evidence.Object.Bucket, ending.Evidence.Object.Key)
+	whole, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name, says string
+		change     func() (restore func())
+	}{
+		{"altered", "can't be read as it was locked", func() func() {
+			broken := slices.Clone(whole)
+			broken[len(broken)/2] ^= 1
+			overwrite(t, file, broken)
+			return func() { overwrite(t, file, whole) }
+		}},
+		{"unlocked", "it is not locked", func() func() { return withoutRetention(t, file) }},
+	} {
+		restore := c.change()
+		checked, report := evidenceCheck(t)
+		restore()
+		if report.Passed || len(checked.Problems) != 1 || !strings.Contains(checked.Problems[0], g.Request.ID) || !strings.Contains(checked.Problems[0], c.says) {
+			t.Errorf("%s: the check found %q", c.name, checked.Problems)
+		}
+		if n := alarms(t, "ALARM: evidence", checked.Report.SHA256); n != 1 {
+			t.Errorf("%s: %d alarms were mailed, want the owner's", c.name, n)
+		}
+	}
+	if checked, _ := evidenceCheck(t); len(checked.Problems) != 0 {
+		t.Errorf("put back, the check finds %q", checked.Problems)
+	}
+}
+
+func overwrite(t *testing.T, file string, body []byte) {
+	t.Helper()
+	f, err := os.OpenFile(file, os.O_WRONLY, 0) // its attributes stay
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = f.WriteAt(body, 0)
+	if err := errors.Join(err, f.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// withoutRetention takes an object's lock away where the store keeps it.
+func withoutRetention(t *testing.T, file string) (restore func()) {
+	t.Helper()
+	const name = "user.object-retention"
+	kept := make([]byte, 4096)
+	n, err := syscall.Getxattr(file, name, kept)
+	if err == nil {
+		err = syscall.Removexattr(file, name)
+	}
+	if err != nil {
+		t.Skipf("the store keeps its locks elsewhere: %v", err)
+	}
+	return func() {
+		if err := syscall.Setxattr(file, name, kept[:n], 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// The bucket's owner puts an older checkpoint back: the log that it signs is a good one, and lacks what came after.
+func TestR24_ALogThatWasRolledBackIsAnAlarm(t *testing.T) {
+	faultyWorkers(t)
+	g := begin(t, request(t, "globex", "supplier-contract"))
+	approved(t, g)
+	older, _ := ended(t, g, countersign.Completed)
+	r := request(t, "globex", "supplier-contract")
+	r.ID += "-2"
+	g = begin(t, r)
+	approved(t, g)
+	newer, _ := ended(t, g, countersign.Completed)
+	if checked, _ := evidenceCheck(t); len(checked.Problems) != 0 {
+		t.Fatalf("before that, the check finds %q", checked.Problems)
+	}
+	admin, err := local.S3Client(t.Context(), local.AWS.AdminProfile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	put := func(checkpoint string) {
+		if _, err := admin.PutObject(t.Context(), &s3.PutObjectInput{
+			Bucket: aws.String(local.S3.Evidence), Key: aws.String(countersign.LogKey("globex", "checkpoint")), Body: strings.NewReader(checkpoint),
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(older.Log.Checkpoint)
+	checked, _ := evidenceCheck(t)
+	put(newer.Log.Checkpoint)
+	if len(checked.Problems) != 1 || !strings.Contains(checked.Problems[0], "rolled back") {
+		t.Errorf("the check found %q", checked.Problems)
+	}
+	if n := alarms(t, "ALARM: evidence", checked.Report.SHA256); n != 1 {
+		t.Errorf("%d alarms were mailed, want the owner's", n)
 	}
 }
 

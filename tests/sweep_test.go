@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -148,5 +151,82 @@ func oneBundle(t *testing.T, g *stack.Signing, ending evidence.Ending) {
 	}
 	if ending.Log == nil || !strings.Contains(ending.Log.Entry, o.SHA256) {
 		t.Errorf("the log's entry is %+v", ending.Log)
+	}
+}
+
+// TestR25_WorkerKilledAnywhereDuringARecoveryEndsInOneEvidenceObject kills the worker before, and after, each step of a recovery.
+func TestR25_WorkerKilledAnywhereDuringARecoveryEndsInOneEvidenceObject(t *testing.T) {
+	bin := filepath.Join(t.TempDir(), "crashing")
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", bin, "./crashing").CombinedOutput(); err != nil {
+		t.Fatalf("couldn't build the crashing workers: %v\n%s", err, out)
+	}
+	tenants, err := local.Tenant(t.TempDir(), "globex")
+	if err != nil {
+		t.Fatal(err)
+	}
+	points := t.TempDir()
+	deaths := supervise(t, bin, tenants, "CRASH_POINTS="+points)
+	var orphans []*stack.Signing
+	for _, step := range []string{evidence.ActivityAwaitSaga, evidence.ActivitySeal, evidence.ActivityLock, evidence.ActivityWithhold, evidence.ActivityAppendLog} {
+		for _, when := range []string{"before", "after"} {
+			r := request(t, "globex", "supplier-contract")
+			r.ID = "recovery-killed-" + when + "-" + step
+			g := begin(t, r)
+			if _, err := g.Open(t.Context(), "legal"); err != nil {
+				t.Fatal(err)
+			}
+			terminateCustodian(t, g)
+			sagaEnded(t, g)
+			// Only now: the saga has steps of the same names.
+			if err := os.WriteFile(filepath.Join(points, when+"."+step+"."+r.ID), nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			orphans = append(orphans, g)
+		}
+	}
+	for _, g := range orphans {
+		ending, _ := recovered(t, g, countersign.Failed)
+		oneBundle(t, g, ending)
+	}
+	if left, _ := os.ReadDir(points); len(left) > 0 {
+		t.Errorf("%d crash points were never met, the first is %s", len(left), left[0].Name())
+	}
+	if n := deaths(); n != len(orphans) {
+		t.Errorf("the workers were killed %d times, want %d", n, len(orphans))
+	}
+}
+
+// sagaEnded waits until a saga has ended, however.
+func sagaEnded(t *testing.T, g *stack.Signing) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	err := asOperator(t, g.Stack, g.Request.Tenant).GetWorkflow(ctx, countersign.SagaID(g.Request.Tenant, g.Request.ID), "").Get(ctx, nil)
+	if ctx.Err() != nil {
+		t.Fatalf("the saga did not end: %v", err)
+	}
+}
+
+// The key is being asked when the custodian is ended: whatever the key answers then, nothing is released.
+func TestM4_ASagaThatSignsWhenItsCustodianIsTerminatedIsRecovered(t *testing.T) {
+	keys := fault(t, local.KMS.Endpoint)
+	faultyWorkers(t, "kms: "+local.KMS.Endpoint, "kms: "+keys.URL)
+	g := begin(t, request(t, "globex", "supplier-contract"))
+	decide(t, g, "globex/gina", "legal", countersign.Approve)
+	if _, err := g.Open(t.Context(), "counsel"); err != nil {
+		t.Fatal(err)
+	}
+	keys.Break(func(r *http.Request) bool { return strings.HasSuffix(r.Header.Get("X-Amz-Target"), ".Sign") })
+	decide(t, g, "hart/chris", "counsel", countersign.Approve)
+	<-keys.Hit()
+	terminateCustodian(t, g)
+	keys.Heal()
+	ending, report := recovered(t, g, countersign.Failed)
+	oneBundle(t, g, ending)
+	if left := versions(t, "documents", countersign.WithheldKey("globex", g.Request.ID, "document.p7s")); len(left) != 0 {
+		t.Errorf("of the signature are left %q", left)
+	}
+	if report.Statement.Custodian.Run != g.Run.GetRunID() {
+		t.Errorf("the evidence names the custodian %+v", report.Statement.Custodian)
 	}
 }
