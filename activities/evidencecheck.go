@@ -1,6 +1,7 @@
 package activities
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -76,7 +77,8 @@ func checked(stored countersign.Object, body []byte) (evidence.CheckedEvidence, 
 	}
 	problems := r.Problems()
 	return evidence.CheckedEvidence{
-		Report: stored, Checkpoint: r.Checkpoint, Cursor: r.Cursor, Sampled: len(r.Bundles), Problems: problems[:min(len(problems), maxProblems)],
+		// A log that does not hold must not make the next check forget what it has to hold to.
+		Report: stored, Checkpoint: cmp.Or(r.Checkpoint, r.Since), Cursor: r.Cursor, Sampled: len(r.Bundles), Problems: problems[:min(len(problems), maxProblems)],
 	}, nil
 }
 
