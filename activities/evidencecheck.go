@@ -13,6 +13,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"go.temporal.io/sdk/activity"
 
 	"github.com/countersign-dev/countersign"
 	"github.com/countersign-dev/countersign/evidence"
@@ -224,6 +225,10 @@ func (s *sample) add(at int64, why string) (bool, error) {
 	return true, nil
 }
 
+// lastTries says that what failed was tried a few times already. One object that can't be read, whose store itself finds that it was altered for
+// example, must not keep the others from being checked.
+func lastTries(ctx context.Context) bool { return activity.GetInfo(ctx).Attempt >= 4 }
+
 // checkSample verifies one bundle completely, as a stranger would, compares it with what the log says of it, and reads its lock.
 func (t *Tenant) checkSample(ctx context.Context, s *evidence.SampleReport, e translog.Entry) error {
 	problem := func(format string, args ...any) { s.Problems = append(s.Problems, fmt.Sprintf(format, args...)) }
@@ -234,7 +239,7 @@ func (t *Tenant) checkSample(ctx context.Context, s *evidence.SampleReport, e tr
 	}
 	body, err := ReadObject(ctx, t.s3, t.settings.Tenant, o, maxBundle)
 	switch refused := (*countersign.Refusal)(nil); {
-	case errors.Is(err, errGone), errors.As(err, &refused), isStatus(err, 403):
+	case errors.Is(err, errGone), errors.As(err, &refused), isStatus(err, 403), err != nil && lastTries(ctx):
 		problem("it can't be read as it was locked: %s", err)
 	case err != nil:
 		return err
@@ -250,8 +255,8 @@ func (t *Tenant) checkSample(ctx context.Context, s *evidence.SampleReport, e tr
 	switch {
 	case errors.Is(err, errNotLocked):
 		problem("it is not locked")
-	case isStatus(err, 404), isStatus(err, 403):
-		problem("its lock can't be read: the store has no such version")
+	case isStatus(err, 404), isStatus(err, 403), err != nil && lastTries(ctx):
+		problem("its lock can't be read: %s", err)
 	case err != nil:
 		return err
 	default:

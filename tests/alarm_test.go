@@ -40,8 +40,9 @@ func TestN10_AnIntentWithoutAnEndingIsAnAlarmOnce(t *testing.T) {
 	// Once it has ended, nothing of it is late.
 	store.Heal()
 	ended(t, g, countersign.Completed)
-	ran(t, local, countersign.WorkflowSweep, countersign.SweepID("globex"), "globex", &swept)
-	for _, run := range swept.Alarmed {
+	var after evidence.Swept
+	ran(t, local, countersign.WorkflowSweep, countersign.SweepID("globex"), "globex", &after)
+	for _, run := range after.Alarmed {
 		status, err := g.Custody(t.Context(), "done")
 		if err != nil || run == status.Saga.Run {
 			t.Errorf("after its ending it is late still (%v)", err)
