@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -185,8 +186,12 @@ func (t *Tenant) AwaitSaga(ctx context.Context, in evidence.DeadCustodian) (evid
 	return evidence.EndOf(c), nil
 }
 
-// maxLate bounds the late intents of which one sweep tells; what is beyond is told by the next ones.
-const maxLate = 100
+const (
+	// maxLate bounds the late intents of which one sweep tells; what is beyond is told by the next ones.
+	maxLate = 100
+	// maxParts bounds the parts of the log that one sweep reads, of 4,096 entries each. The next one goes on from there.
+	maxParts = 50
+)
 
 // FindUnfinished finds the intents to sign in the tenant's log that are older than the tenant's file allows and that no ending follows. It also holds the log to the
 // position of the last time: one that was rolled back or forked since is an error.
@@ -194,14 +199,24 @@ func (t *Tenant) FindUnfinished(ctx context.Context, in evidence.FindUnfinishedI
 	found := evidence.FoundUnfinished{Late: []evidence.LateIntent{}, Position: in.From}
 	before := time.Now().Add(-time.Duration(t.settings.Watch.UnfinishedAfter))
 	var late []translog.Entry
-	for behind := int64(1); behind > 0; {
+	for part := 0; part == 0 || part < maxParts && found.Behind > 0; part++ {
 		u, err := t.Unfinished(ctx, found.Position, before)
 		if err != nil {
 			return found, err
 		}
-		late, behind, found.Position = u.Late, u.Behind, u.Position
+		late, found.Behind, found.Position = u.Late, u.Behind, u.Position
 	}
-	for _, e := range late[:min(len(late), maxLate)] {
+	if found.Behind > 0 {
+		return found, nil
+	}
+	for _, e := range late {
+		if slices.Contains(in.Told, e.Run) {
+			found.Known = append(found.Known, e.Run)
+			continue
+		}
+		if len(found.Late) == maxLate {
+			continue
+		}
 		custodian, err := t.latest(ctx, countersign.CustodianID(t.settings.Tenant, e.Request), "")
 		if err != nil {
 			return found, err

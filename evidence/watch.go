@@ -44,11 +44,15 @@ type DeadCustodian struct {
 // FindUnfinishedInput asks for the intents to sign that nothing followed for too long, from a position in the tenant's log on.
 type FindUnfinishedInput struct {
 	From translog.Position `json:"from"`
+	Told []string          `json:"told,omitempty"` // runs of the sagas of which the owner was told already
 }
 
-// FoundUnfinished are the intents without an ending, and those of them whose custodian died, however long ago.
+// FoundUnfinished are the intents without an ending of which nobody was told yet, and those of them whose custodian died, however long ago. While Behind isn't zero,
+// the log was not read to its end, and nothing is late yet.
 type FoundUnfinished struct {
+	Behind   int64             `json:"behind,omitempty"`
 	Late     []LateIntent      `json:"late"`
+	Known    []string          `json:"known,omitempty"` // of those that were told, the ones that are late still
 	Dead     []DeadCustodian   `json:"dead,omitempty"`
 	Position translog.Position `json:"position"`
 }

@@ -2,7 +2,6 @@ package workflows
 
 import (
 	"errors"
-	"slices"
 	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
@@ -58,7 +57,7 @@ func giveCustody(ctx workflow.Context, tenant string, dead []evidence.DeadCustod
 // unfinished tells the owner of each intent to sign that nothing followed, once. Where the log can't be looked at, or is not the one that it was, that is told, once.
 func unfinished(ctx workflow.Context, tenant string, last evidence.Swept, swept *evidence.Swept) error {
 	var late evidence.FoundUnfinished
-	err := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, looking), evidence.ActivityFindUnfinished, evidence.FindUnfinishedInput{From: last.Log}).Get(ctx, &late)
+	err := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, looking), evidence.ActivityFindUnfinished, evidence.FindUnfinishedInput{From: last.Log, Told: last.Alarmed}).Get(ctx, &late)
 	if err != nil {
 		swept.Alarmed, swept.Problem = last.Alarmed, reason(err)
 		if last.Problem == "" {
@@ -66,12 +65,12 @@ func unfinished(ctx workflow.Context, tenant string, last evidence.Swept, swept 
 		}
 		return nil
 	}
-	swept.Log, swept.Problem = late.Position, ""
+	swept.Log, swept.Problem, swept.Alarmed = late.Position, "", late.Known
+	if late.Behind > 0 {
+		swept.Alarmed = last.Alarmed
+	}
 	for _, l := range late.Late {
 		swept.Alarmed = append(swept.Alarmed, l.Run)
-		if slices.Contains(last.Alarmed, l.Run) {
-			continue
-		}
 		alarm(ctx, evidence.Event{
 			Type: evidence.EventUnfinished, Tenant: tenant, Request: l.Request, Title: l.Request, Context: l.Context,
 			Detail: "Intended at " + l.At.UTC().Format(time.RFC3339) + "; its custodian: " + l.Custody + ".",

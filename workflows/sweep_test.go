@@ -62,11 +62,12 @@ func TestCustodySweep_GoesOnWhereTheLastOneStoppedAndStartsARecovery(t *testing.
 func TestCustodySweep_TellsOfALateIntentOnce(t *testing.T) {
 	t.Parallel()
 	late := func(in evidence.FindUnfinishedInput) (evidence.FoundUnfinished, error) {
-		if in.From.Next != 7 {
+		if in.From.Next != 7 || len(in.Told) != 1 || in.Told[0] != "old" {
 			return evidence.FoundUnfinished{}, errors.New("it doesn't go on from the last position")
 		}
 		return evidence.FoundUnfinished{
-			Late:     []evidence.LateIntent{{Request: "PO-1", Run: "old"}, {Request: "PO-2", Run: "new", Context: "c", At: start, Custody: "unknown"}},
+			Known:    []string{"old"},
+			Late:     []evidence.LateIntent{{Request: "PO-2", Run: "new", Context: "c", At: start, Custody: "unknown"}},
 			Position: translog.Position{Next: 9},
 		}, nil
 	}
