@@ -17,6 +17,7 @@ import (
 
 	"github.com/countersign-dev/countersign"
 	"github.com/countersign-dev/countersign/evidence"
+	apiclient "github.com/countersign-dev/countersign/starter/client"
 	"github.com/countersign-dev/countersign/tests/stack"
 )
 
@@ -30,6 +31,15 @@ func TestM4_ASagaThatWaitsWhenItsCustodianIsTerminatedIsRecovered(t *testing.T) 
 	terminateCustodian(t, g)
 	ending, _ := recovered(t, g, countersign.Failed)
 	oneBundle(t, g, ending)
+	// The API says so, to whoever may ask for its status.
+	api, err := apiclient.New(apiURL, "acme", func(ctx context.Context) (string, error) { return local.Token(ctx, "machine:acme/procurement") })
+	if err != nil {
+		t.Fatal(err)
+	}
+	status, err := api.Status(t.Context(), g.Request.ID)
+	if err != nil || status.State != apiclient.StateDone || status.Outcome != countersign.Failed || status.Evidence == nil || status.Evidence.Object != ending.Evidence.Object {
+		t.Errorf("the API says %+v, %v", status, err)
+	}
 	// Once more changes nothing: its recovery has ended.
 	trigger(t, g.Stack, countersign.SweepID("acme"), "acme")
 	again, _ := recovered(t, g, countersign.Failed)
