@@ -68,6 +68,7 @@ func (c *settingsCheck) all(s *Settings) {
 	c.members(s)
 	c.purposes(s)
 	c.parts(s)
+	c.watch(s)
 }
 
 func (c *settingsCheck) needed(path []any, value string) {

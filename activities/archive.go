@@ -181,6 +181,24 @@ func (t *Tenant) Lock(ctx context.Context, in evidence.Sealed) (evidence.Locked,
 	return locked, err
 }
 
+// FindEarlier says whether evidence, or an intent to sign, is locked under a request id already. The server forgets the names of signings, at the latest when its database
+// is lost, and the bucket of evidence doesn't: so nothing is signed a second time, and nothing ends that could not be locked because its place is taken.
+func (t *Tenant) FindEarlier(ctx context.Context, request string) (evidence.Earlier, error) {
+	if err := countersign.CheckRequestID(request); err != nil {
+		return evidence.Earlier{}, temporal.NewNonRetryableApplicationError("couldn't look for an earlier signing: "+err.Error(), ErrorSetting, nil)
+	}
+	for _, key := range []string{countersign.EvidenceKey(t.settings.Tenant, request), countersign.IntentKey(t.settings.Tenant, request)} {
+		all, err := versions(ctx, t.s3, t.settings.Evidence.Bucket, key)
+		if err != nil {
+			return evidence.Earlier{}, err
+		}
+		if len(all) > 0 {
+			return evidence.Earlier{Key: key}, nil
+		}
+	}
+	return evidence.Earlier{}, nil
+}
+
 // lockedBefore verifies other evidence of the same saga that holds the place already: the bundle of a completed signing whose lock could not be
 // confirmed in time. The store lets one of them have the place, so what is locked there is how the signing ended.
 func (t *Tenant) lockedBefore(bundle []byte, saga evidence.Execution) (*evidence.Report, error) {

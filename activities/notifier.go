@@ -267,6 +267,12 @@ func subject(e evidence.Event) string {
 		return "A key of yours was enrolled: " + e.Title
 	case evidence.EventKeyRetired:
 		return "A key of yours was retired: " + e.Title
+	case evidence.EventUnfinished:
+		return "ALARM: a signing was begun and never ended: " + e.Title
+	case evidence.EventEvidenceAlarm:
+		return "ALARM: evidence: " + e.Title
+	case evidence.EventEvidenceChecked:
+		return "Evidence holds: " + e.Title
 	}
 	return "Ended (" + string(e.Outcome) + "): " + e.Title
 }
@@ -317,6 +323,12 @@ func text(s *countersign.Settings, e evidence.Event) string {
 		fmt.Fprintf(&b, "It signs nothing any more.\n")
 	case evidence.EventStuck:
 		fmt.Fprintf(&b, "This signing can't be brought to its end, and nothing is released. It is tried again until it works; whoever runs the service has to mend what is named here.\n")
+	case evidence.EventUnfinished:
+		fmt.Fprintf(&b, "The key was about to be asked for this signature, and nothing in the log says how that ended. It may have signed what no evidence tells of.\n")
+	case evidence.EventEvidenceAlarm:
+		fmt.Fprintf(&b, "Something that should be locked and unchanged is not, or could not be looked at. Find out which before anybody relies on it.\n")
+	case evidence.EventEvidenceChecked:
+		fmt.Fprintf(&b, "Samples of the locked evidence were verified completely, and what nobody may delete could not be deleted.\n")
 	default:
 		fmt.Fprintf(&b, "%s\n", e.Outcome.Meaning())
 	}
@@ -329,7 +341,10 @@ func text(s *countersign.Settings, e evidence.Event) string {
 	if e.Request != "" {
 		fmt.Fprintf(&b, "\nRequest: %s", e.Request)
 	}
-	fmt.Fprintf(&b, "\n%s: %s\n\n%s\n", contextName(e.Type), e.Context, s.Brand.Name)
+	if e.Context != "" {
+		fmt.Fprintf(&b, "\n%s: %s\n", contextName(e.Type), e.Context)
+	}
+	fmt.Fprintf(&b, "\n%s\n", s.Brand.Name)
 	return b.String()
 }
 

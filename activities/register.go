@@ -16,6 +16,7 @@ func (t *Tenant) Register(r worker.ActivityRegistry) {
 		evidence.ActivityAdmitKey: t.AdmitKey, evidence.ActivityCheckRetirement: t.CheckRetirement,
 		evidence.ActivityCheckReview: t.CheckReview, evidence.ActivityAppendLog: t.AppendLog,
 		evidence.ActivityAdmitOrder: t.AdmitOrder, evidence.ActivityCheckOrderAnswer: t.CheckOrderAnswer, evidence.ActivityCarryOut: t.CarryOut,
+		evidence.ActivityFindDead: t.FindDead, evidence.ActivityAwaitSaga: t.AwaitSaga, evidence.ActivityFindUnfinished: t.FindUnfinished, evidence.ActivityCheckEvidence: t.CheckEvidence, evidence.ActivityFindEarlier: t.FindEarlier,
 	} {
 		r.RegisterActivityWithOptions(f, activity.RegisterOptions{Name: name})
 	}

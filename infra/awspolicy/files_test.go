@@ -130,6 +130,14 @@ var asks = map[string][]ask{
 		{worker, "s3:PutObject", evid + "/acme/intents/1.json", locked, true},
 		{worker, "s3:PutObject", evid + "/acme/log/checkpoint", locked, true},
 		{worker, "s3:PutObject", evid + "/acme/log/checkpoint", nil, false},
+		{worker, "s3:PutObject", evid + "/acme/checks/1.json", locked, true},
+		{worker, "s3:PutObjectRetention", evid + "/acme/checks/1.json", nil, true},
+		{worker, "s3:PutObject", evid + "/acme/canary/locked", locked, true},
+		{worker, "s3:PutObjectRetention", evid + "/acme/canary/locked", nil, true},
+		{worker, "s3:DeleteObjectVersion", evid + "/acme/canary/locked", nil, true}, // the lock alone refuses it
+		{worker, "s3:DeleteObject", evid + "/acme/canary/marker", nil, true},
+		{worker, "s3:DeleteObjectVersion", evid + "/globex/canary/locked", nil, false},
+		{worker, "s3:DeleteObjectVersion", evid + "/acme/checks/1.json", nil, false},
 		{worker, "s3:PutObject", evid + "/globex/log/checkpoint", locked, false},
 		{worker, "s3:PutObjectRetention", evid + "/acme/log/checkpoint", nil, true},
 		{worker, "s3:PutObject", evid + "/acme/elsewhere", locked, false},
@@ -239,6 +247,11 @@ var asks = map[string][]ask{
 
 	awsfiles.EvidenceBucket: append(bucketAsks(evid, locked.with(keyTag)), []ask{
 		{worker, "s3:DeleteObject", evid + "/acme/evidence/1.asice", nil, false},
+		{worker, "s3:DeleteObject", evid + "/acme/canary/marker", nil, true},
+		{worker, "s3:DeleteObjectVersion", evid + "/acme/canary/locked", nil, true},
+		{worker, "s3:DeleteObjectVersion", evid + "/globex/canary/locked", nil, false},
+		{admin, "s3:DeleteObjectVersion", evid + "/acme/canary/locked", nil, false},
+		{admin, "s3:DeleteObject", evid + "/acme/canary/marker", nil, false},
 		{worker, "s3:DeleteObjectVersion", evid + "/acme/evidence/1.asice", nil, false},
 		{worker, "s3:BypassGovernanceRetention", evid + "/acme/evidence/1.asice", nil, false},
 		{admin, "s3:DeleteObjectVersion", evid + "/acme/evidence/1.asice", nil, false},

@@ -40,6 +40,7 @@ type statement struct {
 // decide nothing.
 func bucketPolicy(bucket string, users []User) (string, error) {
 	var statements []statement
+	var everybody []string
 	for _, user := range users {
 		allowed, denied, err := actions(bucket, user.Role)
 		if err != nil {
@@ -50,11 +51,7 @@ func bucketPolicy(bucket string, users []User) (string, error) {
 			Effect: "Allow", Principal: principal, Action: allowed,
 			Resource: []string{"arn:aws:s3:::" + bucket + "/" + prefix(bucket, user) + "*"},
 		})
-		// A process checks at boot that versions are kept and that the lock is really on.
-		statements = append(statements, statement{
-			Effect: "Allow", Principal: principal, Action: []string{"s3:GetBucketVersioning", "s3:GetBucketObjectLockConfiguration"},
-			Resource: []string{fmt.Sprintf("arn:aws:s3:::%s", bucket)},
-		})
+		everybody = append(everybody, user.AccessKeyID)
 		var listed []string
 		switch {
 		case user.Role == RoleWorker:
@@ -83,12 +80,29 @@ func bucketPolicy(bucket string, users []User) (string, error) {
 				Resource: []string{fmt.Sprintf("arn:aws:s3:::%s/*", bucket)},
 			})
 		}
+		if bucket == Evidence && user.Role == RoleWorker {
+			statements = append(statements, canary(principal, user))
+		}
 	}
+	// A process checks at boot that versions are kept and that the lock is really on.
+	statements = append(statements, statement{
+		Effect: "Allow", Principal: map[string][]string{"AWS": everybody}, Action: []string{"s3:GetBucketVersioning", "s3:GetBucketObjectLockConfiguration"},
+		Resource: []string{fmt.Sprintf("arn:aws:s3:::%s", bucket)},
+	})
 	text, err := json.Marshal(map[string]any{"Version": "2012-10-17", "Statement": statements})
 	if err != nil {
 		return "", fmt.Errorf("couldn't write the policy of bucket %s: %w", bucket, err)
 	}
 	return string(text), nil
+}
+
+// canary lets a worker try to delete what lies under its tenant's canary/, so that the refusal is the lock's. No other statement lets it delete evidence; there is no
+// room to forbid it as well, because a policy has to fit into an extended attribute.
+func canary(principal map[string][]string, user User) statement {
+	return statement{
+		Effect: "Allow", Principal: principal, Action: []string{"s3:DeleteObject", "s3:DeleteObjectVersion"},
+		Resource: []string{"arn:aws:s3:::" + Evidence + "/" + user.Tenant + "/canary/*"},
+	}
 }
 
 // prefix is where a user's objects lie. A starter sees documents, and not what the worker withholds until its evidence is locked.
@@ -114,7 +128,7 @@ func actions(bucket, role string) (allowed, denied []string, err error) {
 	case bucket == Documents && role == RoleStarter:
 		return append(append(read, multipart...), "s3:PutObject", "s3:PutObjectTagging"), reader, nil
 	case bucket == Evidence && role == RoleWorker:
-		return append(read, "s3:PutObject", "s3:PutObjectTagging", "s3:PutObjectRetention", "s3:GetObjectRetention", "s3:PutObjectLegalHold", "s3:GetObjectLegalHold"), never, nil
+		return append(read, "s3:PutObject", "s3:PutObjectTagging", "s3:PutObjectRetention", "s3:GetObjectRetention", "s3:PutObjectLegalHold", "s3:GetObjectLegalHold"), never[2:], nil
 	case bucket == Evidence && role == RoleStarter:
 		return append(read, "s3:GetObjectRetention", "s3:GetObjectLegalHold"), reader, nil
 	}

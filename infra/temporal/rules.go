@@ -70,14 +70,19 @@ func newRoleRules(timeSkipping bool) roleRules {
 				// A grant, or a key, notes that a decision used it.
 				"UpdateWorkflowExecution":     updateRule,
 				"PollWorkflowExecutionUpdate": updateRule,
+				// At boot it makes the schedules of what watches over the tenant's evidence.
+				"CreateSchedule":   scheduleRule,
+				"DescribeSchedule": scheduleRule,
+				"UpdateSchedule":   scheduleRule,
 			}),
 			RoleStarter: with(read, rules{"QueryWorkflow": nil}),
 			RoleOperator: with(read, rules{
 				"DescribeTaskQueue":              nil,
 				"TerminateWorkflowExecution":     nil,
 				"RequestCancelWorkflowExecution": nil,
+				"PatchSchedule":                  triggerRule,
 			}),
-			RoleCompliance: with(read, rules{"DescribeTaskQueue": nil}),
+			RoleCompliance: with(read, rules{"DescribeTaskQueue": nil, "PatchSchedule": triggerRule}),
 		},
 		requester: rules{
 			"StartWorkflowExecution":  startRule(requestWorkflow, "signing", timeSkipping),

@@ -22,7 +22,7 @@ import (
 // endedOfAPage is how many signings one page of evidence looks at.
 const endedOfAPage = 25
 
-// ended is one custodian that ended with locked evidence.
+// ended is one custodian, or the recovery of one that died, that ended with locked evidence.
 type ended struct {
 	request, run string
 	started      time.Time
@@ -32,7 +32,7 @@ type ended struct {
 func (p *temporalPipeline) Ended(ctx context.Context, from, until time.Time, limit int, page []byte) (all []ended, next []byte, err error) {
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
-	query := "WorkflowType = '" + countersign.WorkflowRequestSigning + "' AND ExecutionStatus = 'Completed'"
+	query := "WorkflowType IN ('" + countersign.WorkflowRequestSigning + "', '" + countersign.WorkflowRecovery + "') AND ExecutionStatus = 'Completed'"
 	if !from.IsZero() {
 		query += " AND CloseTime >= '" + from.UTC().Format(time.RFC3339Nano) + "'"
 	}
@@ -45,6 +45,9 @@ func (p *temporalPipeline) Ended(ctx context.Context, from, until time.Time, lim
 	}
 	for _, e := range answer.GetExecutions() {
 		request, own := strings.CutPrefix(e.GetExecution().GetWorkflowId(), countersign.CustodianID(p.tenant, ""))
+		if !own {
+			request, own = strings.CutPrefix(e.GetExecution().GetWorkflowId(), countersign.RecoveryID(p.tenant, ""))
+		}
 		if !own || countersign.CheckRequestID(request) != nil {
 			continue
 		}
@@ -57,8 +60,16 @@ func (p *temporalPipeline) Ended(ctx context.Context, from, until time.Time, lim
 func (p *temporalPipeline) Ending(ctx context.Context, request, run string) (evidence.Ending, error) {
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
+	e, err := p.endingOf(ctx, countersign.CustodianID(p.tenant, request), run)
+	if errors.Is(err, errNotFound) {
+		return p.endingOf(ctx, countersign.RecoveryID(p.tenant, request), run)
+	}
+	return e, err
+}
+
+func (p *temporalPipeline) endingOf(ctx context.Context, workflow, run string) (evidence.Ending, error) {
 	var e evidence.Ending
-	events := p.reads.GetWorkflowHistory(ctx, countersign.CustodianID(p.tenant, request), run, false, enumspb.HISTORY_EVENT_FILTER_TYPE_CLOSE_EVENT)
+	events := p.reads.GetWorkflowHistory(ctx, workflow, run, false, enumspb.HISTORY_EVENT_FILTER_TYPE_CLOSE_EVENT)
 	if !events.HasNext() {
 		return e, errNotFound
 	}
@@ -67,7 +78,7 @@ func (p *temporalPipeline) Ending(ctx context.Context, request, run string) (evi
 		return e, known(err)
 	}
 	if err := converter.GetDefaultDataConverter().FromPayloads(last.GetWorkflowExecutionCompletedEventAttributes().GetResult(), &e); err != nil {
-		return e, fmt.Errorf("couldn't read how the signing %s ended: %w", request, err)
+		return e, fmt.Errorf("couldn't read how %s ended: %w", workflow, err)
 	}
 	return e, nil
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/countersign-dev/countersign"
 	"github.com/countersign-dev/countersign/activities"
 	"github.com/countersign-dev/countersign/evidence"
+	"github.com/countersign-dev/countersign/starter/client"
 	"github.com/countersign-dev/countersign/workflows"
 )
 
@@ -160,7 +161,36 @@ func (p *temporalPipeline) Signal(ctx context.Context, request, name string, pay
 
 func (p *temporalPipeline) Custody(ctx context.Context, request string) (workflows.CustodyStatus, error) {
 	var c workflows.CustodyStatus
-	return c, p.query(ctx, countersign.CustodianID(p.tenant, request), &c)
+	custodian := countersign.CustodianID(p.tenant, request)
+	if err := p.query(ctx, custodian, &c); err != nil || c.State == client.StateDone || c.State == workflows.StateNotASigning {
+		return c, err
+	}
+	lives, err := p.lives(ctx, custodian)
+	if err != nil || lives {
+		return c, err
+	}
+	// It may have ended well since it was asked, and else it died: then its recovery knows more, once a sweep has started one.
+	if err := p.query(ctx, custodian, &c); err != nil || c.State == client.StateDone {
+		return c, err
+	}
+	switch err := p.query(ctx, countersign.RecoveryID(p.tenant, request), &c); {
+	case errors.Is(err, errNotFound):
+		c.Problem = "its custodian has ended; the next sweep gives it a new one"
+		return c, nil
+	default:
+		return c, err
+	}
+}
+
+// lives says whether a workflow runs.
+func (p *temporalPipeline) lives(ctx context.Context, workflow string) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
+	defer cancel()
+	answer, err := p.reads.DescribeWorkflowExecution(ctx, workflow, "")
+	if err != nil {
+		return false, known(err)
+	}
+	return answer.GetWorkflowExecutionInfo().GetStatus() == enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING, nil
 }
 
 func (p *temporalPipeline) Saga(ctx context.Context, request string) (workflows.Status, error) {
