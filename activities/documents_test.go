@@ -41,11 +41,11 @@ func TestInspectPDF(t *testing.T) {
 		"encrypted":                {encrypted("user"), "pdf-encrypted", "take the password off"},
 		"encrypted, opens for all": {encrypted(""), "pdf-encrypted", "take the password off"},
 	} {
-		if _, r := InspectPDF(c.body); r == nil || r.Code != c.code || !strings.Contains(r.Message, c.says) {
+		if _, r := InspectPDF(bytes.NewReader(c.body), int64(len(c.body))); r == nil || r.Code != c.code || !strings.Contains(r.Message, c.says) {
 			t.Errorf("%s: refused as %+v, want %q with %q", name, r, c.code, c.says)
 		}
 	}
-	if facts, r := InspectPDF(good); r != nil || facts.Pages != 1 || facts.Bytes != int64(len(good)) {
+	if facts, r := InspectPDF(bytes.NewReader(good), int64(len(good))); r != nil || facts.Pages != 1 || facts.Bytes != int64(len(good)) {
 		t.Errorf("the contract: %+v, refused as %v", facts, r)
 	}
 }
@@ -55,7 +55,7 @@ func FuzzInspectPDF(f *testing.F) {
 	f.Add(contract(f))
 	f.Add([]byte("%PDF-1.7\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj 2 0 obj<</Type/Pages/Kids[]/Count 0>>endobj trailer<</Root 1 0 R>>"))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		if facts, r := InspectPDF(body); r == nil && facts.Pages < 1 {
+		if facts, r := InspectPDF(bytes.NewReader(body), int64(len(body))); r == nil && facts.Pages < 1 {
 			t.Errorf("%+v passes", facts)
 		}
 	})

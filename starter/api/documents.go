@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -46,7 +47,7 @@ func (s *Server) putDocument(ctx context.Context, in *uploadInput) (*uploadOutpu
 			return nil, err
 		}
 	}
-	if _, refusal := activities.InspectPDF(in.RawBody); refusal != nil {
+	if _, refusal := activities.InspectPDF(bytes.NewReader(in.RawBody), int64(len(in.RawBody))); refusal != nil {
 		return nil, refused(http.StatusUnprocessableEntity, refusal)
 	}
 	d, err := c.tenant.objects.PutDocument(ctx, in.RawBody)
