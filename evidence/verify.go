@@ -300,7 +300,7 @@ func (v *verifier) files() error {
 		return err
 	}
 	inside := v.releasedInside()
-	known := map[string]bool{documentFile: !inside, signatureFile: !v.c.signedInside(), signedFile: inside, workerFile: true, keyFile: true, historyFile: true, historyJSONFile: true}
+	known := map[string]bool{documentFile: !inside, signatureFile: !v.c.signedInside(), signedFile: v.c.signedInside(), workerFile: true, keyFile: true, historyFile: true, historyJSONFile: true}
 	for _, f := range want {
 		if known[f.Name] {
 			continue
