@@ -31,6 +31,17 @@ const (
 	keyFile         = "kms.json"
 )
 
+// SignedPDF is the signed PDF in a bundle, or nil where there is none: nothing was signed, or a build up to v0.1.0 signed beside the document.
+// It is what the bundle says: whether that is genuine is for Verify to find out.
+func SignedPDF(bundle []byte) ([]byte, error) {
+	b, err := OpenBundle(bundle)
+	if err != nil {
+		return nil, err
+	}
+	pdf, _ := b.File(signedFile)
+	return pdf, nil
+}
+
 func decisionFile(i int) string { return fmt.Sprintf("identity/decision-%03d.json", i+1) }
 
 // Material is what a bundle is made of.

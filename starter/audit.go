@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/x509"
 	"encoding/json"
@@ -34,9 +35,10 @@ func (c *cli) auditCommand() *cobra.Command {
 
 func (c *cli) exportCommand() *cobra.Command {
 	var output string
+	var signed bool
 	cmd := &cobra.Command{
 		Use:   "export REQUEST",
-		Short: "Write the locked evidence bundle to a file",
+		Short: "Write the locked evidence bundle, or the signed PDF in it, to a file",
 		Args:  cobra.ExactArgs(1),
 		RunE: c.run(func(ctx context.Context, args []string) error {
 			api, err := c.connect()
@@ -54,22 +56,31 @@ func (c *cli) exportCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			digest, name := s.Evidence.Object.SHA256, args[0]+".asice"
+			if signed {
+				if body, err = evidence.SignedPDF(body); err != nil {
+					return &coded{exitUnproven, "evidence-unreadable", err}
+				}
+				if body == nil {
+					return &coded{exitConflict, "not-signed", errors.New("there is no signed PDF: the signing ended without a signature, or a version up to v0.1.0 signed beside the document")}
+				}
+				digest, name = countersign.SHA256(body), args[0]+"-signed.pdf"
+			}
 			if output == "-" {
 				_, err := c.out.Write(body)
 				return err
 			}
-			if output == "" {
-				output = args[0] + ".asice"
-			}
+			output = cmp.Or(output, name)
 			if err := writeFile(output, body); err != nil {
 				return err
 			}
-			return c.answer(map[string]any{"file": output, "bytes": len(body), "sha256": s.Evidence.Object.SHA256}, func(w io.Writer) {
-				fmt.Fprintf(w, "file\t%s\nbytes\t%d\nsha256\t%s\n", output, len(body), s.Evidence.Object.SHA256)
+			return c.answer(map[string]any{"file": output, "bytes": len(body), "sha256": digest}, func(w io.Writer) {
+				fmt.Fprintf(w, "file\t%s\nbytes\t%d\nsha256\t%s\n", output, len(body), digest)
 			})
 		}),
 	}
-	cmd.Flags().StringVarP(&output, "output", "o", "", "file to write; - is the standard output (default: REQUEST.asice)")
+	cmd.Flags().StringVarP(&output, "output", "o", "", "file to write; - is the standard output (default: REQUEST.asice, or REQUEST-signed.pdf)")
+	cmd.Flags().BoolVar(&signed, "signed", false, "write the signed PDF alone")
 	return cmd
 }
 

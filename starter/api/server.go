@@ -122,6 +122,7 @@ func (s *Server) routes(api huma.API) {
 	document := transfer("get-document", http.MethodGet, signing+"/document", "The document that is decided about", http.StatusOK)
 	huma.Register(api, document, s.getDocument)
 	huma.Register(api, transfer("get-evidence", http.MethodGet, signing+"/evidence", "The locked evidence bundle (ASiC-E)", http.StatusOK), s.getEvidence)
+	huma.Register(api, transfer("get-signed", http.MethodGet, signing+"/signed", "The signed PDF, once its evidence is locked", http.StatusOK), s.getSigned)
 
 	grant, key := "/v1/{tenant}/grants", "/v1/{tenant}/keys"
 	huma.Register(api, small("give-grant", http.MethodPost, grant, "Offer somebody a part of your authority", http.StatusAccepted), s.giveGrant)

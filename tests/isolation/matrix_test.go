@@ -59,7 +59,7 @@ var everybody = slices.Sorted(maps.Keys(actors))
 
 // inOrder is the order in which what is allowed is done: what ends something comes late.
 var inOrder = []string{
-	"/openapi.json", "/openapi-3.0.json", "/openapi.yaml", "/openapi-3.0.yaml", "/", "alive", "ready", "put-document", "request-signing", "get-inbox", "get-signing", "explain-signing", "explain-purpose", "draft-decision", "watch-signing", "get-document", "get-evidence",
+	"/openapi.json", "/openapi-3.0.json", "/openapi.yaml", "/openapi-3.0.yaml", "/", "alive", "ready", "put-document", "request-signing", "get-inbox", "get-signing", "explain-signing", "explain-purpose", "draft-decision", "watch-signing", "get-document", "get-evidence", "get-signed",
 	"list-grants", "get-grant", "list-keys", "get-key", "send-decision", "give-grant", "enrol-key", "accept-grant", "revoke-grant", "give-back-grant",
 	"retire-key", "list-reviews", "get-review", "close-review", "list-evidence", "list-reads", "offboard", "withdraw",
 }
@@ -91,6 +91,10 @@ var matrix = map[string]row{
 	"get-document":    {yes: []string{"alice", "olivia", "system", "lent"}, change: under},
 	"draft-decision":  {yes: []string{"alice", "lent"}, change: func(w *world, a actor, q *asked) error { q.query = "verdict=approve"; return under(w, a, q) }},
 	"get-evidence": {yes: []string{"alice", "olivia", "system"}, change: func(w *world, a actor, q *asked) error {
+		q.request = w.done.Request.ID
+		return under(w, a, q)
+	}},
+	"get-signed": {yes: []string{"alice", "olivia", "system"}, change: func(w *world, a actor, q *asked) error {
 		q.request = w.done.Request.ID
 		return under(w, a, q)
 	}},
