@@ -120,6 +120,32 @@ func (o objects) streamed(t testing.TB) []byte {
 	return out.Bytes()
 }
 
+// hybrid writes the objects with a table, and hides the form, object 5, in an object stream that only its cross-reference stream names. That
+// lists object n as well: 5 for the form alone, another for one that the table has in another place.
+func (o objects) hybrid(t testing.TB, n int) []byte {
+	t.Helper()
+	o[5] = "<< /Fields [] /SigFlags 1 >>"
+	var out bytes.Buffer
+	out.WriteString(header)
+	rows := "0 1\n0000000000 65535 f \n"
+	for _, i := range o.numbers() {
+		if i == 5 {
+			rows += "5 1\n0000000000 00000 f \n"
+			continue
+		}
+		rows += fmt.Sprintf("%d 1\n%010d 00000 n \n", i, out.Len())
+		fmt.Fprintf(&out, "%d 0 obj\n%s\nendobj\n", i, o[i])
+	}
+	pairs := fmt.Sprintf("%d 0 ", n)
+	rows += fmt.Sprintf("8 1\n%010d 00000 n \n", out.Len())
+	fmt.Fprintf(&out, "8 0 obj\n<< /Type /ObjStm /N 1 /First %d /Length %d >>\nstream\n%s%s\nendstream\nendobj\n", len(pairs), len(pairs)+len(o[5]), pairs, o[5])
+	stream := out.Len()
+	fmt.Fprintf(&out, "9 0 obj\n<< /Type /XRef /Size 10 /Index [%d 1] /W [1 1 1] /Length 3 >>\nstream\n\x02\x08\x00\nendstream\nendobj\n", n)
+	at := out.Len()
+	fmt.Fprintf(&out, "xref\n%strailer\n<< /Size 10 /Root 1 0 R /XRefStm %d >>\nstartxref\n%d\n%%%%EOF\n", rows, stream, at)
+	return out.Bytes()
+}
+
 func open(raw []byte) (*File, error) { return Open(bytes.NewReader(raw), int64(len(raw))) }
 
 // signed is a PDF with an update whose signature is a short DER sequence.

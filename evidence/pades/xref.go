@@ -3,7 +3,9 @@ package pades
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"io"
+	"slices"
 	"strconv"
 )
 
@@ -102,9 +104,9 @@ func (f *File) section(at int64, newest bool) (*object, error) {
 	l.skip()
 	if !bytes.HasPrefix(head[l.pos:], []byte("xref")) {
 		f.streamed = f.streamed || newest
-		return f.streamSection(at, false)
+		return f.streamSection(at, nil)
 	}
-	trailer, freed, err := f.table(at + int64(l.pos) + 4)
+	trailer, listed, err := f.table(at + int64(l.pos) + 4)
 	if err != nil {
 		return nil, err
 	}
@@ -113,12 +115,15 @@ func (f *File) section(at int64, newest bool) (*object, error) {
 			return nil, because(ErrHybrid, "/XRefStm points outside of the file")
 		}
 		f.Hybrid = true
-		if _, err := f.streamSection(hidden.n, true); err != nil {
+		if _, err := f.streamSection(hidden.n, listed); err != nil {
 			return nil, because(ErrHybrid, "its cross-reference stream can't be read: %v", err)
 		}
 	}
 	// Objects that a hybrid file hides are free in its table, so a free entry counts after those of the stream.
-	for _, n := range freed {
+	for n, used := range listed {
+		if used {
+			continue
+		}
 		if err := f.put(n, place{kind: free}); err != nil {
 			return nil, err
 		}
@@ -185,10 +190,11 @@ func (w *words) number() (int64, error) {
 	return n, nil
 }
 
-// table reads a cross-reference table behind its keyword, and its trailer. It returns the numbers of the free objects.
-func (f *File) table(at int64) (*object, []int64, error) {
+// table reads a cross-reference table behind its keyword, and its trailer. It returns which objects it lists: true where they are in use. One that
+// is listed twice is refused: readers differ on which counts.
+func (f *File) table(at int64) (*object, map[int64]bool, error) {
 	w := &words{r: bufio.NewReaderSize(io.NewSectionReader(f.r, at, f.size-at), 64<<10), at: at}
-	var freed []int64
+	listed := map[int64]bool{}
 	for {
 		word, err := w.next()
 		if err != nil {
@@ -202,7 +208,7 @@ func (f *File) table(at int64) (*object, []int64, error) {
 			if err == nil && trailer.value.twice {
 				err = because(ErrBroken, "a trailer says something twice")
 			}
-			return trailer, freed, err
+			return trailer, listed, err
 		}
 		first, err := strconv.ParseInt(word, 10, 64)
 		if err != nil || first < 0 || first >= maxObjects {
@@ -224,11 +230,15 @@ func (f *File) table(at int64) (*object, []int64, error) {
 			if err != nil {
 				return nil, nil, err
 			}
-			switch word, err = w.next(); {
+			word, err = w.next()
+			if _, twice := listed[n]; twice {
+				return nil, nil, because(ErrBroken, "a cross-reference table lists an object twice")
+			}
+			listed[n] = word == "n" && offset != 0
+			switch {
 			case err != nil:
 				return nil, nil, err
 			case word == "f" || word == "n" && offset == 0:
-				freed = append(freed, n)
 			case word != "n" || gen > 65535:
 				return nil, nil, because(ErrBroken, "a cross-reference table can't be read")
 			default:
@@ -240,8 +250,9 @@ func (f *File) table(at int64) (*object, []int64, error) {
 	}
 }
 
-// streamSection reads a cross-reference stream. Its dictionary is its trailer.
-func (f *File) streamSection(at int64, hidden bool) (*object, error) {
+// streamSection reads a cross-reference stream. Its dictionary is its trailer. Where it belongs to a table, listed are the table's objects: what
+// that has in use can't be somewhere else for newer readers.
+func (f *File) streamSection(at int64, listed map[int64]bool) (*object, error) {
 	o, err := f.read(at, true)
 	if err != nil {
 		return nil, err
@@ -278,8 +289,8 @@ func (f *File) streamSection(at int64, hidden bool) (*object, error) {
 			}
 			index = append(index, v.n)
 		}
-		if len(index)%2 != 0 {
-			return nil, because(ErrBroken, "a cross-reference stream doesn't say how it is to be read")
+		if len(index)%2 != 0 || overlap(index) {
+			return nil, because(ErrBroken, "a cross-reference stream doesn't say how it is to be read, or lists an object twice")
 		}
 	}
 	body, err := f.decode(o, maxObjects*row)
@@ -296,8 +307,11 @@ func (f *File) streamSection(at int64, hidden bool) (*object, error) {
 				return nil, err
 			}
 			body = body[row:]
-			if hidden && p.kind == free {
+			if listed != nil && p.kind == free {
 				continue
+			}
+			if listed[n] {
+				return nil, because(ErrHybrid, "an object is in two places")
 			}
 			if err := f.put(n, p); err != nil {
 				return nil, err
@@ -305,6 +319,23 @@ func (f *File) streamSection(at int64, hidden bool) (*object, error) {
 		}
 	}
 	return o, nil
+}
+
+// overlap says whether ranges, each a first number and a count, have a number in common.
+func overlap(index []int64) bool {
+	var ranges [][2]int64
+	for ; len(index) > 0; index = index[2:] {
+		if index[1] > 0 {
+			ranges = append(ranges, [2]int64{index[0], index[0] + index[1]})
+		}
+	}
+	slices.SortFunc(ranges, func(a, b [2]int64) int { return cmp.Compare(a[0], b[0]) })
+	for i := 1; i < len(ranges); i++ {
+		if ranges[i][0] < ranges[i-1][1] {
+			return true
+		}
+	}
+	return false
 }
 
 func rowPlace(row []byte, widths [3]int64) (place, error) {
