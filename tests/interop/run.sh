@@ -38,7 +38,7 @@ step() {
 	shift
 	echo "== $name"
 	before=$(grep -c '^FAIL ' "$run/lines")
-	timeout --foreground --kill-after=10 900 "$@" 2>&1 | tee -a "$run/lines"
+	timeout --foreground --kill-after=10 1500 "$@" 2>&1 | tee -a "$run/lines"
 	rc=${PIPESTATUS[0]}
 	after=$(grep -c '^FAIL ' "$run/lines")
 	if [ "$rc" -ne 0 ] && [ "$after" -eq "$before" ]; then line "FAIL $name: exit code $rc"; fi

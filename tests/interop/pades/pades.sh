@@ -128,9 +128,9 @@ fi
 
 classpath() { mvn --batch-mode --quiet --file "$here/../dss/pom.xml" "$@" dependency:build-classpath -Dmdep.outputFile="$work/classpath" >"$work/log" 2>&1; }
 classpath --offline || classpath || { cat "$work/log" >&2; echo "couldn't get DSS from Maven Central" >&2; exit 1; }
-# One in four, and each that is signed already or hybrid: DSS draws the pages of what it validates.
+# One in eight, and each that is signed already or hybrid: DSS draws the pages of what it validates.
 {
-	grep '^signed ' "$work/signed" | awk 'NR % 4 == 1'
+	grep '^signed ' "$work/signed" | awk 'NR % 8 == 1'
 	grep '^signed .*/samples/signatures/' "$work/signed"
 } | sort -u | while read -r _ name path; do
 	[ "$(stat -c %s "$path")" -gt 4000000 ] || printf '%s\t%s\t-\t%s\t%s\n' "$path" "$out/$name.pdf" "$out/ca.pem" "$tsa_ca"

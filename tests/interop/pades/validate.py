@@ -4,7 +4,8 @@
 
 LINES are those that `pades` printed. For each signed file: the new signature is intact, trusted, time-stamped, covers the whole file, and
 says what PAdES-B-T wants; each earlier signature is as intact as before, and pyHanko's difference analysis finds nothing but the new
-signature field. One line is printed for each file. A file that pyHanko can't read before it is signed either is not counted.
+signature field. One line is printed for each file. pyHanko reads strictly, and leniently only what it wouldn't read strictly before
+it was signed: hybrid files, and those with faults that it doesn't forgive.
 """
 import logging
 import pathlib
@@ -22,9 +23,19 @@ out, ca, tsa = pathlib.Path(sys.argv[1]), load_cert_from_pemder(sys.argv[2]), lo
 ALLOWED = (ModificationLevel.NONE, ModificationLevel.LTA_UPDATES, ModificationLevel.FORM_FILLING)
 
 
-def reader(path):
-    # Hybrid files are refused by default, because they can show two readers two documents; here that is known, and allowed.
-    return PdfFileReader(open(path, "rb"), strict=False)
+def reader(path, strict):
+    return PdfFileReader(open(path, "rb"), strict=strict)
+
+
+def readable(path):
+    """Whether pyHanko reads the file strictly, down to its form and first page."""
+    try:
+        pdf = reader(path, True)
+        fields(pdf)
+        pdf.find_page_for_modification(0)
+        return not pdf.xrefs.hybrid_xrefs_present
+    except Exception:
+        return False
 
 
 def status(signature):
@@ -52,9 +63,10 @@ def covered(path, signature):
 
 
 def check(path, original):
-    before = reader(original)
+    strict = readable(original)
+    before = reader(original, strict)
     old = [(s.field_name, earlier(s)) for s in before.embedded_regular_signatures]
-    after = reader(path)
+    after = reader(path, strict)
     signatures = after.embedded_regular_signatures
     assert len(signatures) == len(old) + 1, f"{len(signatures)} signatures where there were {len(old)}"
     new, found = signatures[-1], status(signatures[-1])
@@ -74,7 +86,7 @@ def check(path, original):
             assert now.modification_level in ALLOWED and now.docmdp_ok, f"the earlier signature {name}: {now.modification_level}"
     assert sorted(fields(before)) == sorted(f for f in fields(after) if f != new.field_name), "a form field is gone"
     covered(path, new)
-    return f"{len(old)} earlier signatures, {len(fields(before))} fields"
+    return f"{len(old)} earlier signatures, {len(fields(before))} fields, read {'strictly' if strict else 'leniently'}"
 
 
 def fields(pdf):
