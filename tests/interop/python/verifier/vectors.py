@@ -53,7 +53,7 @@ def container(raw):
     return files
 
 
-def document(files, statement):
+def signed_document(files, statement):
     """The signed PDF, where people approved one: it begins with the approved document, and its signature leaves out itself alone."""
     predicate, subjects = statement["predicate"], {s["name"]: s for s in statement["subject"]}
     if predicate["context"].get("signedAs") is None or predicate["outcome"] != "completed":
@@ -79,7 +79,7 @@ def document(files, statement):
 
 def people(files):
     """What people proved of a bundle's decisions, and the digests of the statement. It returns how many decisions counted."""
-    document(files, json.loads(files["statement.json"]))
+    signed_document(files, json.loads(files["statement.json"]))
     statement = json.loads(files["statement.json"])["predicate"]
     if digest("countersign context v1", statement["context"]) != statement["contextDigest"]:
         raise ValueError("the context doesn't have its digest")
