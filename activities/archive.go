@@ -45,16 +45,8 @@ func (t *Tenant) Seal(ctx context.Context, in evidence.SealInput) (evidence.Seal
 		return evidence.Sealed{}, err
 	}
 	material := evidence.Material{Seal: in, History: history, Case: c, Worker: t.worker, Key: t.key()}
-	if material.Document, err = t.document(ctx, c, in); err != nil {
+	if err := t.released(ctx, c, in, &material); err != nil {
 		return evidence.Sealed{}, err
-	}
-	if in.Outcome == countersign.Completed && in.Signature != nil {
-		if material.Signature, err = ReadObject(ctx, t.s3, t.settings.Tenant, in.Signature.Object, maxSignature); err != nil {
-			return evidence.Sealed{}, err
-		}
-		if err := t.signedIt(in.Signature.Key, material.Document, material.Signature); err != nil {
-			return evidence.Sealed{}, err
-		}
 	}
 	files, err := evidence.Assemble(material)
 	if err != nil {
@@ -109,8 +101,8 @@ func sealed(stored countersign.Object, bundle []byte, report *evidence.Report) (
 
 // signedIt says whether the document was signed with the key and under the certificate that the tenant's file names now. The seal is by these, and
 // a reader of the evidence finds one key in both places; KMS is not asked for a seal that could not hold.
-func (t *Tenant) signedIt(key string, document, cms []byte) error {
-	facts, err := evidence.VerifyDetached(document, cms, t.roots)
+func (t *Tenant) signedIt(key string, material evidence.Material) error {
+	facts, err := material.VerifySignature(t.roots)
 	if err != nil {
 		return fmt.Errorf("couldn't use the document's signature: %w", err)
 	}
@@ -118,6 +110,23 @@ func (t *Tenant) signedIt(key string, document, cms []byte) error {
 		return fmt.Errorf("the document was signed with the key %s, and the tenant's file names another key or certificate since: put kms.key and kms.certificate back until this signing is sealed", key)
 	}
 	return nil
+}
+
+// released adds the document to the material, and where the signing was completed what was signed.
+func (t *Tenant) released(ctx context.Context, c *evidence.Case, in evidence.SealInput, material *evidence.Material) (err error) {
+	signed := in.Outcome == countersign.Completed && in.Signature != nil
+	if signed && c.Admission != nil && c.Admission.Context.SignedAs != "" {
+		material.Signed, err = ReadObject(ctx, t.s3, t.settings.Tenant, in.Signature.Object, maxAdmitted)
+	} else {
+		material.Document, err = t.document(ctx, c, in)
+		if err == nil && signed {
+			material.Signature, err = ReadObject(ctx, t.s3, t.settings.Tenant, in.Signature.Object, maxSignature)
+		}
+	}
+	if err != nil || !signed {
+		return err
+	}
+	return t.signedIt(in.Signature.Key, *material)
 }
 
 // document is the document's bytes, unless intake never got as far as trusting them.

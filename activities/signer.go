@@ -78,6 +78,18 @@ func (t *Tenant) Sign(ctx context.Context, in evidence.SignInput) (evidence.Sign
 		result.Refusal = refusal
 		return result, nil
 	}
+	switch in.Context.SignedAs {
+	case countersign.SignedInPDF:
+		return t.signInside(ctx, in, result)
+	case "":
+		return t.signBeside(ctx, in, result)
+	}
+	result.Refusal = countersign.Refuse("unknown-signature", "the transaction asks for a signature of the form %q, which this build doesn't know", in.Context.SignedAs)
+	return result, nil
+}
+
+// signBeside makes the signature of a transaction that a build up to v0.1.0 admitted: a file of its own.
+func (t *Tenant) signBeside(ctx context.Context, in evidence.SignInput, result evidence.Signature) (evidence.Signature, error) {
 	key := countersign.WithheldKey(in.Context.Tenant, in.Request, withheldSignature)
 	document, err := ReadObject(ctx, t.s3, t.settings.Tenant, in.Context.Document, maxAdmitted)
 	if refusal := (*countersign.Refusal)(nil); errors.As(err, &refusal) {
@@ -184,7 +196,7 @@ func holds(m countersign.Member, role string) bool {
 // Withhold destroys what was signed but will not be released: the document's signature, and a bundle that holds it. It is
 // the compensation of Sign, and safe to repeat.
 func (t *Tenant) Withhold(ctx context.Context, request string) error {
-	for _, name := range []string{withheldSignature, withheldBundle(countersign.Completed)} {
+	for _, name := range []string{withheldSignature, withheldPDF, withheldBundle(countersign.Completed)} {
 		if err := t.destroy(ctx, countersign.WithheldKey(t.settings.Tenant, request, name)); err != nil {
 			return fmt.Errorf("couldn't destroy a withheld signature: %w", err)
 		}
@@ -215,8 +227,12 @@ func (t *Tenant) destroy(ctx context.Context, key string) error {
 	return fmt.Errorf("couldn't delete %s: it is stored again and again", key)
 }
 
-// withheldSignature is the name under which the document's signature waits for the lock of its evidence.
-const withheldSignature = "document.p7s"
+// Names under which what was signed waits for the lock of its evidence: the signed PDF, or the signature of a transaction that a build up to
+// v0.1.0 admitted.
+const (
+	withheldPDF       = "document-signed.pdf"
+	withheldSignature = "document.p7s"
+)
 
 // withheldBundle is the name under which a sealed bundle waits for its lock.
 func withheldBundle(o countersign.Outcome) string { return string(o) + ".asice" }

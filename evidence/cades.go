@@ -71,10 +71,15 @@ type SignatureFacts struct {
 // The signature value is verified before the authority is asked. Trust in the chain and in the time-stamp is not
 // checked: that is for VerifyDetached, with the caller's roots.
 func SignDetached(ctx context.Context, content []byte, signer Signer, stamper Stamper, at time.Time) ([]byte, error) {
-	s, err := sign(ctx, content, signer, at)
+	s, err := sign(ctx, digestOf(content), signer, at)
 	if err != nil {
 		return nil, err
 	}
+	return s.stamped(ctx, stamper)
+}
+
+// stamped gets the time-stamp and writes the signature.
+func (s *seal) stamped(ctx context.Context, stamper Stamper) (_ []byte, err error) {
 	stamped := sha256.Sum256(s.signature)
 	if s.token, err = stamper.Stamp(ctx, stamped[:]); err != nil {
 		return nil, inCheck("timestamp", fmt.Errorf("couldn't get a time-stamp for the signature: %w", err))
@@ -95,21 +100,28 @@ type seal struct {
 	leaf        *x509.Certificate
 	certs       []*x509.Certificate
 	digest      []byte
-	signingTime time.Time
+	signingTime time.Time // zero in a PDF, where the attribute is forbidden
 	signature   []byte
 	token       []byte // nil in a rehearsal
 }
 
-// sign makes the signature without a time-stamp.
-func sign(ctx context.Context, content []byte, signer Signer, at time.Time) (*seal, error) {
+// contentDigest is the digest of content that need not be in memory.
+type contentDigest func(crypto.Hash) ([]byte, error)
+
+func digestOf(content []byte) contentDigest {
+	return func(hash crypto.Hash) ([]byte, error) { return sum(hash, content), nil }
+}
+
+// sign makes the signature without a time-stamp. A zero time is left out.
+func sign(ctx context.Context, digest contentDigest, signer Signer, at time.Time) (*seal, error) {
 	chain := signer.Chain()
 	hash, err := checkSignerChain(chain)
 	if err != nil {
 		return nil, inCheck("certificate", err)
 	}
-	s := &seal{
-		hash: hash, leaf: chain[0], certs: chain,
-		digest: sum(hash, content), signingTime: at.UTC().Truncate(time.Second),
+	s := &seal{hash: hash, leaf: chain[0], certs: chain, signingTime: at.UTC().Truncate(time.Second)}
+	if s.digest, err = digest(hash); err != nil {
+		return nil, inCheck("seal", err)
 	}
 	attrs, err := s.signedAttributes()
 	if err != nil {
@@ -161,10 +173,15 @@ func sealHash(leaf *x509.Certificate) (crypto.Hash, error) {
 // It accepts the bytes that SignDetached writes and no other CMS. Revocation is not looked up. Errors are *BundleError
 // with Check "seal", "certificate" or "timestamp".
 func VerifyDetached(content, cms []byte, roots Roots) (SignatureFacts, error) {
-	s, err := readSeal(content, cms)
+	s, err := readSeal(digestOf(content), cms, true)
 	if err != nil {
 		return SignatureFacts{}, inCheck("seal", err)
 	}
+	return s.verify(roots)
+}
+
+// verify checks trust: the time-stamp, and the signer's chain as of its time.
+func (s *seal) verify(roots Roots) (SignatureFacts, error) {
 	if s.token == nil {
 		return SignatureFacts{}, failed("timestamp", "signature has no time-stamp")
 	}
@@ -188,8 +205,8 @@ func VerifyDetached(content, cms []byte, roots Roots) (SignatureFacts, error) {
 	}, nil
 }
 
-// readSeal checks all but trust: who may sign, and when.
-func readSeal(content, cms []byte) (*seal, error) {
+// readSeal checks all but trust: who may sign, and when. A signature that is not timed has no signing-time.
+func readSeal(content contentDigest, cms []byte, timed bool) (*seal, error) {
 	if len(cms) > maxSignatureSize {
 		return nil, fmt.Errorf("signature of %d bytes is over the limit of %d", len(cms), maxSignatureSize)
 	}
@@ -215,8 +232,10 @@ func readSeal(content, cms []byte) (*seal, error) {
 		return nil, fmt.Errorf("signature uses %s: the key asks for %s", sd.signer.hash, hash)
 	}
 	s := &seal{hash: hash, leaf: leaf, certs: sd.certs, digest: sd.digest, signature: sd.signer.signature}
-	if s.signingTime, err = readSigningTime(sd.signer.signed); err != nil {
-		return nil, err
+	if timed {
+		if s.signingTime, err = readSigningTime(sd.signer.signed); err != nil {
+			return nil, err
+		}
 	}
 	s.token, _ = findAttribute(sd.signer.unsigned, oidSignatureTimeStamp)
 	canonical, err := s.marshal()
@@ -251,7 +270,7 @@ func readSigningTime(attrs []attribute) (time.Time, error) {
 // signedAttributes returns the SET OF that the signature covers.
 func (s *seal) signedAttributes() ([]byte, error) {
 	certHash := sha256.Sum256(s.leaf.Raw)
-	return attributeSet(cbasn1.SET, []attributeValue{
+	attrs := []attributeValue{
 		{oidContentType, func(b *cryptobyte.Builder) { b.AddASN1ObjectIdentifier(oidData) }},
 		{oidMessageDigest, func(b *cryptobyte.Builder) { b.AddASN1OctetString(s.digest) }},
 		{oidSigningTime, func(b *cryptobyte.Builder) {
@@ -270,7 +289,11 @@ func (s *seal) signedAttributes() ([]byte, error) {
 				})
 			})
 		}},
-	})
+	}
+	if s.signingTime.IsZero() {
+		attrs = slices.DeleteFunc(attrs, func(a attributeValue) bool { return a.oid.Equal(oidSigningTime) })
+	}
+	return attributeSet(cbasn1.SET, attrs)
 }
 
 func (s *seal) marshal() ([]byte, error) {

@@ -220,7 +220,7 @@ func verifyToken(sd *signedData, token, digest []byte, nonce *big.Int) (facts To
 	if !bytes.Equal(canonical, token) {
 		return facts, errors.New("token is not in canonical DER: its certificates are out of order")
 	}
-	leaf, err := sd.verify(sd.content)
+	leaf, err := sd.verify(digestOf(sd.content))
 	if err != nil {
 		return facts, err
 	}

@@ -255,8 +255,9 @@ func (v *verifier) allowed(stated countersign.Outcome) error {
 	c, detail := v.c, v.statement.Predicate.Detail
 	admitted := c.Admission != nil && c.Admission.Refusal == nil
 	if !admitted {
-		_, signed := v.b.File(signatureFile)
-		if signed || c.SignInput != nil || c.Signature != nil || c.Intent != nil {
+		_, beside := v.b.File(signatureFile)
+		_, inside := v.b.File(signedFile)
+		if beside || inside || c.SignInput != nil || c.Signature != nil || c.Intent != nil {
 			return errors.New("something was signed that was never admitted")
 		}
 		if stated != countersign.Refused && stated != countersign.Failed && stated != countersign.Terminated {
@@ -298,6 +299,12 @@ func (v *verifier) allowed(stated countersign.Outcome) error {
 
 func (v *verifier) document() {
 	admitted := v.c.Admission != nil && v.c.Admission.Refusal == nil
+	if v.releasedInside() {
+		v.check("document", v.approvedPart, func() string {
+			return fmt.Sprintf("the first %d bytes of %s, SHA-256 %s", v.c.Admission.Document.Bytes, signedFile, v.c.Input.Request.Document.SHA256)
+		})
+		return
+	}
 	_, ok := v.b.File(documentFile)
 	switch want := v.c.Input.Request.Document.SHA256; {
 	case !ok && admitted && v.statement.Predicate.Outcome == countersign.Completed:
@@ -313,13 +320,32 @@ func (v *verifier) document() {
 	}
 }
 
+// releasedInside says whether the bundle must hold a signed PDF, and neither the document nor a signature beside it.
+func (v *verifier) releasedInside() bool {
+	return v.statement.Predicate.Outcome == countersign.Completed && v.c.signedInside()
+}
+
+// approvedPart checks that the signed PDF begins with the document that was requested.
+func (v *verifier) approvedPart() error {
+	body, err := v.file(signedFile)
+	if err != nil {
+		return err
+	}
+	n := v.c.Admission.Document.Bytes
+	if n <= 0 || n >= int64(len(body)) || countersign.SHA256(body[:n]) != v.c.Input.Request.Document.SHA256 {
+		return fmt.Errorf("%s doesn't begin with the document that was requested", signedFile)
+	}
+	return nil
+}
+
 // files checks that the readable copies of what the history holds are true copies, and that nothing else is there.
 func (v *verifier) files() error {
 	want, err := derived(Material{Case: v.c, History: v.history, Seal: SealInput{Outcome: v.statement.Predicate.Outcome, Detail: v.statement.Predicate.Detail}, Key: KeyFacts{Certificate: v.report.Seal.Signer}})
 	if err != nil {
 		return err
 	}
-	known := map[string]bool{documentFile: true, signatureFile: true, workerFile: true, keyFile: true, historyFile: true, historyJSONFile: true, postQuantumListFile: true, postQuantumSignatureFile: true}
+	inside := v.releasedInside()
+	known := map[string]bool{documentFile: !inside, signatureFile: !v.c.signedInside(), signedFile: v.c.signedInside(), workerFile: true, keyFile: true, historyFile: true, historyJSONFile: true, postQuantumListFile: true, postQuantumSignatureFile: true}
 	for _, f := range want {
 		known[f.Name] = true
 		got, err := v.file(f.Name)

@@ -219,7 +219,7 @@ func (v *verifier) signature() {
 	s := v.c.Signature
 	if s == nil || s.Refusal != nil {
 		v.report.notRecorded("quorum", noSignature)
-		if _, ok := v.b.File(signatureFile); ok {
+		if v.hasSignature() {
 			v.report.note("document signature", errors.New("the bundle has a signature that the history doesn't know"), "")
 			return
 		}
@@ -229,24 +229,34 @@ func (v *verifier) signature() {
 	v.check("quorum", v.quorum, func() string {
 		return fmt.Sprintf("%d approvals by different people satisfy every stage", len(v.c.SignInput.Decisions))
 	})
-	cms, ok := v.b.File(signatureFile)
 	if v.statement.Predicate.Outcome != countersign.Completed {
-		if ok {
+		if v.hasSignature() {
 			v.report.note("document signature", errors.New("the bundle has a signature that was to be withheld"), "")
 			return
 		}
 		v.report.notRecorded("document signature", "it was withheld, and is void")
 		return
 	}
+	name, form := signatureFile, "CAdES-B-T over document.pdf"
+	if v.c.signedInside() {
+		name, form = signedFile, countersign.SignedInPDF+" in "+signedFile+", which is the document and one update that adds the signature and nothing else,"
+	}
 	v.check("document signature", func() error {
-		if !ok {
-			return errors.New("the bundle has no " + signatureFile)
+		if form := v.c.Admission.Context.SignedAs; form != "" && form != countersign.SignedInPDF {
+			return fmt.Errorf("people approved a signature of the form %q, which is not known", form)
 		}
-		if countersign.SHA256(cms) != s.Object.SHA256 {
-			return errors.New(signatureFile + " is not the signature that the signing step stored")
+		stored, err := v.file(name)
+		if err != nil {
+			return err
 		}
-		body, _ := v.b.File(documentFile)
-		facts, err := VerifyDetached(body, cms, v.roots)
+		if countersign.SHA256(stored) != s.Object.SHA256 {
+			return errors.New(name + " is not what the signing step stored")
+		}
+		m := Material{Case: v.c}
+		m.Document, _ = v.b.File(documentFile)
+		m.Signed, _ = v.b.File(signedFile)
+		m.Signature, _ = v.b.File(signatureFile)
+		facts, err := m.VerifySignature(v.roots)
 		switch {
 		case err != nil:
 			return err
@@ -257,8 +267,14 @@ func (v *verifier) signature() {
 		}
 		return v.signedAfter(facts.StampTime)
 	}, func() string {
-		return "CAdES-B-T over document.pdf by the same key, at " + s.At.Format("2006-01-02 15:04:05 UTC")
+		return form + " by the same key, at " + s.At.Format("2006-01-02 15:04:05 UTC")
 	})
+}
+
+func (v *verifier) hasSignature() bool {
+	_, beside := v.b.File(signatureFile)
+	_, inside := v.b.File(signedFile)
+	return beside || inside
 }
 
 // signedAfter checks that the key was asked after the intent and after every approval that it stands on, by the authority's time.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -13,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	historypb "go.temporal.io/api/history/v1"
 
+	"github.com/countersign-dev/countersign"
 	"github.com/countersign-dev/countersign/evidence"
 	"github.com/countersign-dev/countersign/evidence/replay"
 	"github.com/countersign-dev/countersign/workflows"
@@ -35,10 +37,12 @@ func (c *cli) auditCommand() *cobra.Command {
 func (c *cli) exportCommand() *cobra.Command {
 	var output string
 	var many periodExport
+	var signed bool
 	cmd := &cobra.Command{
-		Use:   "export REQUEST | --from DAY --until DAY --output DIR|s3://BUCKET/PREFIX",
-		Short: "Write locked evidence to a file, or that of a period to a records system",
-		Long: `Write the locked evidence bundle of one request to a file, with the proof that it is in the tenant's log beside it (FILE.log.json) where that is kept, or each bundle of a period to a directory or a bucket, for a central records system.
+		Use:   "export REQUEST [--signed] | --from DAY --until DAY --output DIR|s3://BUCKET/PREFIX",
+		Short: "Write locked evidence, or the signed PDF in it, to a file, or that of a period to a records system",
+		Long: `Write the locked evidence bundle of one request to a file, with the proof that it is in the tenant's log beside it (FILE.log.json) where that is kept, or the signed PDF
+in it alone, or each bundle of a period to a directory or a bucket, for a central records system.
 
 Of a period, each bundle is verified before it goes out, and lies there once, under its SHA-256. A manifest (JSON lines) names them all, and a last file
 names the manifest, with how many there are: with it the receiving system proves that it has all of it. An export that was killed is run again with the same
@@ -67,20 +71,30 @@ reached with the AWS settings of the environment. Each bundle that is read is re
 			if err != nil {
 				return err
 			}
+			digest, name := s.Evidence.Object.SHA256, args[0]+".asice"
+			if signed {
+				if body, err = evidence.SignedPDF(body); err != nil {
+					return &coded{exitUnproven, "evidence-unreadable", err}
+				}
+				if body == nil {
+					return &coded{exitConflict, "not-signed", errors.New("there is no signed PDF: the signing ended without a signature, or a version up to v0.1.0 signed beside the document")}
+				}
+				digest, name = countersign.SHA256(body), args[0]+"-signed.pdf"
+			}
 			if output == "-" {
 				_, err := c.out.Write(body)
 				return err
 			}
-			if output == "" {
-				output = args[0] + ".asice"
-			}
+			output = cmp.Or(output, name)
 			if err := writeFile(output, body); err != nil {
 				return err
 			}
-			answer := map[string]any{"file": output, "bytes": len(body), "sha256": s.Evidence.Object.SHA256}
-			proof, err := api.EvidenceProof(ctx, args[0])
-			if err != nil {
-				return err
+			answer := map[string]any{"file": output, "bytes": len(body), "sha256": digest}
+			var proof []byte
+			if !signed {
+				if proof, err = api.EvidenceProof(ctx, args[0]); err != nil {
+					return err
+				}
 			}
 			if proof != nil {
 				if err := writeFile(output+proofSuffix, proof); err != nil {
@@ -89,14 +103,15 @@ reached with the AWS settings of the environment. Each bundle that is read is re
 				answer["proof"] = output + proofSuffix
 			}
 			return c.answer(answer, func(w io.Writer) {
-				fmt.Fprintf(w, "file\t%s\nbytes\t%d\nsha256\t%s\n", output, len(body), s.Evidence.Object.SHA256)
+				fmt.Fprintf(w, "file\t%s\nbytes\t%d\nsha256\t%s\n", output, len(body), digest)
 				if proof != nil {
 					fmt.Fprintf(w, "proof\t%s\n", output+proofSuffix)
 				}
 			})
 		}),
 	}
-	cmd.Flags().StringVarP(&output, "output", "o", "", "file to write, - is the standard output (default: REQUEST.asice); of a period, a directory or s3://BUCKET/PREFIX")
+	cmd.Flags().StringVarP(&output, "output", "o", "", "file to write, - is the standard output (default: REQUEST.asice, or REQUEST-signed.pdf); of a period, a directory or s3://BUCKET/PREFIX")
+	cmd.Flags().BoolVar(&signed, "signed", false, "write the signed PDF alone")
 	many.flags(cmd)
 	return cmd
 }

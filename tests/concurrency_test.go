@@ -110,7 +110,7 @@ func TestR25_N8_200ConcurrentDecisionsEndInOneSignature(t *testing.T) {
 			t.Errorf("the evidence accounts for %d of the %d signals of %s", told, b.by(who), who)
 		}
 	}
-	if signed := versions(t, "documents", countersign.WithheldKey("globex", g.Request.ID, "document.p7s")); len(signed) != 1 {
+	if signed := versions(t, "documents", countersign.WithheldKey("globex", g.Request.ID, "document-signed.pdf")); len(signed) != 1 {
 		t.Errorf("%d signatures were stored", len(signed))
 	}
 	if locked := versions(t, "evidence", countersign.EvidenceKey("globex", g.Request.ID)); len(locked) != 1 || locked[0] != ending.Evidence.Object.VersionID {

@@ -111,14 +111,14 @@ func TestR13_OurOwnServerCannotForge(t *testing.T) {
 			f["identity/decision-001.json"] = f["identity/decision-002.json"]
 		}},
 		{name: "another document file", check: "document", files: func(_ *testing.T, f map[string][]byte) {
-			f["document.pdf"] = append(f["document.pdf"], '\n')
+			f["document-signed.pdf"][100] ^= 1
 		}},
 		{name: "another key's ARN", check: "files", files: func(_ *testing.T, f map[string][]byte) {
 			f["kms.json"] = bytes.Replace(f["kms.json"], []byte("arn:aws:kms:eu"), []byte("arn:aws:kms:us"), 1)
 		}},
 		{name: "something extra", check: "files", files: func(_ *testing.T, f map[string][]byte) { f["extra.json"] = []byte("{}") }},
-		{name: "no signature", check: "document signature", files: func(_ *testing.T, f map[string][]byte) { delete(f, "document.p7s") }},
-		{name: "no document", check: "document", files: func(_ *testing.T, f map[string][]byte) { delete(f, "document.pdf") }},
+		{name: "no signature", check: "document", files: func(_ *testing.T, f map[string][]byte) { f["document-signed.pdf"] = approvedPart(report, original) }},
+		{name: "no document", check: "document", files: func(_ *testing.T, f map[string][]byte) { delete(f, "document-signed.pdf") }},
 	} {
 		t.Run(strings.ReplaceAll(c.name, " ", "_"), func(t *testing.T) {
 			history := proto.Clone(report.History).(*historypb.History)
@@ -243,9 +243,8 @@ func reseal(t *testing.T, original *evidence.Bundle, h *historypb.History, outco
 		// A history that can't be read is put into the original's other files.
 		return resealFiles(t, withHistory(t, original, h))
 	}
-	document, _ := original.File("document.pdf")
-	signature, _ := original.File("document.p7s")
-	material.Document, material.Signature = document, signature
+	material.Document, _ = original.File("document.pdf")
+	material.Signed, _ = original.File("document-signed.pdf")
 	var key struct{ Key, Algorithm string }
 	raw, _ := original.File("kms.json")
 	if err := json.Unmarshal(raw, &key); err != nil {

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -46,7 +47,7 @@ func (s *Server) putDocument(ctx context.Context, in *uploadInput) (*uploadOutpu
 			return nil, err
 		}
 	}
-	if _, refusal := activities.InspectPDF(in.RawBody); refusal != nil {
+	if _, refusal := activities.InspectPDF(bytes.NewReader(in.RawBody), int64(len(in.RawBody))); refusal != nil {
 		return nil, refused(http.StatusUnprocessableEntity, refusal)
 	}
 	d, err := c.tenant.objects.PutDocument(ctx, in.RawBody)
@@ -116,22 +117,48 @@ func (s *Server) getDocument(ctx context.Context, in *signingInput) (*fileOutput
 
 // getEvidence is the locked bundle, to those who may see the signing, and only once it is locked.
 func (s *Server) getEvidence(ctx context.Context, in *signingInput) (*fileOutput, error) {
-	status, err := s.view(ctx, in.Request, in.Grant)
+	o, body, err := s.released(ctx, in, evidence.ReadBundleFile)
 	if err != nil {
 		return nil, err
 	}
+	return file(evidence.MediaType, in.Request+".asice", o, body), nil
+}
+
+// getSigned is the signed PDF, out of the locked bundle: to the same people, and as late.
+func (s *Server) getSigned(ctx context.Context, in *signingInput) (*fileOutput, error) {
+	o, body, err := s.released(ctx, in, evidence.ReadSigned)
+	if err != nil {
+		return nil, err
+	}
+	pdf, err := evidence.SignedPDF(body)
+	if err != nil {
+		return nil, fault(ctx, "read the evidence", err)
+	}
+	if pdf == nil {
+		return nil, newProblem(http.StatusConflict, "not-signed", "there is no signed PDF: the signing ended without a signature, or a version up to v0.1.0 signed beside the document")
+	}
+	o.SHA256 = countersign.SHA256(pdf)
+	return file(pdfType, in.Request+"-signed.pdf", o, pdf), nil
+}
+
+// released reads the locked bundle, and notes that it, or a part of it, is read.
+func (s *Server) released(ctx context.Context, in *signingInput, what string) (none countersign.Object, _ []byte, err error) {
+	status, err := s.view(ctx, in.Request, in.Grant)
+	if err != nil {
+		return none, nil, err
+	}
 	if status.State != client.StateDone || status.Evidence == nil {
-		return nil, newProblem(http.StatusConflict, "evidence-pending", "the evidence is not locked yet: the signing is at "+status.State)
+		return none, nil, newProblem(http.StatusConflict, "evidence-pending", "the evidence is not locked yet: the signing is at "+status.State)
 	}
 	o := status.Evidence.Object
 	body, err := callerOf(ctx).tenant.objects.Read(ctx, o, evidence.MaxBundleSize)
 	if err != nil {
-		return nil, unread(ctx, "read the evidence", err)
+		return none, nil, unread(ctx, "read the evidence", err)
 	}
-	if err := s.noteReading(ctx, evidence.Reading{What: evidence.ReadBundleFile, Request: in.Request, Grant: in.Grant, Object: &o, Outcome: status.Outcome}); err != nil {
-		return nil, err
+	if err := s.noteReading(ctx, evidence.Reading{What: what, Request: in.Request, Grant: in.Grant, Object: &o, Outcome: status.Outcome}); err != nil {
+		return none, nil, err
 	}
-	return file(evidence.MediaType, in.Request+".asice", o, body), nil
+	return o, body, nil
 }
 
 // unread tells an object that is not what it should be from a store that doesn't answer.

@@ -127,6 +127,7 @@ func (s *Server) routes(api huma.API) {
 	huma.Register(api, small("get-evidence-log", http.MethodGet, signing+"/evidence/log", "The proof that the ending is in the tenant's log, with the digest of the bundle", http.StatusOK), s.getEvidenceLog)
 	huma.Register(api, small("get-checkpoint", http.MethodGet, "/v1/{tenant}/log/checkpoint", "The newest checkpoint of the tenant's log (C2SP tlog-checkpoint)", http.StatusOK), s.getCheckpoint)
 	huma.Register(api, small("get-tile", http.MethodGet, "/v1/{tenant}/log/tile/{tile...}", "A tile of the tenant's log, or an entry bundle (C2SP tlog-tiles); entries are for the tenant's compliance and owner", http.StatusOK), s.getTile)
+	huma.Register(api, transfer("get-signed", http.MethodGet, signing+"/signed", "The signed PDF, once its evidence is locked", http.StatusOK), s.getSigned)
 
 	grant, key := "/v1/{tenant}/grants", "/v1/{tenant}/keys"
 	huma.Register(api, small("give-grant", http.MethodPost, grant, "Offer somebody a part of your authority", http.StatusAccepted), s.giveGrant)

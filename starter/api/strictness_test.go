@@ -30,6 +30,7 @@ func TestEveryRouteIsDescribedAndNeedsAToken(t *testing.T) {
 		"/v1/{tenant}/signings/{request}/explanation": "get", "/v1/{tenant}/purposes/{purpose}/explanation": "get",
 		"/v1/{tenant}/signings/{request}/decision": "get", "/v1/{tenant}/signings/{request}/decisions": "post", "/v1/{tenant}/signings/{request}/withdraw": "post",
 		"/v1/{tenant}/signings/{request}/events": "get", "/v1/{tenant}/signings/{request}/document": "get", "/v1/{tenant}/signings/{request}/evidence": "get",
+		"/v1/{tenant}/signings/{request}/signed":       "get",
 		"/v1/{tenant}/signings/{request}/evidence/log": "get", "/v1/{tenant}/log/checkpoint": "get", "/v1/{tenant}/log/tile/{tile...}": "get",
 		"/v1/{tenant}/evidence": "get", "/v1/{tenant}/reads": "get",
 		"/v1/{tenant}/orders": "get", "/v1/{tenant}/orders/{request}": "get post", "/v1/{tenant}/orders/{request}/answer": "post",

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Uses the local stack as strangers do: signings from TypeScript and Python with plain JSON, their evidence checked with unzip,
-# sha256sum, openssl, the EU's DSS, veraPDF and the page in a browser, its lock tried with Amazon's own SDK, and our KMS held to a third party's.
+# sha256sum, openssl, the EU's DSS, veraPDF and the page in a browser, PDFs of strangers signed and judged by
+# pyHanko as well, its lock tried with Amazon's own SDK, and our KMS held to a third party's.
 #
 # Needs, and checks: go, node 20 and npm, python 3.10 with venv, java 17 and maven, unzip, openssl 3 (Debian: golang nodejs npm python3
 # python3-venv default-jdk-headless maven unzip openssl poppler-utils coreutils chromium), and registries for npm, Python and Maven packages. It writes only below
@@ -37,7 +38,7 @@ step() {
 	shift
 	echo "== $name"
 	before=$(grep -c '^FAIL ' "$run/lines")
-	timeout --foreground --kill-after=10 600 "$@" 2>&1 | tee -a "$run/lines"
+	timeout --foreground --kill-after=10 1500 "$@" 2>&1 | tee -a "$run/lines"
 	rc=${PIPESTATUS[0]}
 	after=$(grep -c '^FAIL ' "$run/lines")
 	if [ "$rc" -ne 0 ] && [ "$after" -eq "$before" ]; then line "FAIL $name: exit code $rc"; fi
@@ -105,6 +106,8 @@ step "DSS agrees" "$interop/dss/dss.sh" "$run/typescript.asice" "$data/ca/tenant
 step "DSS's own samples" "$interop/dss/samples.sh" "$golden/completed.asice" "$golden/tenant-ca.pem" "$golden/tsa-ca.pem"
 step "veraPDF takes certificates" "$interop/verapdf/verapdf.sh" "$run/typescript.asice" "$data/ca/tenant-ca.pem" "$data/ca/tsa-ca.pem" \
 	"$golden/completed.asice" "$golden/tenant-ca.pem" "$golden/tsa-ca.pem"
+tsa=$("$python" -c 'import json, sys; print(json.load(open(sys.argv[1]))["tsa"]["url"])' "$run/stack.json")
+step "PDFs of strangers" "$interop/pades/pades.sh" "$tsa" "$data/ca/tsa-ca.pem" "$here/pades"
 step "vectors, by a second implementation" "$python" "$interop/python/verifier/vectors.py" tests/vectors "$run/typescript.asice" "$run/python.asice"
 step "the page, without a network" "$interop/page/page.sh"
 step "the lock" "$python" "$interop/python/storage.py" lock "$data" "$run/typescript-ending.json"

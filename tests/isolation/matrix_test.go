@@ -59,7 +59,7 @@ var everybody = slices.Sorted(maps.Keys(actors))
 
 // inOrder is the order in which what is allowed is done: what ends something comes late.
 var inOrder = []string{
-	"/openapi.json", "/openapi-3.0.json", "/openapi.yaml", "/openapi-3.0.yaml", "/verify/", "/", "alive", "ready", "put-document", "request-signing", "get-inbox", "get-signing", "explain-signing", "explain-purpose", "draft-decision", "watch-signing", "get-document", "get-evidence", "get-evidence-log", "get-checkpoint", "get-tile",
+	"/openapi.json", "/openapi-3.0.json", "/openapi.yaml", "/openapi-3.0.yaml", "/verify/", "/", "alive", "ready", "put-document", "request-signing", "get-inbox", "get-signing", "explain-signing", "explain-purpose", "draft-decision", "watch-signing", "get-document", "get-evidence", "get-signed", "get-evidence-log", "get-checkpoint", "get-tile",
 	"list-grants", "get-grant", "list-keys", "get-key", "send-decision", "give-grant", "enrol-key", "accept-grant", "revoke-grant", "give-back-grant",
 	"retire-key", "list-reviews", "get-review", "close-review", "list-evidence", "list-reads", "list-holds", "get-orders", "give-order", "answer-order", "offboard", "withdraw",
 }
@@ -102,6 +102,10 @@ var matrix = map[string]row{
 	// Whoever the file lists watches the log.
 	"get-checkpoint": {yes: []string{"alice", "olivia", "system", "lent", "expired", "revoked", "borrowing", "gina-home", "their-home", "lent-there"}},
 	"get-tile":       {yes: []string{"alice", "olivia", "system", "lent", "expired", "revoked", "borrowing", "gina-home", "their-home", "lent-there"}},
+	"get-signed": {yes: []string{"alice", "olivia", "system"}, change: func(w *world, a actor, q *asked) error {
+		q.request = w.done.Request.ID
+		return under(w, a, q)
+	}},
 	// What a party sends is passed on, and refused by the signing itself. A machine decides nothing.
 	"send-decision": {yes: []string{"alice", "olivia", "lent"}, change: decision},
 	"withdraw":      {yes: []string{"system"}, change: reasoned},
