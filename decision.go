@@ -183,6 +183,9 @@ type Context struct {
 	Plan      string   `json:"plan"`     // digest of the frozen plan
 	Policy    string   `json:"policy"`   // hash of the frozen policy set
 	Settings  string   `json:"settings"` // hash of the tenant's settings at intake
+	// Stamped says that every decision which is proven gets a time-stamp of its own. Absent in contexts of v0.1.0. It is here because people
+	// approve the context's digest: whoever takes the time-stamps out of the evidence can't take out that there were some.
+	Stamped bool `json:"stamped,omitempty"`
 }
 
 // Digest names the transaction.

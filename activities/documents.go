@@ -97,7 +97,7 @@ func (t *Tenant) context(in evidence.AdmitInput, requester countersign.Actor, pl
 	}
 	return countersign.Context{
 		V: countersign.Version, Tenant: t.settings.Tenant, Signing: in.Saga.Workflow, Run: in.Saga.Run, Request: fingerprint,
-		Requester: requester, Document: in.Request.Document, Plan: planDigest, Policy: t.engine.Hash(), Settings: t.settings.Digest(),
+		Requester: requester, Document: in.Request.Document, Plan: planDigest, Policy: t.engine.Hash(), Settings: t.settings.Digest(), Stamped: true,
 	}, nil
 }
 

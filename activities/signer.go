@@ -113,13 +113,16 @@ func (t *Tenant) Sign(ctx context.Context, in evidence.SignInput) (evidence.Sign
 	return t.adopt(ctx, result, stored, document, cms)
 }
 
-// stampsAgain asks for a time-stamp first, where an earlier attempt failed: while the authority is down, the key is not asked for
+// stampsAgain asks for a time-stamp first, where an earlier attempt failed: while every authority is down, the key is not asked for
 // signatures that nobody could use.
 func (t *Tenant) stampsAgain(ctx context.Context) error {
 	if activity.GetInfo(ctx).Attempt < 2 {
 		return nil
 	}
-	return t.checkTimestamp(ctx)
+	if err := stampOnce(ctx, t.stamper); err != nil {
+		return fmt.Errorf("couldn't get a time-stamp: %w", err)
+	}
+	return nil
 }
 
 // adopt verifies a stored signature before it is believed, whoever stored it.

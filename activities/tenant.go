@@ -38,7 +38,8 @@ type Tenant struct {
 	temporal client.Client
 	chain    []*x509.Certificate
 	roots    evidence.Roots
-	stamper  evidence.Stamper
+	clocks   []clock
+	stamper  evidence.Stamper // all clocks, in turn
 	hooks    []webhook
 	http     *http.Client
 	worker   evidence.Worker
@@ -74,13 +75,12 @@ func Open(ctx context.Context, file string, temporal client.Client, worker evide
 	if t.roots.Signers, err = t.pool(s.KMS.Roots); err != nil {
 		return nil, s.Fault(err, "kms", "roots")
 	}
-	if t.roots.TSAs, err = t.pool(s.Timestamp.Roots); err != nil {
-		return nil, s.Fault(err, "timestamp", "roots")
+	if err := t.openClock(); err != nil {
+		return nil, err
 	}
 	if t.roots.Log, err = translog.ParseVerifier(s.Log.PublicKey, s.Tenant); err != nil {
 		return nil, s.Fault(err, "log", "publicKey")
 	}
-	t.stamper = evidence.NewTSAClient(s.Timestamp.URL, t.roots.TSAs, t.http)
 	if t.hooks, err = t.webhooks(); err != nil {
 		return nil, err
 	}

@@ -24,7 +24,7 @@ import (
 )
 
 const (
-	tsaTimeout    = 15 * time.Second
+	tsaTimeout    = 10 * time.Second
 	maxTSAAnswer  = 64 << 10
 	maxTSASerial  = 160 // bits, RFC 3161
 	tokenVersion  = 3   // CMS version of a SignedData with content other than id-data
@@ -58,7 +58,7 @@ type TSAClient struct {
 }
 
 // NewTSAClient returns a client of the authority at url; roots are those that its certificate must chain to. A nil hc
-// means http.DefaultTransport. Redirects are not followed, a request takes at most 15 seconds, an answer has at most
+// means http.DefaultTransport. Redirects are not followed, a request takes at most 10 seconds, an answer has at most
 // 64 KiB.
 func NewTSAClient(url string, roots *x509.CertPool, hc *http.Client) *TSAClient {
 	c := http.Client{}

@@ -71,7 +71,7 @@ func Verify(raw []byte, roots Roots) *Report {
 		return r
 	}
 	facts, err := b.VerifySeal(roots)
-	if !r.note("seal", err, "sealed by "+subjectOf(facts)+", time-stamped") {
+	if !r.note("seal", err, "sealed by "+subjectOf(facts)+", time-stamped "+instant(facts.StampTime)+" by "+facts.TSA) {
 		return r
 	}
 	r.Seal = &facts
@@ -88,7 +88,7 @@ func Verify(raw []byte, roots Roots) *Report {
 	v.document()
 	v.check("files", v.files, func() string { return "decisions, issuers and policy are those of the history" })
 	if v.c.Admission == nil || v.c.Admission.Refusal != nil {
-		for _, check := range []string{"context", "decisions", "policy", "quorum", "document signature", "log"} {
+		for _, check := range []string{"context", "decisions", checkDecisionTime, "policy", "quorum", "document signature", "log"} {
 			r.notRecorded(check, "the signing was not admitted, so there is none")
 		}
 	} else {
@@ -96,6 +96,7 @@ func Verify(raw []byte, roots Roots) *Report {
 		v.check("decisions", v.decisions, func() string {
 			return fmt.Sprintf("%d decide signals: each by the person whom it names, proven for exactly this decision, or refused with a reason", len(v.c.Decisions))
 		})
+		v.decisionTimes()
 		v.check("policy", v.policy, func() string { return "every answer comes out the same under set " + v.c.Admission.Context.Policy })
 		v.signature()
 		v.logged()

@@ -52,6 +52,8 @@ func TestR16_WrongSettingsAreFoundAtBoot(t *testing.T) {
 		{"a bucket without lock", []string{local.S3.Endpoint, local.S3.Store, "bucket: evidence", "bucket: unlocked"}, "bucket: unlocked", `the bucket \"unlocked\" has no Object Lock`},
 		{"a bucket without versions", []string{local.S3.Endpoint, local.S3.Store, "bucket: documents", "bucket: unlocked"}, "bucket: unlocked", `the bucket \"unlocked\" keeps no versions`},
 		{"a time-stamp authority that is down", []string{local.TSA.URL, "http://127.0.0.1:9/"}, "url: http://127.0.0.1:9/", "couldn't get a time-stamp"},
+		{"a second time-stamp authority that is down", []string{local.SecondTSA.URL, "http://127.0.0.1:9/"}, "url: http://127.0.0.1:9/", "couldn't get a time-stamp"},
+		{"a time-stamp authority of other roots", []string{"tsa-second-ca.pem", "tsa-ca.pem"}, "url: " + local.SecondTSA.URL, "couldn't validate the certificate"},
 		{"an issuer that is down", []string{local.Issuers["hart"].URL, "http://127.0.0.1:9/hart"}, "- id: hart", "issuer hart"},
 		{"a certificate of another key", []string{"certificate: globex-seal.pem", "certificate: " + filepath.Join(local.Data, "tenants", "acme-seal.pem")}, "certificate: ", "is not of the key"},
 		{"a key of another tenant", []string{local.Tenants["globex"].KeyARN, local.Tenants["acme"].KeyARN}, "key: ", "couldn't describe the key"},
