@@ -101,8 +101,13 @@ func (t *Tenant) checkCertificate(ctx context.Context) error {
 	if sha256.Sum256(public.PublicKey) != sha256.Sum256(t.chain[0].RawSubjectPublicKeyInfo) {
 		return fmt.Errorf("the certificate %s is not of the key %s", t.settings.KMS.Certificate, t.settings.KMS.ARN)
 	}
-	_, err = t.checkChain()
-	return err
+	if _, err = t.checkChain(); err != nil {
+		return err
+	}
+	if _, err = t.lists.Signer(ctx, t.chain, time.Now()); err != nil {
+		return fmt.Errorf("couldn't use the certificate %s: %w", t.settings.KMS.Certificate, err)
+	}
+	return nil
 }
 
 // checkChain says whether the certificates can sign, and returns the digest that goes with the key.

@@ -47,7 +47,11 @@ func (t *Tenant) openClock() error {
 func (t *Tenant) checkClocks(ctx context.Context) (faults []error) {
 	for _, c := range t.clocks {
 		within, cancel := context.WithTimeout(ctx, bootTimeout)
-		if err := stampOnce(within, c.stamper); err != nil {
+		token, err := stampOnce(within, c.stamper)
+		if err == nil {
+			_, err = t.lists.Token(within, token)
+		}
+		if err != nil {
 			faults = append(faults, t.settings.Fault(fmt.Errorf("couldn't get a time-stamp from %s: %w", c.url, err), c.setting...))
 		}
 		cancel()
@@ -72,8 +76,7 @@ func (t *Tenant) stampDecision(ctx context.Context, digest string, taken time.Ti
 	return token, nil
 }
 
-func stampOnce(ctx context.Context, s evidence.Stamper) error {
+func stampOnce(ctx context.Context, s evidence.Stamper) ([]byte, error) {
 	digest := sha256.Sum256([]byte("countersign boot check"))
-	_, err := s.Stamp(ctx, digest[:])
-	return err
+	return s.Stamp(ctx, digest[:])
 }

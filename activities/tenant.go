@@ -40,6 +40,7 @@ type Tenant struct {
 	roots    evidence.Roots
 	clocks   []clock
 	stamper  evidence.Stamper // all clocks, in turn
+	lists    *evidence.Revocation
 	hooks    []webhook
 	http     *http.Client
 	worker   evidence.Worker
@@ -78,6 +79,7 @@ func Open(ctx context.Context, file string, temporal client.Client, worker evide
 	if err := t.openClock(); err != nil {
 		return nil, err
 	}
+	t.lists = evidence.NewRevocation(t.roots, t.http)
 	if t.roots.Log, err = translog.ParseVerifier(s.Log.PublicKey, s.Tenant); err != nil {
 		return nil, s.Fault(err, "log", "publicKey")
 	}

@@ -62,19 +62,35 @@ type SignatureFacts struct {
 	TSA         string // subject of the authority's certificate
 	Hash        crypto.Hash
 	Digest      []byte // of the content, with Hash
+	// Named is how many certificates, of the signer and of the authority, name a revocation list; for Listed of them the signature carries it, and it doesn't
+	// revoke them at StampTime. Listed is zero or Named.
+	Named, Listed int
 }
 
 // SignDetached returns a CAdES-B-T signature over content (ETSI EN 319 122-1): a DER CMS SignedData without the
-// content, with one signer, its whole chain, and a time-stamp over the signature value. The digest is SHA-256 with a
+// content, with one signer, its whole chain, and a time-stamp over the signature value. With a RevocationSigner it is CAdES-B-LT: the lists are in it as
+// well; those of the signer are read before it is asked, so that a revoked one never is. The digest is SHA-256 with a
 // P-256 key and SHA-384 with a P-384 key. at is the claimed signing time, kept to the second.
 //
 // The signature value is verified before the authority is asked. Trust in the chain and in the time-stamp is not
 // checked: that is for VerifyDetached, with the caller's roots.
 func SignDetached(ctx context.Context, content []byte, signer Signer, stamper Stamper, at time.Time) ([]byte, error) {
+	var lists *Revocation
+	if r, ok := signer.(RevocationSigner); ok {
+		lists = r.Revocation()
+	}
+	var kept [][]byte
+	if lists != nil {
+		var err error
+		if kept, err = lists.Signer(ctx, signer.Chain(), at); err != nil {
+			return nil, err
+		}
+	}
 	s, err := sign(ctx, content, signer, at)
 	if err != nil {
 		return nil, err
 	}
+	s.lists = kept
 	stamped := sha256.Sum256(s.signature)
 	if s.token, err = stamper.Stamp(ctx, stamped[:]); err != nil {
 		return nil, inCheck("timestamp", fmt.Errorf("couldn't get a time-stamp for the signature: %w", err))
@@ -85,6 +101,15 @@ func SignDetached(ctx context.Context, content []byte, signer Signer, stamper St
 	}
 	if _, err := verifyToken(sd, s.token, stamped[:], nil); err != nil {
 		return nil, inCheck("timestamp", fmt.Errorf("couldn't use the time-stamp: %w", err))
+	}
+	if lists != nil {
+		more, err := lists.Token(ctx, s.token)
+		if err != nil {
+			return nil, err
+		}
+		for _, der := range more {
+			s.lists = addList(s.lists, der)
+		}
 	}
 	return s.marshal()
 }
@@ -98,6 +123,7 @@ type seal struct {
 	signingTime time.Time
 	signature   []byte
 	token       []byte // nil in a rehearsal
+	lists       [][]byte
 }
 
 // sign makes the signature without a time-stamp.
@@ -158,8 +184,8 @@ func sealHash(leaf *x509.Certificate) (crypto.Hash, error) {
 // value, the time-stamp (see VerifyToken), and the signer's chain to roots.Signers at the time-stamp's time. The
 // signing time may be at most five minutes after the time-stamp.
 //
-// It accepts the bytes that SignDetached writes and no other CMS. Revocation is not looked up. Errors are *BundleError
-// with Check "seal", "certificate" or "timestamp".
+// It accepts the bytes that SignDetached writes and no other CMS. Revocation is not looked up; where the signature carries revocation lists, there is one
+// for each certificate that names any, and none revokes it. Errors are *BundleError with Check "seal", "certificate", "timestamp" or "revocation".
 func VerifyDetached(content, cms []byte, roots Roots) (SignatureFacts, error) {
 	s, err := readSeal(content, cms)
 	if err != nil {
@@ -181,7 +207,16 @@ func VerifyDetached(content, cms []byte, roots Roots) (SignatureFacts, error) {
 	if err != nil {
 		return SignatureFacts{}, inCheck("certificate", err)
 	}
+	tsaChain, _, err := tokenChain(s.token, roots.TSAs)
+	if err != nil {
+		return SignatureFacts{}, inCheck("timestamp", err)
+	}
+	listed, named, err := verifyLists(s.lists, token.Time, chain, tsaChain)
+	if err != nil {
+		return SignatureFacts{}, inCheck(checkRevocation, err)
+	}
 	return SignatureFacts{
+		Named: named, Listed: listed,
 		Signer: s.leaf, Chain: chain, SigningTime: s.signingTime,
 		StampTime: token.Time, StampSerial: token.Serial, StampPolicy: token.Policy, TSA: token.TSA,
 		Hash: s.hash, Digest: s.digest,
@@ -214,7 +249,7 @@ func readSeal(content, cms []byte) (*seal, error) {
 	if hash != sd.signer.hash {
 		return nil, fmt.Errorf("signature uses %s: the key asks for %s", sd.signer.hash, hash)
 	}
-	s := &seal{hash: hash, leaf: leaf, certs: sd.certs, digest: sum(hash, content), signature: sd.signer.signature}
+	s := &seal{hash: hash, leaf: leaf, certs: sd.certs, lists: sd.lists, digest: sum(hash, content), signature: sd.signer.signature}
 	if s.signingTime, err = readSigningTime(sd.signer.signed); err != nil {
 		return nil, err
 	}
@@ -313,7 +348,7 @@ func (s *seal) marshal() ([]byte, error) {
 	algs, encap := cryptobyte.NewBuilder(nil), cryptobyte.NewBuilder(nil)
 	algs.AddASN1(cbasn1.SET, digestAlg)
 	encap.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) { b.AddASN1ObjectIdentifier(oidData) })
-	return marshalSignedData(1, algs.BytesOrPanic(), encap.BytesOrPanic(), s.certs, signerDER)
+	return marshalListed(1, algs.BytesOrPanic(), encap.BytesOrPanic(), s.certs, s.lists, signerDER)
 }
 
 // algorithmIdentifier leaves the parameters absent: RFC 5754 for SHA-2, RFC 5758 for ECDSA.

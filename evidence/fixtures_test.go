@@ -64,7 +64,7 @@ func issue(t testing.TB, template x509.Certificate, key crypto.Signer, issuer *c
 }
 
 func caTemplate(name string) x509.Certificate {
-	return x509.Certificate{Subject: pkix.Name{CommonName: name}, IsCA: true, KeyUsage: x509.KeyUsageCertSign}
+	return x509.Certificate{Subject: pkix.Name{CommonName: name}, IsCA: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign}
 }
 
 func signerTemplate() x509.Certificate {

@@ -157,7 +157,7 @@ func readTSAAnswer(der []byte) ([]byte, error) {
 }
 
 // CanonicalToken returns token with its certificates in the order of DER and without those that its chain to roots
-// does not need. Authorities often send a cross-certificate more; no signature covers the set of certificates, and
+// does not need, and without revocation lists. Authorities often send a cross-certificate more; no signature covers the set of certificates, and
 // VerifyToken refuses what nothing covers. All that the authority signed stays as it is.
 func CanonicalToken(token []byte, roots *x509.CertPool) ([]byte, error) {
 	sd, err := parseSignedData(token)
@@ -209,6 +209,9 @@ func VerifyToken(token, digest []byte, nonce *big.Int, roots *x509.CertPool) (To
 func verifyToken(sd *signedData, token, digest []byte, nonce *big.Int) (facts TokenFacts, err error) {
 	if sd.version != tokenVersion || !sd.contentType.Equal(oidTSTInfo) || sd.content == nil {
 		return facts, errors.New("CMS structure is not a time-stamp token")
+	}
+	if len(sd.lists) != 0 {
+		return facts, errors.New("token carries revocation lists, which nothing covers")
 	}
 	if len(sd.signer.unsigned) != 0 {
 		return facts, errors.New("token has unsigned attributes, which nothing covers")

@@ -101,6 +101,7 @@ func Verify(raw []byte, roots Roots) *Report {
 		v.signature()
 		v.logged()
 	}
+	v.revoked()
 	r.notRecorded("lock", "whether the object is locked is asked at the store, not in the file")
 	return r
 }
