@@ -58,8 +58,9 @@ type SignatureFacts struct {
 	SigningTime time.Time           // claimed by the signer
 	StampTime   time.Time           // attested by the time-stamping authority
 	StampSerial *big.Int
-	StampPolicy string // object identifier
-	TSA         string // subject of the authority's certificate
+	StampPolicy string    // object identifier
+	StampUntil  time.Time // when the first certificate of the authority's chain ends
+	TSA         string    // subject of the authority's certificate
 	Hash        crypto.Hash
 	Digest      []byte // of the content, with Hash
 	// Named is how many certificates, of the signer and of the authority, name a revocation list; for Listed of them the signature carries it, and it doesn't
@@ -211,12 +212,16 @@ func VerifyDetached(content, cms []byte, roots Roots) (SignatureFacts, error) {
 	if err != nil {
 		return SignatureFacts{}, inCheck("timestamp", err)
 	}
+	until, err := tokenUntil(s.token, roots.TSAs)
+	if err != nil {
+		return SignatureFacts{}, inCheck("timestamp", err)
+	}
 	listed, named, err := verifyLists(s.lists, token.Time, chain, tsaChain)
 	if err != nil {
 		return SignatureFacts{}, inCheck(checkRevocation, err)
 	}
 	return SignatureFacts{
-		Named: named, Listed: listed,
+		Named: named, Listed: listed, StampUntil: until,
 		Signer: s.leaf, Chain: chain, SigningTime: s.signingTime,
 		StampTime: token.Time, StampSerial: token.Serial, StampPolicy: token.Policy, TSA: token.TSA,
 		Hash: s.hash, Digest: s.digest,

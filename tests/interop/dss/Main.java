@@ -71,7 +71,7 @@ public class Main {
 
   /**
    * The policy that DSS comes with, and for ours four changes: it doesn't ask for revocation data, because B-T carries none;
-   * it takes CAdES-B-T alone, with a time-stamp that is valid in full; a file that nothing signs is an error, and so is a fault of structure.
+   * it takes CAdES-B-T and B-LT alone, with a time-stamp that is valid in full; a file that nothing signs is an error, and so is a fault of structure.
    */
   static byte[] policy(boolean ours) throws Exception {
     Document xml;
@@ -86,7 +86,9 @@ public class Main {
       level(xml, "AllFilesSigned", "FAIL");
       level(xml, "StructuralValidation", "FAIL");
       Element formats = (Element) xml.getElementsByTagName("AcceptableFormats").item(0);
-      formats.getElementsByTagName("Id").item(0).setTextContent("CAdES-BASELINE-T");
+      Element level = (Element) formats.getElementsByTagName("Id").item(0);
+      level.setTextContent("CAdES-BASELINE-T");
+      ((Element) formats.appendChild(level.cloneNode(true))).setTextContent("CAdES-BASELINE-LT");
       Element stamp = xml.createElementNS(formats.getNamespaceURI(), "TLevelTimeStamp");
       stamp.setAttribute("Level", "FAIL");
       xml.getElementsByTagName("UnsignedAttributes").item(0).appendChild(stamp);
