@@ -74,12 +74,13 @@ func (c *cli) exportCommand() *cobra.Command {
 }
 
 func (c *cli) verifyCommand() *cobra.Command {
-	var tenantCA, tsaCA, logKey string
+	var tenantCA, tsaCA, logKey, renewal string
 	cmd := &cobra.Command{
 		Use:   "verify FILE --tenant-ca PEM --tsa-ca PEM",
 		Short: "Check an evidence bundle completely, without a network",
 		Long: `Check an evidence bundle completely, without a network and without trusting whoever gave it to you. Each check is one line: pass,
-fail or not recorded. The exit code is 6 if one failed.`,
+fail or not recorded. The exit code is 6 if one failed. An evidence record (RFC 4998) that has time-stamped the bundle anew is checked as well: FILE.ers where
+it lies there, or the one that --renewal names.`,
 		Args: cobra.ExactArgs(1),
 		RunE: c.run(func(_ context.Context, args []string) error {
 			roots, err := rootsOf(tenantCA, tsaCA)
@@ -97,7 +98,14 @@ fail or not recorded. The exit code is 6 if one failed.`,
 			if err != nil {
 				return err
 			}
+			record, err := renewalOf(args[0], renewal)
+			if err != nil {
+				return err
+			}
 			report := evidence.Verify(raw, roots)
+			if record != nil {
+				report.Renewed(record, raw, roots)
+			}
 			answer := struct {
 				*evidence.Report
 				Verified bool   `json:"verified"`
@@ -119,9 +127,21 @@ fail or not recorded. The exit code is 6 if one failed.`,
 	}
 	rootFlags(cmd, &tenantCA, &tsaCA)
 	cmd.Flags().StringVar(&logKey, "log-key", "", "public key of the tenant's log as text; without it, nothing is said about the log")
+	cmd.Flags().StringVar(&renewal, "renewal", "", "evidence record over the bundle (default: FILE.ers, where there is one)")
 	must(cmd.MarkFlagRequired("tenant-ca"))
 	must(cmd.MarkFlagRequired("tsa-ca"))
 	return cmd
+}
+
+// renewalOf reads the evidence record that was named, or the one beside the bundle; nil where neither is there.
+func renewalOf(bundle, named string) ([]byte, error) {
+	if named != "" {
+		return readBounded(named, evidence.MaxRenewalSize)
+	}
+	if _, err := os.Stat(bundle + ".ers"); errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	return readBounded(bundle+".ers", evidence.MaxRenewalSize)
 }
 
 func (c *cli) replayCommand() *cobra.Command {
