@@ -20,6 +20,8 @@ const (
 
 	WorkflowReview = "Review" // keeps the review of a signing whose glass was broken, a child of the saga that outlives it
 
+	WorkflowRenewal = "Renewal" // time-stamps the tenant's locked bundles anew
+
 	SignalDecide   = "decide"    // to the saga, payload SignedDecision
 	SignalWithdraw = "withdraw"  // to the saga, payload Withdrawal
 	SignalAccept   = "accept"    // to a grant, payload SignedAcceptance
@@ -41,6 +43,9 @@ func EnrolmentID(tenant, key string) string { return "enrolment/" + tenant + "/"
 
 // ReviewID is the workflow id of the review of a request's broken glass.
 func ReviewID(tenant, request string) string { return "review/" + tenant + "/" + request }
+
+// RenewalID is the workflow id of a renewal of the tenant's evidence.
+func RenewalID(tenant, id string) string { return "renewal/" + tenant + "/" + id }
 
 // CustodianID is the workflow id of the custodian of a request.
 func CustodianID(tenant, request string) string { return "signing/" + tenant + "/" + request }
@@ -72,6 +77,14 @@ func CheckKey(tenant, key string) error {
 		}
 	}
 	return nil
+}
+
+// EvidencePrefix is what the keys of a tenant's locked bundles begin with.
+func EvidencePrefix(tenant string) string { return tenant + "/evidence/" }
+
+// RenewalKey is where the how-manieth evidence record of a request's bundle lies in the evidence bucket, from 1.
+func RenewalKey(tenant, request string, number int) string {
+	return fmt.Sprintf("%s%s/renewal-%03d.ers", EvidencePrefix(tenant), request, number)
 }
 
 // EvidenceKey is where the locked bundle of a request lies in the evidence bucket.

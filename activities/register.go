@@ -14,7 +14,8 @@ func (t *Tenant) Register(r worker.ActivityRegistry) {
 		evidence.ActivityIntend: t.Intend, evidence.ActivityWithhold: t.Withhold, evidence.ActivityNotify: t.Notify, evidence.ActivityLock: t.Lock,
 		evidence.ActivityAdmitGrant: t.AdmitGrant, evidence.ActivityCheckGrantSignal: t.CheckGrantSignal,
 		evidence.ActivityAdmitKey: t.AdmitKey, evidence.ActivityCheckRetirement: t.CheckRetirement,
-		evidence.ActivityCheckReview: t.CheckReview,
+		evidence.ActivityCheckReview:  t.CheckReview,
+		evidence.ActivityAdmitRenewal: t.AdmitRenewal, evidence.ActivityRenewPage: t.RenewPage,
 	} {
 		r.RegisterActivityWithOptions(f, activity.RegisterOptions{Name: name})
 	}

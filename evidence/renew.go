@@ -43,7 +43,11 @@ func Renew(ctx context.Context, items []RenewalItem, hash crypto.Hash, stamper S
 	out := make([][]byte, len(items))
 	for i, r := range records {
 		last := len(r.chains) - 1
-		r.chains[last] = append(r.chains[last], archiveStamp{hash: hash, tree: trees[i], token: token})
+		s := archiveStamp{hash: hash, tree: trees[i], token: token}
+		if led, err := s.root(leaves[i]); err != nil || !bytes.Equal(led, root) {
+			return nil, failed(checkRenewal, "file %d: its hash tree doesn't lead to what was stamped", i+1)
+		}
+		r.chains[last] = append(r.chains[last], s)
 		if out[i], err = r.marshal(); err != nil {
 			return nil, inCheck(checkRenewal, err)
 		}
@@ -106,6 +110,11 @@ func hashTree(hash crypto.Hash, leaves [][]byte) (root []byte, trees [][][][]byt
 	return level[0], trees
 }
 
+func (r RenewalRules) ending(h crypto.Hash) bool { return slices.Contains(r.Ending, h) }
+
+// RenewalMediaType is the media type under which evidence records are stored. None is registered for them.
+const RenewalMediaType = "application/octet-stream"
+
 // RenewalRules say when a bundle is to be time-stamped anew.
 type RenewalRules struct {
 	Now    time.Time
@@ -122,7 +131,7 @@ func (r RenewalRules) Due(facts SignatureFacts, stamps []RenewalStamp) string {
 		until, hashes, what = last.Until, []crypto.Hash{last.Hash}, "the last renewal"
 	}
 	for _, h := range hashes {
-		if slices.Contains(r.Ending, h) {
+		if r.ending(h) {
 			return fmt.Sprintf("%s stands on %s, which is listed as ending", what, h)
 		}
 	}

@@ -28,7 +28,7 @@ func (c *cli) auditCommand() *cobra.Command {
 			return cmd.Help()
 		},
 	}
-	audit.AddCommand(c.listCommand(), c.exportCommand(), c.verifyCommand(), c.replayCommand(), c.timelineCommand(), c.exposureCommand(), c.readsCommand(), c.auditLogCommand())
+	audit.AddCommand(c.listCommand(), c.exportCommand(), c.verifyCommand(), c.renewCommand(), c.replayCommand(), c.timelineCommand(), c.exposureCommand(), c.readsCommand(), c.auditLogCommand())
 	return audit
 }
 

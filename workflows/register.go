@@ -22,6 +22,7 @@ func Register(r worker.WorkflowRegistry) {
 	r.RegisterWorkflowWithOptions(Signing, workflow.RegisterOptions{Name: countersign.WorkflowSigning})
 	r.RegisterWorkflowWithOptions(Access, workflow.RegisterOptions{Name: countersign.WorkflowAccess})
 	r.RegisterWorkflowWithOptions(Review, workflow.RegisterOptions{Name: countersign.WorkflowReview})
+	r.RegisterWorkflowWithOptions(Renewal, workflow.RegisterOptions{Name: countersign.WorkflowRenewal})
 	r.RegisterWorkflowWithOptions(Enrolment, workflow.RegisterOptions{Name: countersign.WorkflowEnrolment})
 }
 

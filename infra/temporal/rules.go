@@ -19,6 +19,7 @@ const (
 	requestWorkflow = "RequestSigning"
 	grantWorkflow   = "Access"
 	keyWorkflow     = "Enrolment"
+	renewalWorkflow = "Renewal"
 	useUpdate       = "use"
 	requestQueue    = "signing"
 	maxWorkflowID   = 512
@@ -82,9 +83,9 @@ func newRoleRules(timeSkipping bool) roleRules {
 			"SignalWorkflowExecution": signalRule("saga", "withdraw"),
 		},
 		person: rules{
-			// A grant and a key are refused by their own workflows where they are not the sender's to give: here it is enough that a person
+			// A grant, a key and a renewal of the evidence are refused by their own workflows where they are not the sender's to give: here it is enough that a person
 			// of the tenant's file sends it.
-			"StartWorkflowExecution": anyOf(startRule(grantWorkflow, "access", false), startRule(keyWorkflow, "enrolment", false)),
+			"StartWorkflowExecution": anyOf(startRule(grantWorkflow, "access", false), startRule(keyWorkflow, "enrolment", false), startRule(renewalWorkflow, "renewal", false)),
 			"SignalWorkflowExecution": anyOf(
 				signalRule("saga", "decide"), signalRule("access", "accept", "revoke", "give-back"), signalRule("enrolment", "retire"), signalRule("review", "close")),
 		},
