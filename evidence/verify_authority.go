@@ -248,7 +248,7 @@ func (v *verifier) signature() {
 		}
 		return v.signedAfter(facts.StampTime)
 	}, func() string {
-		return "CAdES-B-T over document.pdf by the same key, at " + s.At.Format("2006-01-02 15:04:05 UTC")
+		return "CAdES over document.pdf by the same key, time-stamped, at " + s.At.Format("2006-01-02 15:04:05 UTC")
 	})
 }
 
