@@ -40,6 +40,7 @@ COPY infra/objectstore/ infra/objectstore/
 COPY infra/serve/ infra/serve/
 COPY infra/sigv4/ infra/sigv4/
 COPY infra/temporal/ infra/temporal/
+COPY infra/revocation/ infra/revocation/
 COPY infra/tsa/ infra/tsa/
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/go/build \
     go -C infra build -ldflags='-s -w' -o /out/ ./serve ./compose/sidecar && mkdir /out/data

@@ -186,6 +186,9 @@ type Context struct {
 	// SignedAs is the form of the signature that people approve: SignedInPDF, or empty in transactions that builds up to v0.1.0 admitted,
 	// which are signed beside the document.
 	SignedAs string `json:"signedAs,omitempty"`
+	// Stamped says that every decision which is proven gets a time-stamp of its own. Absent in contexts of v0.1.0. It is here because people
+	// approve the context's digest: whoever takes the time-stamps out of the evidence can't take out that there were some.
+	Stamped bool `json:"stamped,omitempty"`
 }
 
 // SignedInPDF is the form of a signature in the PDF itself, PAdES-BASELINE-T.

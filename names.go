@@ -24,6 +24,8 @@ const (
 	WorkflowHold   = "Hold"   // keeps one order to hold evidence, or to lift a hold, until a second person has answered and it is carried out
 	WorkflowRetain = "Retain" // keeps one order to retain evidence longer, until it is carried out
 
+	WorkflowRenewal = "Renewal" // time-stamps the tenant's locked bundles anew
+
 	SignalDecide   = "decide"    // to the saga, payload SignedDecision
 	SignalWithdraw = "withdraw"  // to the saga, payload Withdrawal
 	SignalAccept   = "accept"    // to a grant, payload SignedAcceptance
@@ -52,6 +54,9 @@ func HoldID(tenant, request string) string { return "hold/" + tenant + "/" + req
 
 // RetentionID is the workflow id under which an order to retain a request's evidence longer is carried out: one at a time.
 func RetentionID(tenant, request string) string { return "retention/" + tenant + "/" + request }
+
+// RenewalID is the workflow id of a renewal of the tenant's evidence.
+func RenewalID(tenant, id string) string { return "renewal/" + tenant + "/" + id }
 
 // CustodianID is the workflow id of the custodian of a request.
 func CustodianID(tenant, request string) string { return "signing/" + tenant + "/" + request }
@@ -83,6 +88,14 @@ func CheckKey(tenant, key string) error {
 		}
 	}
 	return nil
+}
+
+// EvidencePrefix is what the keys of a tenant's locked bundles begin with.
+func EvidencePrefix(tenant string) string { return tenant + "/evidence/" }
+
+// RenewalKey is where the how-manieth evidence record of a request's bundle lies in the evidence bucket, from 1.
+func RenewalKey(tenant, request string, number int) string {
+	return fmt.Sprintf("%s%s/renewal-%03d.ers", EvidencePrefix(tenant), request, number)
 }
 
 // EvidenceKey is where the locked bundle of a request lies in the evidence bucket.

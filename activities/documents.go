@@ -98,7 +98,7 @@ func (t *Tenant) context(in evidence.AdmitInput, requester countersign.Actor, pl
 	return countersign.Context{
 		V: countersign.Version, Tenant: t.settings.Tenant, Signing: in.Saga.Workflow, Run: in.Saga.Run, Request: fingerprint,
 		Requester: requester, Document: in.Request.Document, Plan: planDigest, Policy: t.engine.Hash(), Settings: t.settings.Digest(),
-		SignedAs: countersign.SignedInPDF,
+		SignedAs: countersign.SignedInPDF, Stamped: true,
 	}, nil
 }
 

@@ -27,7 +27,7 @@ import (
 const ErrorSetting = "Setting"
 
 // maxSignature bounds a stored signature, in bytes.
-const maxSignature = 1 << 20
+const maxSignature = 4 << 20
 
 // Intend locks the intent to sign, before the key is asked. If we crash after this, the intent without a signature says so.
 func (t *Tenant) Intend(ctx context.Context, in evidence.SignInput) (evidence.Intent, error) {
@@ -125,13 +125,20 @@ func (t *Tenant) signBeside(ctx context.Context, in evidence.SignInput, result e
 	return t.adopt(ctx, result, stored, document, cms)
 }
 
-// stampsAgain asks for a time-stamp first, where an earlier attempt failed: while the authority is down, the key is not asked for
+// stampsAgain asks for a time-stamp first, where an earlier attempt failed: while every authority is down, the key is not asked for
 // signatures that nobody could use.
 func (t *Tenant) stampsAgain(ctx context.Context) error {
 	if activity.GetInfo(ctx).Attempt < 2 {
 		return nil
 	}
-	return t.checkTimestamp(ctx)
+	token, err := stampOnce(ctx, t.stamper)
+	if err == nil {
+		_, err = t.lists.Token(ctx, token)
+	}
+	if err != nil {
+		return fmt.Errorf("couldn't get a time-stamp with its revocation lists: %w", err)
+	}
+	return nil
 }
 
 // adopt verifies a stored signature before it is believed, whoever stored it.
@@ -244,10 +251,11 @@ type keySigner struct {
 	chain     []*x509.Certificate
 	algorithm kmstypes.SigningAlgorithmSpec
 	requestID string // of the last call
+	lists     *evidence.Revocation
 }
 
 func (t *Tenant) signer() *keySigner {
-	s := &keySigner{client: t.kms, arn: t.settings.KMS.ARN, chain: t.chain, algorithm: kmstypes.SigningAlgorithmSpecEcdsaSha256}
+	s := &keySigner{client: t.kms, arn: t.settings.KMS.ARN, chain: t.chain, lists: t.lists, algorithm: kmstypes.SigningAlgorithmSpecEcdsaSha256}
 	if pub, ok := t.chain[0].PublicKey.(*ecdsa.PublicKey); ok && pub.Curve == elliptic.P384() {
 		s.algorithm = kmstypes.SigningAlgorithmSpecEcdsaSha384
 	}
@@ -256,6 +264,9 @@ func (t *Tenant) signer() *keySigner {
 
 // Chain is the key's certificate chain, leaf first.
 func (s *keySigner) Chain() []*x509.Certificate { return s.chain }
+
+// Revocation reads the revocation lists that a signature keeps.
+func (s *keySigner) Revocation() *evidence.Revocation { return s.lists }
 
 // SignDigest asks KMS for one signature over a digest.
 func (s *keySigner) SignDigest(ctx context.Context, digest []byte, _ crypto.Hash) ([]byte, error) {
@@ -271,6 +282,10 @@ func (s *keySigner) SignDigest(ctx context.Context, digest []byte, _ crypto.Hash
 
 // keyError tells a key that can't be used from one that may answer later.
 func keyError(what string, err error) error {
+	if errors.Is(err, evidence.ErrRevoked) {
+		return temporal.NewApplicationErrorWithOptions(what+": "+err.Error()+"; an administrator has to name another key and certificate",
+			evidence.ErrorKeyUnusable, temporal.ApplicationErrorOptions{Cause: err})
+	}
 	if isCode(err, "DisabledException", "KMSInvalidStateException", "InvalidKeyUsageException", "NotFoundException", "AccessDeniedException", "ValidationException") {
 		return temporal.NewApplicationErrorWithOptions(what+": the tenant's key can't be used (disabled, deleted, or not ours); an administrator has to mend it",
 			evidence.ErrorKeyUnusable, temporal.ApplicationErrorOptions{Cause: err})

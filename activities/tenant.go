@@ -38,7 +38,9 @@ type Tenant struct {
 	temporal client.Client
 	chain    []*x509.Certificate
 	roots    evidence.Roots
-	stamper  evidence.Stamper
+	clocks   []clock
+	stamper  evidence.Stamper // all clocks, in turn
+	lists    *evidence.Revocation
 	// postQuantum is nil where the tenant's file names no key for post-quantum signatures.
 	postQuantum *postQuantumSigner
 	hooks       []webhook
@@ -75,13 +77,13 @@ func Open(ctx context.Context, file string, temporal client.Client, worker evide
 	if t.roots.Signers, err = t.pool(s.KMS.Roots); err != nil {
 		return nil, s.Fault(err, "kms", "roots")
 	}
-	if t.roots.TSAs, err = t.pool(s.Timestamp.Roots); err != nil {
-		return nil, s.Fault(err, "timestamp", "roots")
+	if err := t.openClock(); err != nil {
+		return nil, err
 	}
+	t.lists = evidence.NewRevocation(t.roots, t.http)
 	if t.roots.Log, err = translog.ParseVerifier(s.Log.PublicKey, s.Tenant); err != nil {
 		return nil, s.Fault(err, "log", "publicKey")
 	}
-	t.stamper = evidence.NewTSAClient(s.Timestamp.URL, t.roots.TSAs, t.http)
 	if t.hooks, err = t.webhooks(); err != nil {
 		return nil, err
 	}

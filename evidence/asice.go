@@ -27,7 +27,7 @@ const (
 
 	maxNameLength    = 255
 	maxManifestSize  = 1 << 20
-	maxSignatureSize = 256 << 10
+	maxSignatureSize = 4 << 20
 
 	zipVersion        = 20 // PKZIP 2.0: folders in names
 	zipDate           = 1<<5 | 1

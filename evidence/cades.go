@@ -58,28 +58,45 @@ type SignatureFacts struct {
 	SigningTime time.Time           // claimed by the signer
 	StampTime   time.Time           // attested by the time-stamping authority
 	StampSerial *big.Int
-	StampPolicy string // object identifier
-	TSA         string // subject of the authority's certificate
+	StampPolicy string    // object identifier
+	StampUntil  time.Time // when the first certificate of the authority's chain ends
+	TSA         string    // subject of the authority's certificate
 	Hash        crypto.Hash
 	Digest      []byte // of the content, with Hash
+	// Named is how many certificates, of the signer and of the authority, name a revocation list; for Listed of them the signature carries it, and it doesn't
+	// revoke them at StampTime. Listed is zero or Named.
+	Named, Listed int
 }
 
 // SignDetached returns a CAdES-B-T signature over content (ETSI EN 319 122-1): a DER CMS SignedData without the
-// content, with one signer, its whole chain, and a time-stamp over the signature value. The digest is SHA-256 with a
+// content, with one signer, its whole chain, and a time-stamp over the signature value. With a RevocationSigner it is CAdES-B-LT: the lists are in it as
+// well; those of the signer are read before it is asked, so that a revoked one never is. The digest is SHA-256 with a
 // P-256 key and SHA-384 with a P-384 key. at is the claimed signing time, kept to the second.
 //
 // The signature value is verified before the authority is asked. Trust in the chain and in the time-stamp is not
 // checked: that is for VerifyDetached, with the caller's roots.
 func SignDetached(ctx context.Context, content []byte, signer Signer, stamper Stamper, at time.Time) ([]byte, error) {
-	s, err := sign(ctx, digestOf(content), signer, at)
+	return signStamped(ctx, digestOf(content), signer, stamper, at, at)
+}
+
+// signStamped signs as of now, claims a time where it isn't zero, and gets the time-stamp. A signer whose certificate is revoked is not asked. What claims no
+// time is in a PDF, which keeps no revocation lists in its signature: those of the same certificates are in the seal of its evidence.
+func signStamped(ctx context.Context, digest contentDigest, signer Signer, stamper Stamper, claimed, now time.Time) ([]byte, error) {
+	var lists *Revocation
+	if r, ok := signer.(RevocationSigner); ok {
+		lists = r.Revocation()
+	}
+	var kept [][]byte
+	if lists != nil {
+		var err error
+		if kept, err = lists.Signer(ctx, signer.Chain(), now); err != nil {
+			return nil, err
+		}
+	}
+	s, err := sign(ctx, digest, signer, claimed)
 	if err != nil {
 		return nil, err
 	}
-	return s.stamped(ctx, stamper)
-}
-
-// stamped gets the time-stamp and writes the signature.
-func (s *seal) stamped(ctx context.Context, stamper Stamper) (_ []byte, err error) {
 	stamped := sha256.Sum256(s.signature)
 	if s.token, err = stamper.Stamp(ctx, stamped[:]); err != nil {
 		return nil, inCheck("timestamp", fmt.Errorf("couldn't get a time-stamp for the signature: %w", err))
@@ -90,6 +107,17 @@ func (s *seal) stamped(ctx context.Context, stamper Stamper) (_ []byte, err erro
 	}
 	if _, err := verifyToken(sd, s.token, stamped[:], nil); err != nil {
 		return nil, inCheck("timestamp", fmt.Errorf("couldn't use the time-stamp: %w", err))
+	}
+	if lists == nil || claimed.IsZero() {
+		return s.marshal()
+	}
+	more, err := lists.Token(ctx, s.token)
+	if err != nil {
+		return nil, err
+	}
+	s.lists = kept
+	for _, der := range more {
+		s.lists = addList(s.lists, der)
 	}
 	return s.marshal()
 }
@@ -103,6 +131,7 @@ type seal struct {
 	signingTime time.Time // zero in a PDF, where the attribute is forbidden
 	signature   []byte
 	token       []byte // nil in a rehearsal
+	lists       [][]byte
 }
 
 // contentDigest is the digest of content that need not be in memory.
@@ -170,8 +199,8 @@ func sealHash(leaf *x509.Certificate) (crypto.Hash, error) {
 // value, the time-stamp (see VerifyToken), and the signer's chain to roots.Signers at the time-stamp's time. The
 // signing time may be at most five minutes after the time-stamp.
 //
-// It accepts the bytes that SignDetached writes and no other CMS. Revocation is not looked up. Errors are *BundleError
-// with Check "seal", "certificate" or "timestamp".
+// It accepts the bytes that SignDetached writes and no other CMS. Revocation is not looked up; where the signature carries revocation lists, there is one
+// for each certificate that names any, and none revokes it. Errors are *BundleError with Check "seal", "certificate", "timestamp" or "revocation".
 func VerifyDetached(content, cms []byte, roots Roots) (SignatureFacts, error) {
 	s, err := readSeal(digestOf(content), cms, true)
 	if err != nil {
@@ -198,7 +227,20 @@ func (s *seal) verify(roots Roots) (SignatureFacts, error) {
 	if err != nil {
 		return SignatureFacts{}, inCheck("certificate", err)
 	}
+	tsaChain, _, err := tokenChain(s.token, roots.TSAs)
+	if err != nil {
+		return SignatureFacts{}, inCheck("timestamp", err)
+	}
+	until, err := tokenUntil(s.token, roots.TSAs)
+	if err != nil {
+		return SignatureFacts{}, inCheck("timestamp", err)
+	}
+	listed, named, err := verifyLists(s.lists, token.Time, chain, tsaChain)
+	if err != nil {
+		return SignatureFacts{}, inCheck(checkRevocation, err)
+	}
 	return SignatureFacts{
+		Named: named, Listed: listed, StampUntil: until,
 		Signer: s.leaf, Chain: chain, SigningTime: s.signingTime,
 		StampTime: token.Time, StampSerial: token.Serial, StampPolicy: token.Policy, TSA: token.TSA,
 		Hash: s.hash, Digest: s.digest,
@@ -231,7 +273,7 @@ func readSeal(content contentDigest, cms []byte, timed bool) (*seal, error) {
 	if hash != sd.signer.hash {
 		return nil, fmt.Errorf("signature uses %s: the key asks for %s", sd.signer.hash, hash)
 	}
-	s := &seal{hash: hash, leaf: leaf, certs: sd.certs, digest: sd.digest, signature: sd.signer.signature}
+	s := &seal{hash: hash, leaf: leaf, certs: sd.certs, lists: sd.lists, digest: sd.digest, signature: sd.signer.signature}
 	if timed {
 		if s.signingTime, err = readSigningTime(sd.signer.signed); err != nil {
 			return nil, err
@@ -336,7 +378,7 @@ func (s *seal) marshal() ([]byte, error) {
 	algs, encap := cryptobyte.NewBuilder(nil), cryptobyte.NewBuilder(nil)
 	algs.AddASN1(cbasn1.SET, digestAlg)
 	encap.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) { b.AddASN1ObjectIdentifier(oidData) })
-	return marshalSignedData(1, algs.BytesOrPanic(), encap.BytesOrPanic(), s.certs, signerDER)
+	return marshalListed(1, algs.BytesOrPanic(), encap.BytesOrPanic(), s.certs, s.lists, signerDER)
 }
 
 // algorithmIdentifier leaves the parameters absent: RFC 5754 for SHA-2, RFC 5758 for ECDSA.

@@ -45,7 +45,9 @@ type DecisionCase struct {
 	At     time.Time // when the server took the signal
 	Sender string    // principal that the server stamped on it
 	Input  CheckInput
-	Check  *Check // nil where the check never ended
+	Check  *Check    // nil where the check never ended
+	Began  time.Time // when the last attempt of the check began
+	Ended  time.Time // when the check ended
 }
 
 // Names of the activities, as the history has them.
@@ -186,8 +188,15 @@ func (r *caseReader) event(e *historypb.HistoryEvent) error {
 		if a := e.GetChildWorkflowExecutionStartedEventAttributes(); a.GetWorkflowType().GetName() == countersign.WorkflowReview && c.SignInput == nil {
 			c.Review = a.GetWorkflowExecution().GetWorkflowId()
 		}
+	case enumspb.EVENT_TYPE_ACTIVITY_TASK_STARTED:
+		if i, ok := r.checks[e.GetActivityTaskStartedEventAttributes().GetScheduledEventId()]; ok {
+			c.Decisions[i].Began = e.GetEventTime().AsTime()
+		}
 	case enumspb.EVENT_TYPE_ACTIVITY_TASK_COMPLETED:
 		a := e.GetActivityTaskCompletedEventAttributes()
+		if i, ok := r.checks[a.GetScheduledEventId()]; ok {
+			c.Decisions[i].Ended = e.GetEventTime().AsTime()
+		}
 		return r.complete(a.GetScheduledEventId(), a.GetResult())
 	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED:
 		c.Result = &SagaResult{}

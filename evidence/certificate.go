@@ -27,6 +27,8 @@ type Roots struct {
 	PostQuantum []*PostQuantumKey
 	// LogProof is the log's proof of the ending, as it lies beside the bundle. Without it, nothing is said about the ending's entry.
 	LogProof []byte
+	// Renewal is an evidence record over the bundle (RFC 4998). Without it, nothing is said about renewals.
+	Renewal []byte
 	// Lock is what the store says of the locked object. Without it, nothing is said about the lock.
 	Lock *LockRecord
 }

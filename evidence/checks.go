@@ -36,6 +36,7 @@ func NamedChecks() []NamedCheck {
 		{postQuantumCheck, "All other files were signed as well with a key of the tenant's that a quantum computer can't forge (ML-DSA), and that you gave.", "the tenant's file named no key for one at intake, or you gave none"},
 		{"context", "One transaction reaches from the request to the signature: tenant, request, requester, document, plan and policy are the same at each step.", notAdmitted},
 		{"decisions", "Each counted decision is about exactly this transaction, was sent by the person whom it names, and is proven by all that it stands on: the next three checks.", notAdmitted},
+		{checkDecisionTime, "A time-stamping authority stamped each proven decision when it was checked, so nobody can date it otherwise.", "no decision was proven, or the build took no time-stamps of decisions"},
 		{checkTokens, "For each counted decision, the person's own identity provider signed a fresh login that names this decision's digest.", noneDecided},
 		{checkOwnKeys, "Where a passkey or device key signed a decision as well: it is that person's, enrolled through their own identity provider, and signed this decision.", "no counted decision was signed by a key of a person's own"},
 		{checkGrants, "Where somebody decided for somebody else: each grant of the chain was given and accepted by those whom it names, only narrows, and was in force.", "nobody decided for somebody else"},
@@ -43,6 +44,8 @@ func NamedChecks() []NamedCheck {
 		{"quorum", "The approvals that the key was asked with are enough: stage by stage, counted again, one vote for each person, and none the requester's.", noSignature},
 		{"document signature", "The document's own signature is over these bytes, by the key that sealed, and time-stamped after the intent and every approval.", noSignature},
 		{"log", "The intent to sign was in the tenant's tamper-evident log before the key was asked.", "the log's public key was not given, the key was not used, or the build kept no log"},
+		{checkRevocation, "For each certificate of the seal that names a revocation list, the list is kept in the seal, and did not revoke it at the time of the stamp.", "no certificate names a list, or the build kept none"},
+		{checkRenewal, "The bundle was time-stamped anew (RFC 4998) before what its time-stamp stands on had ended.", "no evidence record was given"},
 		{endingCheck, "How it ended is in the tenant's tamper-evident log, with the digest of exactly this file.", "the proof, which lies beside the bundle, or the log's public key was not given"},
 		{"lock", "The store says that these bytes are locked against deletion (COMPLIANCE) beyond the time of the seal. It is the store's word, and not signed.", "no record of the lock was given: it is kept at the store, not in the file"},
 	}

@@ -59,7 +59,7 @@ func FuzzAnchors(f *testing.F) {
 	}
 	f.Add(pem, pem, "countersign/acme+00000000+AAAA", []byte("{}"))
 	f.Fuzz(func(t *testing.T, tenant, tsa []byte, logKey string, lock []byte) {
-		r, err := Anchors{tenant, tsa, logKey, lock, nil, nil}.Roots()
+		r, err := Anchors{tenant, tsa, logKey, lock, nil, nil, nil}.Roots()
 		if err == nil && (r.Signers == nil || r.TSAs == nil || (r.Log == nil) != (logKey == "") || (r.Lock == nil) != (len(lock) == 0)) {
 			t.Errorf("what was given is not used: %+v", r)
 		}

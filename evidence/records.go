@@ -86,6 +86,8 @@ type Check struct {
 	Question  *policy.Question `json:"question,omitempty"`
 	Answer    *policy.Answer   `json:"answer,omitempty"`
 	At        time.Time        `json:"at"`
+	// Stamp is the time-stamp token (RFC 3161) over the decision's digest, taken as soon as the decision was proven. Absent in histories of v0.1.0.
+	Stamp []byte `json:"stamp,omitempty"`
 }
 
 // WithdrawInput asks whether one withdraw signal counts.

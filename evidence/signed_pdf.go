@@ -40,11 +40,7 @@ func SignPDF(ctx context.Context, document io.ReaderAt, approved ApprovedPDF, si
 	if err != nil {
 		return nil, err
 	}
-	s, err := sign(ctx, covered(update), signer, time.Time{})
-	if err != nil {
-		return nil, err
-	}
-	cms, err := s.stamped(ctx, stamper)
+	cms, err := signStamped(ctx, covered(update), signer, stamper, time.Time{}, time.Now())
 	if err != nil {
 		return nil, err
 	}
@@ -62,6 +58,9 @@ func VerifyPDF(signed io.ReaderAt, size int64, approved ApprovedPDF, roots Roots
 	s, err := readSeal(covered(update), cms, false)
 	if err != nil {
 		return SignatureFacts{}, inCheck("seal", err)
+	}
+	if len(s.lists) > 0 {
+		return SignatureFacts{}, failed("seal", "the signature in the PDF keeps revocation lists, which belong into the seal")
 	}
 	return s.verify(roots)
 }

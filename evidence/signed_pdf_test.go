@@ -137,11 +137,7 @@ func TestN2_ASignedPDFHasNoSigningTime(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := sign(t.Context(), covered(update), w.signer, sealedAt)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cms, err := s.stamped(t.Context(), w.tsa)
+	cms, err := signStamped(t.Context(), covered(update), w.signer, w.tsa, sealedAt, sealedAt)
 	if err != nil {
 		t.Fatal(err)
 	}

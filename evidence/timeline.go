@@ -73,6 +73,8 @@ type TimelineProof struct {
 	IssuerKey string `json:"issuerKey"`     // id of the issuer's key, or "not recorded"
 	Key       string `json:"key,omitempty"` // id of the person's own enrolled key, where it signed as well
 	AuthTime  string `json:"authTime"`
+	Stamped   string `json:"stamped,omitempty"` // the time-stamp authority's time of the decision
+	Authority string `json:"authority,omitempty"`
 }
 
 // The kinds of lines.
@@ -476,6 +478,9 @@ func (w *timelineWriter) decided(in CheckInput, check Check) {
 		l.Proof = &TimelineProof{Assurance: f.Assurance, Issuer: f.Actor.Issuer, IssuerKey: keyID(f.Key), AuthTime: f.AuthTime.UTC().Format(time.RFC3339)}
 		if f.EnrolledKey != nil {
 			l.Proof.Key = f.EnrolledKey.Key
+		}
+		if at, authority, ok := stampedAt(check.Stamp); ok {
+			l.Proof.Stamped, l.Proof.Authority = at.UTC().Format(millis), authority
 		}
 	}
 	if check.Authority != nil && len(check.Authority.Grants) > 0 {

@@ -22,6 +22,7 @@ type Anchors struct {
 	LogKey          string // the log's public key as text
 	Lock            []byte // what the store says of the locked object, see LockRecord
 	PostQuantum     []byte // the tenant's ML-DSA keys, PEM
+	Renewal         []byte // an evidence record over the bundle (RFC 4998)
 	LogProof        []byte // that the ending is in the log, as it lies beside the bundle
 }
 
@@ -42,7 +43,7 @@ func (a Anchors) Roots() (r Roots, err error) {
 			return r, fmt.Errorf("--log-key: %w", err)
 		}
 	}
-	r.LogProof = a.LogProof
+	r.LogProof, r.Renewal = a.LogProof, a.Renewal
 	if len(a.Lock) > 0 {
 		if r.Lock, err = ParseLockRecord(a.Lock); err != nil {
 			return r, fmt.Errorf("--lock: %w", err)

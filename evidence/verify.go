@@ -91,7 +91,7 @@ func (v *verifier) run(raw []byte) {
 	v.check("files", v.files, func() string { return "decisions, issuers and policy are those of the history" })
 	v.postQuantum()
 	if v.c.Admission == nil || v.c.Admission.Refusal != nil {
-		for _, check := range []string{"context", "decisions", checkTokens, checkOwnKeys, checkGrants, "policy", "quorum", "document signature", "log"} {
+		for _, check := range []string{"context", "decisions", checkDecisionTime, checkTokens, checkOwnKeys, checkGrants, "policy", "quorum", "document signature", "log"} {
 			r.notRecorded(check, "the signing was not admitted, so there is none")
 		}
 	} else {
@@ -99,11 +99,14 @@ func (v *verifier) run(raw []byte) {
 		v.check("decisions", v.decisions, func() string {
 			return fmt.Sprintf("%d decide signals: each by the person whom it names, proven for exactly this decision, or refused with a reason", len(v.c.Decisions))
 		})
+		v.decisionTimes()
 		v.proofs.report(r)
 		v.check("policy", v.policy, func() string { return "every answer comes out the same under set " + v.c.Admission.Context.Policy })
 		v.signature()
 		v.logged()
 	}
+	v.revoked()
+	v.renewed(raw)
 	r.ending(raw, v.roots.LogProof, v.roots.Log)
 	v.locked(raw)
 }

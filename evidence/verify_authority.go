@@ -264,6 +264,8 @@ func (v *verifier) signature() {
 			return errors.New("it is of another key than the seal")
 		case !facts.StampTime.Equal(s.At):
 			return errors.New("the history gives it another time than its time-stamp does")
+		case !v.c.signedInside() && v.lacksLists(facts):
+			return errors.New("its certificates name revocation lists, and it keeps none")
 		}
 		return v.signedAfter(facts.StampTime)
 	}, func() string {

@@ -29,7 +29,7 @@ func (c *cli) auditCommand() *cobra.Command {
 			return cmd.Help()
 		},
 	}
-	audit.AddCommand(c.listCommand(), c.exportCommand(), c.verifyCommand(), c.replayCommand(), c.timelineCommand(), c.exposureCommand(), c.certificateCommand(), c.readsCommand(), c.checksCommand(), c.auditLogCommand(),
+	audit.AddCommand(c.listCommand(), c.exportCommand(), c.verifyCommand(), c.renewCommand(), c.replayCommand(), c.timelineCommand(), c.exposureCommand(), c.certificateCommand(), c.readsCommand(), c.checksCommand(), c.auditLogCommand(),
 		c.holdCommand(), c.retainCommand(), c.disputeCommand())
 	return audit
 }
@@ -117,7 +117,7 @@ reached with the AWS settings of the environment. Each bundle that is read is re
 }
 
 func (c *cli) verifyCommand() *cobra.Command {
-	var tenantCA, tsaCA, logKey, lock, logProof string
+	var tenantCA, tsaCA, logKey, lock, logProof, renewal string
 	var postQuantum []string
 	cmd := &cobra.Command{
 		Use:   "verify FILE --tenant-ca PEM --tsa-ca PEM",
@@ -126,14 +126,18 @@ func (c *cli) verifyCommand() *cobra.Command {
 fail or not recorded. The exit code is 6 if one failed.
 
 With the log's public key it is also held to the tenant's log: that the intent was there before the key was asked, by the proof in the bundle, and that
-the ending is there with the digest of exactly this file, by the proof that export wrote beside it (FILE.log.json).`,
+the ending is there with the digest of exactly this file, by the proof that export wrote beside it (FILE.log.json). An evidence record (RFC 4998) that has time-stamped the
+bundle anew is checked as well: FILE.ers where it lies there, or the one that --renewal names.`,
 		Args: cobra.ExactArgs(1),
 		RunE: c.run(func(_ context.Context, args []string) error {
 			anchors, err := readAnchors(tenantCA, tsaCA, logKey, lock, postQuantum...)
 			if err != nil {
 				return err
 			}
-			if anchors.LogProof, err = proofBeside(args[0], logProof); err != nil {
+			if anchors.LogProof, err = beside(args[0]+proofSuffix, logProof, evidence.MaxLogProof); err != nil {
+				return err
+			}
+			if anchors.Renewal, err = beside(args[0]+renewalSuffix, renewal, evidence.MaxRenewalSize); err != nil {
 				return err
 			}
 			roots, err := anchors.Roots()
@@ -159,25 +163,29 @@ the ending is there with the digest of exactly this file, by the proof that expo
 	cmd.Flags().StringArrayVar(&postQuantum, "pq-key", nil, "a file with an ML-DSA public key of the tenant (PEM), again for each; a bundle without a post-quantum signature by one of them fails")
 	cmd.Flags().StringVar(&lock, "lock", "", "what the store says of the locked object (JSON of aws s3api head-object --checksum-mode ENABLED); without it, nothing is said about the lock")
 	cmd.Flags().StringVar(&logProof, "log-proof", "", "proof that the ending is in the log (default: FILE.log.json, where it is there)")
+	cmd.Flags().StringVar(&renewal, "renewal", "", "evidence record over the bundle (default: FILE.ers, where there is one)")
 	must(cmd.MarkFlagRequired("tenant-ca"))
 	must(cmd.MarkFlagRequired("tsa-ca"))
 	return cmd
 }
 
-// proofBeside reads the log's proof of a bundle: the named file, or the one beside the bundle if there is one.
-func proofBeside(bundle, named string) ([]byte, error) {
+// beside reads the named file, or the usual one beside the bundle if there is one.
+func beside(usual, named string, limit int64) ([]byte, error) {
 	if named != "" {
-		return readBounded(named, evidence.MaxLogProof)
+		return readBounded(named, limit)
 	}
-	proof, err := readBounded(bundle+proofSuffix, evidence.MaxLogProof)
+	body, err := readBounded(usual, limit)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
 	}
-	return proof, err
+	return body, err
 }
 
-// proofSuffix is what the name of a proof's file ends with, after the bundle's.
-const proofSuffix = ".log.json"
+// What the names of the files beside a bundle end with, after the bundle's: the log's proof of the ending, and an evidence record.
+const (
+	proofSuffix   = ".log.json"
+	renewalSuffix = ".ers"
+)
 
 func (c *cli) replayCommand() *cobra.Command {
 	return &cobra.Command{

@@ -118,6 +118,9 @@ func detailsOf(l evidence.TimelineLine) [][2]string {
 		if p.Key != "" {
 			proof += "; own key " + p.Key
 		}
+		if p.Stamped != "" {
+			proof += "; time-stamped " + p.Stamped + " by " + p.Authority
+		}
 		details = append(details, [2]string{"proof", proof})
 	}
 	if len(l.Policies) > 0 {

@@ -241,7 +241,7 @@ func reseal(t *testing.T, original *evidence.Bundle, h *historypb.History, outco
 	}
 	if err != nil {
 		// A history that can't be read is put into the original's other files.
-		return resealFiles(t, withHistory(t, original, h))
+		return resealFiles(t, withHistory(t, original, h), revocation(t))
 	}
 	material.Document, _ = original.File("document.pdf")
 	material.Signed, _ = original.File("document-signed.pdf")
@@ -273,7 +273,17 @@ func reseal(t *testing.T, original *evidence.Bundle, h *historypb.History, outco
 		}
 		files = changed
 	}
-	return resealFiles(t, files)
+	return resealFiles(t, files, revocation(t))
+}
+
+// revocation reads the lists of the stack's authorities.
+func revocation(t *testing.T) *evidence.Revocation {
+	t.Helper()
+	roots, err := local.Roots()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return evidence.NewRevocation(roots, nil)
 }
 
 func withHistory(t *testing.T, original *evidence.Bundle, h *historypb.History) []evidence.File {
@@ -298,13 +308,14 @@ func withHistory(t *testing.T, original *evidence.Bundle, h *historypb.History) 
 	return files
 }
 
-func resealFiles(t *testing.T, files []evidence.File) []byte {
+// resealFiles seals with the tenant's own key; with lists, the seal keeps them as the product's does.
+func resealFiles(t *testing.T, files []evidence.File, lists *evidence.Revocation) []byte {
 	t.Helper()
-	return resealAsIs(t, withPostQuantum(t, files))
+	return resealAsIs(t, withPostQuantum(t, files), lists)
 }
 
 // resealAsIs seals files with acme's key, whatever they are.
-func resealAsIs(t *testing.T, files []evidence.File) []byte {
+func resealAsIs(t *testing.T, files []evidence.File, lists *evidence.Revocation) []byte {
 	t.Helper()
 	roots, err := local.Roots()
 	if err != nil {
@@ -314,7 +325,7 @@ func resealAsIs(t *testing.T, files []evidence.File) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	signer := operator{keys, local.Tenants["acme"].KeyARN, sealChain(t)}
+	signer := operator{keys, local.Tenants["acme"].KeyARN, sealChain(t), lists}
 	raw, err := evidence.Seal(t.Context(), files, signer, evidence.NewTSAClient(local.TSA.URL, roots.TSAs, nil), time.Now(), roots)
 	if err != nil {
 		t.Fatal(err)
@@ -327,7 +338,10 @@ type operator struct {
 	keys  *kms.Client
 	arn   string
 	chain []*x509.Certificate
+	lists *evidence.Revocation
 }
+
+func (o operator) Revocation() *evidence.Revocation { return o.lists }
 
 func (o operator) Chain() []*x509.Certificate { return o.chain }
 
@@ -339,9 +353,14 @@ func (o operator) SignDigest(ctx context.Context, digest []byte, _ crypto.Hash) 
 	return out.Signature, nil
 }
 
-func sealChain(t *testing.T) (chain []*x509.Certificate) {
+func sealChain(t *testing.T) []*x509.Certificate {
 	t.Helper()
-	rest, err := os.ReadFile(filepath.Join(local.Data, "tenants", "acme-seal.pem"))
+	return certificatesIn(t, filepath.Join(local.Data, "tenants", "acme-seal.pem"))
+}
+
+func certificatesIn(t *testing.T, file string) (chain []*x509.Certificate) {
+	t.Helper()
+	rest, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -34,7 +34,7 @@ func TestR13_ASignedPDFHoldsNothingThatNobodyApproved(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	signer, stamper := operator{keys, local.Tenants["acme"].KeyARN, sealChain(t)}, evidence.NewTSAClient(local.TSA.URL, roots.TSAs, nil)
+	signer, stamper := operator{keys, local.Tenants["acme"].KeyARN, sealChain(t), nil}, evidence.NewTSAClient(local.TSA.URL, roots.TSAs, nil)
 	was, document := report.Statement.Signature, approvedPart(report, original)
 	signed, _ := original.File("document-signed.pdf")
 

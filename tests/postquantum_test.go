@@ -89,7 +89,7 @@ func TestR15_PostQuantumSignatureBesideTheSeal(t *testing.T) {
 		"another form of the public key": {change("postquantum/signature.json", `"publicKey": "MII`, `"publicKey": "NII`), "couldn't read the public key"},
 	} {
 		t.Run(strings.ReplaceAll(name, " ", "_"), func(t *testing.T) {
-			forged := resealAsIs(t, c.files)
+			forged := resealAsIs(t, c.files, revocation(t))
 			found(t, forged, evidence.Fail, c.says)
 			found(t, forged, evidence.Fail, c.says, acme)
 		})
@@ -115,7 +115,7 @@ func TestR15_PostQuantumSignatureBesideTheSeal(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		forged := resealAsIs(t, assembled)
+		forged := resealAsIs(t, assembled, revocation(t))
 		// The seal's key alone can hide it from whoever has nothing else, and from nobody who has the post-quantum key.
 		found(t, forged, evidence.NotRecorded, "named no key")
 		found(t, forged, evidence.Fail, "and a key for one was given", acme)
@@ -125,7 +125,7 @@ func TestR15_PostQuantumSignatureBesideTheSeal(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		forged := resealAsIs(t, signed)
+		forged := resealAsIs(t, signed, revocation(t))
 		found(t, forged, evidence.NotRecorded, "which anybody could have made")
 		found(t, forged, evidence.Fail, "which is none of those given", acme)
 	})

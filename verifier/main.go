@@ -52,6 +52,7 @@ func execute(args []string, out, errs io.Writer) int {
 	lock := flags.String("lock", "", "what the store says of the locked object (JSON of aws s3api head-object --checksum-mode ENABLED)")
 	postQuantum := flags.StringArray("pq-key", nil, "a file with an ML-DSA public key of the tenant (PEM), again for each; a bundle without a post-quantum signature by one of them fails")
 	logProof := flags.String("log-proof", "", "proof that the ending is in the log (default: FILE.log.json, where it is there)")
+	renewal := flags.String("renewal", "", "evidence record over the bundle (default: FILE.ers, where there is one)")
 	asJSON := flags.Bool("json", false, "write JSON")
 	switch err := flags.Parse(args); {
 	case errors.Is(err, pflag.ErrHelp):
@@ -63,7 +64,7 @@ func execute(args []string, out, errs io.Writer) int {
 		flags.Usage()
 		return exitUsage
 	}
-	verdict, err := judge(flags.Arg(0), *tenantCA, *tsaCA, *logKey, *lock, *logProof, *postQuantum)
+	verdict, err := judge(flags.Arg(0), *tenantCA, *tsaCA, *logKey, *lock, *logProof, *renewal, *postQuantum)
 	if err == nil {
 		err = write(verdict, *asJSON, out)
 	}
@@ -78,7 +79,7 @@ func execute(args []string, out, errs io.Writer) int {
 	return exitOK
 }
 
-func judge(file, tenantCA, tsaCA, logKey, lock, logProof string, postQuantum []string) (v evidence.Verdict, err error) {
+func judge(file, tenantCA, tsaCA, logKey, lock, logProof, renewal string, postQuantum []string) (v evidence.Verdict, err error) {
 	a := evidence.Anchors{LogKey: logKey}
 	if a.TenantCA, err = read(tenantCA, evidence.MaxRoots); err != nil {
 		return v, fmt.Errorf("--tenant-ca: %w", err)
@@ -91,8 +92,11 @@ func judge(file, tenantCA, tsaCA, logKey, lock, logProof string, postQuantum []s
 			return v, fmt.Errorf("--lock: %w", err)
 		}
 	}
-	if a.LogProof, err = proofBeside(file, logProof); err != nil {
+	if a.LogProof, err = beside(file+".log.json", logProof, evidence.MaxLogProof); err != nil {
 		return v, fmt.Errorf("--log-proof: %w", err)
+	}
+	if a.Renewal, err = beside(file+".ers", renewal, evidence.MaxRenewalSize); err != nil {
+		return v, fmt.Errorf("--renewal: %w", err)
 	}
 	for _, file := range postQuantum {
 		key, err := read(file, evidence.MaxRoots)
@@ -112,16 +116,16 @@ func judge(file, tenantCA, tsaCA, logKey, lock, logProof string, postQuantum []s
 	return evidence.Judge(file, raw, roots), nil
 }
 
-// proofBeside reads the named proof, or the one beside the bundle if there is one.
-func proofBeside(bundle, named string) ([]byte, error) {
+// beside reads the named file, or the usual one beside the bundle if there is one.
+func beside(usual, named string, limit int64) ([]byte, error) {
 	if named != "" {
-		return read(named, evidence.MaxLogProof)
+		return read(named, limit)
 	}
-	proof, err := read(bundle+".log.json", evidence.MaxLogProof)
+	body, err := read(usual, limit)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
 	}
-	return proof, err
+	return body, err
 }
 
 // read reads a file whole, into memory of its size.

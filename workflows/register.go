@@ -24,6 +24,7 @@ func Register(r worker.WorkflowRegistry) {
 	r.RegisterWorkflowWithOptions(Review, workflow.RegisterOptions{Name: countersign.WorkflowReview})
 	r.RegisterWorkflowWithOptions(Hold, workflow.RegisterOptions{Name: countersign.WorkflowHold})
 	r.RegisterWorkflowWithOptions(Retain, workflow.RegisterOptions{Name: countersign.WorkflowRetain})
+	r.RegisterWorkflowWithOptions(Renewal, workflow.RegisterOptions{Name: countersign.WorkflowRenewal})
 	r.RegisterWorkflowWithOptions(Enrolment, workflow.RegisterOptions{Name: countersign.WorkflowEnrolment})
 	r.RegisterWorkflowWithOptions(CustodySweep, workflow.RegisterOptions{Name: countersign.WorkflowSweep})
 	r.RegisterWorkflowWithOptions(EvidenceCheck, workflow.RegisterOptions{Name: countersign.WorkflowEvidenceCheck})

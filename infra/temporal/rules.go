@@ -21,6 +21,7 @@ const (
 	keyWorkflow     = "Enrolment"
 	holdWorkflow    = "Hold"
 	retainWorkflow  = "Retain"
+	renewalWorkflow = "Renewal"
 	useUpdate       = "use"
 	requestQueue    = "signing"
 	maxWorkflowID   = 512
@@ -89,10 +90,10 @@ func newRoleRules(timeSkipping bool) roleRules {
 			"SignalWorkflowExecution": signalRule("saga", "withdraw"),
 		},
 		person: rules{
-			// A grant, a key and an order about evidence are refused by their own workflows where they are not the sender's to give: here it is enough that a person
+			// A grant, a key, an order about evidence and a renewal of it are refused by their own workflows where they are not the sender's to give: here it is enough that a person
 			// of the tenant's file sends it.
 			"StartWorkflowExecution": anyOf(startRule(grantWorkflow, "access", false), startRule(keyWorkflow, "enrolment", false),
-				startRule(holdWorkflow, "hold", false), startRule(retainWorkflow, "retention", false)),
+				startRule(holdWorkflow, "hold", false), startRule(retainWorkflow, "retention", false), startRule(renewalWorkflow, "renewal", false)),
 			"SignalWorkflowExecution": anyOf(
 				signalRule("saga", "decide"), signalRule("access", "accept", "revoke", "give-back"), signalRule("enrolment", "retire"), signalRule("review", "close"), signalRule("hold", "answer")),
 		},

@@ -147,6 +147,8 @@ func (s *Server) routes(api huma.API) {
 	huma.Register(api, small("offboard", http.MethodPost, "/v1/{tenant}/offboard", "End what a person, or a whole partner, may do", http.StatusOK), s.offboard)
 
 	huma.Register(api, small("list-evidence", http.MethodGet, "/v1/{tenant}/evidence", "Signings that ended, the last first, for the tenant's compliance and owner", http.StatusOK), s.listEvidence)
+	huma.Register(api, small("renew-evidence", http.MethodPost, "/v1/{tenant}/renewals", "Have locked evidence time-stamped anew where it is due, for the tenant's compliance and owner", http.StatusAccepted), s.renewEvidence)
+	huma.Register(api, small("get-renewal", http.MethodGet, "/v1/{tenant}/renewals/{renewal}", "How far a renewal is, for the tenant's compliance and owner", http.StatusOK), s.getRenewal)
 	huma.Register(api, small("list-reads", http.MethodGet, "/v1/{tenant}/reads", "Who read which evidence, the first first, for the tenant's compliance and owner", http.StatusOK), s.listReads)
 
 	order := "/v1/{tenant}/orders"

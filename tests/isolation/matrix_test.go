@@ -7,7 +7,12 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
+	enumspb "go.temporal.io/api/enums/v1"
+	temporal "go.temporal.io/sdk/client"
+
 	"github.com/countersign-dev/countersign"
+	"github.com/countersign-dev/countersign/evidence"
 	"github.com/countersign-dev/countersign/starter/client"
 	"github.com/countersign-dev/countersign/tests/stack"
 )
@@ -50,6 +55,7 @@ type row struct {
 // asked is one request.
 type asked struct {
 	request, grant, key string // the ids in its path
+	renewal             string
 	query               string
 	kind                string
 	body                []byte
@@ -61,7 +67,7 @@ var everybody = slices.Sorted(maps.Keys(actors))
 var inOrder = []string{
 	"/openapi.json", "/openapi-3.0.json", "/openapi.yaml", "/openapi-3.0.yaml", "/verify/", "/", "alive", "ready", "put-document", "request-signing", "get-inbox", "get-signing", "explain-signing", "explain-purpose", "draft-decision", "watch-signing", "get-document", "get-evidence", "get-signed", "get-evidence-log", "get-checkpoint", "get-tile",
 	"list-grants", "get-grant", "list-keys", "get-key", "send-decision", "give-grant", "enrol-key", "accept-grant", "revoke-grant", "give-back-grant",
-	"retire-key", "list-reviews", "get-review", "close-review", "list-evidence", "list-reads", "list-holds", "get-orders", "give-order", "answer-order", "offboard", "withdraw",
+	"retire-key", "list-reviews", "get-review", "close-review", "list-evidence", "list-reads", "list-holds", "get-orders", "give-order", "answer-order", "renew-evidence", "get-renewal", "offboard", "withdraw",
 }
 
 // matrix says for each operation who may. Every route has a row, or the first test fails.
@@ -162,9 +168,30 @@ var matrix = map[string]row{
 		s := countersign.SignedOrderAnswer{Answer: countersign.OrderAnswer{V: 1, Tenant: "acme", Order: w.order, Verdict: countersign.Approve, Actor: w.named(a), IssuedAt: time.Now().Unix()}}
 		return q.proven(w, a, s.Answer.Digest, &s.Proof, &s)
 	}},
+	"renew-evidence": {yes: []string{"olivia"}, change: func(_ *world, _ actor, q *asked) error {
+		return q.json(client.RenewalBody{WithinDays: 1, DryRun: true})
+	}},
+	"get-renewal": {yes: []string{"olivia"}, change: func(w *world, _ actor, q *asked) (err error) {
+		q.renewal, err = w.renewal()
+		return err
+	}},
 	"offboard": {yes: []string{"olivia"}, change: func(w *world, _ actor, q *asked) error {
 		return q.json(client.Leaver{Issuer: w.Issuers["nord"].URL, Reason: "over", DryRun: true})
 	}},
+}
+
+// renewal is one that olivia started, which renews nothing.
+func (w *world) renewal() (string, error) {
+	c, err := w.Dial(w.ctx, "acme", "acme/olivia")
+	if err != nil {
+		return "", err
+	}
+	defer c.Close()
+	id := uuid.NewString()
+	_, err = c.ExecuteWorkflow(w.ctx, temporal.StartWorkflowOptions{
+		ID: countersign.RenewalID("acme", id), TaskQueue: countersign.TaskQueueSigning, WorkflowIDReusePolicy: enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE_FAILED_ONLY,
+	}, countersign.WorkflowRenewal, evidence.RenewalRequest{Tenant: "acme", DryRun: true})
+	return id, err
 }
 
 // under asks by the actor's grant.

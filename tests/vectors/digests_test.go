@@ -158,7 +158,7 @@ func plan() countersign.Plan {
 func transaction() countersign.Context {
 	return countersign.Context{
 		V: 1, Tenant: "acme", Signing: "saga/acme/PO-4711", Run: "8c0c6a4e-3c51-4c7e-9d0e-1f8a8e5b7a11", Request: must(request().Fingerprint()), Requester: requester,
-		Document: request().Document, Plan: must(plan().Digest()), Policy: countersign.SHA256([]byte("permit (principal, action, resource);")), Settings: countersign.SHA256([]byte("tenant: acme\n")),
+		Document: request().Document, Plan: must(plan().Digest()), Policy: countersign.SHA256([]byte("permit (principal, action, resource);")), Settings: countersign.SHA256([]byte("tenant: acme\n")), Stamped: true,
 	}
 }
 

@@ -39,13 +39,18 @@ func TestR15_OneStaticFileVerifiesWithoutANetworkAnEnvironmentOrAHome(t *testing
 		if v.Flip != nil {
 			raw[*v.Flip] ^= 1
 		}
-		for name, body := range map[string][]byte{"bundle.asice": raw, "tenant-ca.pem": read(t, v.TenantCA), "tsa-ca.pem": read(t, v.TSACA), "verifier": read(t, program)} {
+		given := map[string][]byte{"bundle.asice": raw, "tenant-ca.pem": read(t, v.TenantCA), "tsa-ca.pem": read(t, v.TSACA), "verifier": read(t, program)}
+		args := []string{"--user", "--map-root-user", "--net", "--root=" + jail, "/verifier", "/bundle.asice", "--tenant-ca", "/tenant-ca.pem", "--tsa-ca", "/tsa-ca.pem", "--json"}
+		if v.Quantum != "" {
+			given["pq.pem"], args = read(t, v.Quantum), append(args, "--pq-key", "/pq.pem")
+		}
+		for name, body := range given {
 			if err := os.WriteFile(filepath.Join(jail, name), body, 0o755); err != nil {
 				t.Fatal(err)
 			}
 		}
 		// In a root of its own there is no library, no certificate of the system, no zone file: a program that is not static doesn't even start.
-		cmd := exec.CommandContext(t.Context(), "unshare", "--user", "--map-root-user", "--net", "--root="+jail, "/verifier", "/bundle.asice", "--tenant-ca", "/tenant-ca.pem", "--tsa-ca", "/tsa-ca.pem", "--json")
+		cmd := exec.CommandContext(t.Context(), "unshare", args...)
 		cmd.Env = []string{}
 		var out, errs bytes.Buffer
 		cmd.Stdout, cmd.Stderr = &out, &errs

@@ -76,7 +76,7 @@ public class Main {
 
   /**
    * The policy that DSS comes with, and for ours four changes: it doesn't ask for revocation data, because B-T carries none;
-   * it takes one format alone, with a time-stamp that is valid in full; a file that nothing signs is an error, and so is a fault of structure.
+   * it takes one format alone, at level T or LT, with a time-stamp that is valid in full; a file that nothing signs is an error, and so is a fault of structure.
    */
   static byte[] policy(String format) throws Exception {
     Document xml;
@@ -91,7 +91,9 @@ public class Main {
       level(xml, "AllFilesSigned", "FAIL");
       level(xml, "StructuralValidation", "FAIL");
       Element formats = (Element) xml.getElementsByTagName("AcceptableFormats").item(0);
-      formats.getElementsByTagName("Id").item(0).setTextContent(format);
+      Element level = (Element) formats.getElementsByTagName("Id").item(0);
+      level.setTextContent(format);
+      ((Element) formats.appendChild(level.cloneNode(true))).setTextContent(format.replaceAll("-T$", "-LT"));
       Element stamp = xml.createElementNS(formats.getNamespaceURI(), "TLevelTimeStamp");
       stamp.setAttribute("Level", "FAIL");
       xml.getElementsByTagName("UnsignedAttributes").item(0).appendChild(stamp);

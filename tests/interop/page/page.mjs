@@ -26,12 +26,12 @@ const list = JSON.parse(readFileSync(join(vectors, "bundles.json"), "utf8")).map
   if (v.flip !== undefined) raw[v.flip] ^= 1;
   const file = `${String(i).padStart(2, "0")}-${basename(v.file, ".gz")}`;
   writeFileSync(join(work, file), raw);
-  return { ...v, file, tenantCA: join(vectors, v.tenantCA), tsaCA: join(vectors, v.tsaCA) };
+  return { ...v, file, tenantCA: join(vectors, v.tenantCA), tsaCA: join(vectors, v.tsaCA), pqKey: v.postQuantumKey && join(vectors, v.postQuantumKey) };
 });
 
 // said is what the command says, with its exit code.
 const said = (v) => {
-  const args = [v.file, "--tenant-ca", v.tenantCA, "--tsa-ca", v.tsaCA, "--json"];
+  const args = [v.file, "--tenant-ca", v.tenantCA, "--tsa-ca", v.tsaCA, "--json", ...(v.pqKey ? ["--pq-key", v.pqKey] : [])];
   try {
     return [0, execFileSync(verifier, args, { cwd: work, encoding: "utf8", env: {}, stdio: ["ignore", "pipe", "ignore"] })];
   } catch (e) {
@@ -55,8 +55,8 @@ try {
     await page.emulateMediaFeatures([{ name: "prefers-color-scheme", value: scheme }, { name: "prefers-reduced-motion", value: "reduce" }]);
   };
   const verify = async (v) => {
-    for (const [field, file] of [["#bundle", join(work, v.file)], ["#tenant-ca", v.tenantCA], ["#tsa-ca", v.tsaCA]]) {
-      await (await page.$(field)).uploadFile(file);
+    for (const [field, file] of [["#bundle", join(work, v.file)], ["#tenant-ca", v.tenantCA], ["#tsa-ca", v.tsaCA], ["#pq-key", v.pqKey]]) {
+      await (await page.$(field)).uploadFile(...(file ? [file] : []));
     }
     await page.click("#go");
     await page.waitForFunction(() => !document.getElementById("fields").disabled && (!document.getElementById("result").hidden || document.getElementById("problem").textContent), { timeout: 120000 });

@@ -24,7 +24,8 @@ sys.dont_write_bytecode = True
 import mldsa
 import rules
 from canonical import canonical, digest
-from proofs import id_token, key_proof
+from proofs import id_token, instant, key_proof
+from stamps import token
 
 
 # --- a bundle ---------------------------------------------------------------------------------------------------------
@@ -120,10 +121,16 @@ def people(files):
     for name in sorted(n for n in files if n.startswith("identity/decision-")):
         document = json.loads(files[name])
         signed, check = document["signed"], document.get("check")
-        if not check or check["record"].get("refusal"):
+        if not check or check["record"].get("refusal") and not check.get("stamp"):
             continue
         decision = signed["decision"]
         h = digest("countersign decision v1", decision)
+        if "stamp" in check or statement["context"].get("stamped"):
+            imprint, stamped = token(base64.b64decode(check["stamp"], validate=True))
+            if imprint != h or stamped < instant(check["at"]) - 60:
+                raise ValueError(f"{name} has a time-stamp of something else, or of before it was taken")
+        if check["record"].get("refusal"):
+            continue
         if h != check["record"]["digest"] or decision["context"] != statement["contextDigest"]:
             raise ValueError(f"{name} is about something else")
         actor = decision["actor"]
@@ -168,8 +175,8 @@ def fault(raw, quantum=None):
         return {"post-quantum signature"}, str(why)
     try:
         return set(), f"{len(files) - 3} files, {people(files)} decisions proven"
-    except ValueError as why:
-        return {"context", "decisions", "id tokens", "own keys", "policy", "files", "document", "document signature"}, str(why)
+    except (ValueError, KeyError) as why:
+        return {"context", "decisions", "decision time", "id tokens", "own keys", "policy", "files", "document", "document signature"}, str(why)
 
 
 def main():
