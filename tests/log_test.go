@@ -30,7 +30,13 @@ import (
 // logCopy copies a tenant's log as it is now, as an auditor who may read the bucket does.
 func logCopy(t testing.TB, s *stack.Stack, tenant string) string {
 	t.Helper()
-	return evidenceCopy(t, s, countersign.LogKey(tenant, ""))
+	// The checkpoint first: what it stands on is there by then, and others append meanwhile.
+	checkpoint := evidenceCopy(t, s, countersign.LogKey(tenant, "checkpoint"))
+	dir := evidenceCopy(t, s, countersign.LogKey(tenant, ""))
+	if err := os.Rename(filepath.Join(checkpoint, filepath.Base(countersign.LogKey(tenant, "checkpoint"))), filepath.Join(dir, "checkpoint")); err != nil {
+		t.Fatal(err)
+	}
+	return dir
 }
 
 // evidenceCopy copies what lies under a prefix in the bucket of evidence, with the store's times, as aws s3 sync does.
@@ -54,7 +60,7 @@ func evidenceCopy(t testing.TB, s *stack.Stack, prefix string) string {
 			}
 			body, err := io.ReadAll(out.Body)
 			out.Body.Close()
-			file := filepath.Join(dir, strings.TrimPrefix(aws.ToString(o.Key), prefix))
+			file := filepath.Join(dir, strings.TrimPrefix(aws.ToString(o.Key), prefix[:strings.LastIndex(prefix, "/")+1]))
 			if err == nil {
 				err = os.MkdirAll(filepath.Dir(file), 0o700)
 			}

@@ -263,7 +263,7 @@ func TestR16_WrongPostQuantumKeysAreFoundAtBoot(t *testing.T) {
 		{name: "an alias", key: "arn:aws:kms:eu-central-1:000000000000:alias/globex-postquantum", public: public, at: "key: arn:aws:kms:eu-central-1:000000000000:alias/", says: "must be the ARN of a key of its own"},
 		{name: "no public half", key: smaller, public: `""`, at: "publicKey: ", says: "kms.postQuantum.publicKey is missing"},
 		{name: "a public half that is not there", key: smaller, public: "nowhere.pem", at: "publicKey: nowhere.pem", says: "no such file"},
-		{name: "a certificate as the public half", key: smaller, public: local.TenantCA, at: "publicKey: ", says: "want one PUBLIC KEY (PEM)"},
+		{name: "a certificate as the public half", key: smaller, public: local.TenantCA, at: "publicKey: ", says: "want PUBLIC KEY blocks (PEM) and nothing else"},
 	} {
 		t.Run(strings.ReplaceAll(c.name, " ", "_"), func(t *testing.T) {
 			t.Parallel()

@@ -83,7 +83,7 @@ func TestR15_OneStaticFileVerifiesWithoutANetworkAnEnvironmentOrAHome(t *testing
 			whole++
 		}
 	}
-	if tried < 10 || whole != 2 {
+	if tried < 10 || whole < 2 {
 		t.Errorf("%d vectors were tried, %d are whole", tried, whole)
 	}
 }
