@@ -20,10 +20,12 @@ COPY activities/ activities/
 COPY workflows/ workflows/
 COPY workers/ workers/
 COPY starter/ starter/
+COPY verifier/ verifier/
 # The evidence names the revision of the worker that made it.
 COPY .git/ .git/
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/go/build \
-    go build -o /out/workers ./workers && go build -o /out/countersign ./starter
+    go build -o /out/workers ./workers && go build -o /out/countersign ./starter && \
+    go build -ldflags='-s -w' -o /out/verifier ./verifier && go run ./verifier/page -o /out/verifier.html
 
 FROM modules AS parts
 COPY infra/aws/ infra/aws/
@@ -38,6 +40,7 @@ COPY infra/objectstore/ infra/objectstore/
 COPY infra/serve/ infra/serve/
 COPY infra/sigv4/ infra/sigv4/
 COPY infra/temporal/ infra/temporal/
+COPY infra/revocation/ infra/revocation/
 COPY infra/tsa/ infra/tsa/
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/go/build \
     go -C infra build -ldflags='-s -w' -o /out/ ./serve ./compose/sidecar && mkdir /out/data
@@ -50,7 +53,8 @@ ENTRYPOINT ["/workers"]
 
 FROM ${BASE} AS starter
 COPY --from=parts /out/sidecar /sidecar
-COPY --from=product /out/countersign /countersign
+COPY --from=product /out/countersign /out/verifier /out/verifier.html /
+ENV COUNTERSIGN_VERIFIER=/verifier.html
 USER 65532:65532
 ENTRYPOINT ["/countersign", "serve"]
 

@@ -8,7 +8,7 @@ REVISION := $(shell git describe --always --dirty --abbrev=40 --exclude='*' 2>/d
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 WORKFLOWCHECK := go.temporal.io/sdk/contrib/tools/workflowcheck@v0.6.0
 # Where tests are that prove controls; the stack's are last.
-PROVEN := . ./identity/... ./policy/... ./evidence/... ./activities/... ./workflows/... ./workers/... ./starter/... ./tests/...
+PROVEN := . ./identity/... ./policy/... ./evidence/... ./activities/... ./workflows/... ./workers/... ./starter/... ./verifier/... ./tests/...
 # Shows that a long build is alive: on one line of a terminal, seldom elsewhere. What is no name of a package is an error, and is shown whole.
 COUNT = awk -v what='$(1)' -v tty="$$([ -t 2 ] && echo 1)" '/^[a-zA-Z0-9_.\/~-]+$$/ { n++; if (tty) printf "\r  %s: %d packages compiled ", what, n; else if (n % 250 == 0) print "  " what ": " n " packages compiled"; fflush(); next } { print } END { if (tty && n) printf "\n" }'
 
@@ -23,6 +23,12 @@ build: ## build the commands into var/bin
 	@go build -v $(SLIM) -o $(BIN)/countersign ./starter 2>&1 | $(call COUNT,countersign)
 	@go -C infra build -v $(SLIM) -o ../$(BIN)/devstack ./devstack 2>&1 | $(call COUNT,local stack (minutes the first time))
 
+.PHONY: verifier
+verifier: ## build what verifies alone: var/bin/verifier, and var/bin/verifier.html for browsers (ANCHORS=file offers roots)
+	@mkdir -p $(BIN)
+	@CGO_ENABLED=0 go build -trimpath $(SLIM) -o $(BIN)/verifier ./verifier
+	@go run ./verifier/page -o $(BIN)/verifier.html $(if $(ANCHORS),-anchors '$(ANCHORS)')
+
 .PHONY: demo
 demo: build ## run signings from request to verified evidence, and stay up (ONCE=1 ends after them, PDF=path signs your own file)
 	@go -C infra build $(SLIM) -o ../$(BIN)/demo ./demo
@@ -31,7 +37,7 @@ demo: build ## run signings from request to verified evidence, and stay up (ONCE
 # Packages with a stack each run one after another (-p 1): two stacks at once are too much for two cores.
 .PHONY: test
 test: build ## everything that needs Go alone: unit, workflow, replay, end to end on the stack
-	go test . ./identity/... ./policy/... ./evidence/... ./activities/... ./workflows/... ./workers/... ./starter/...
+	go test . ./identity/... ./policy/... ./evidence/... ./activities/... ./workflows/... ./workers/... ./starter/... ./verifier/...
 	go -C infra test ./...
 	go test -p 1 -parallel 16 -timeout 20m ./tests/...
 
@@ -47,6 +53,7 @@ controls: ## run the tests that prove controls, and print the table of controls 
 lint: ## gofmt, go vet, staticcheck, workflowcheck, the floors
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo 'not formatted:'; gofmt -l $$(git ls-files '*.go'); exit 1; }
 	go vet ./...
+	GOOS=js GOARCH=wasm go vet ./verifier
 	go -C infra vet ./...
 	go run $(STATICCHECK) ./...
 	cd infra && go run $(STATICCHECK) ./...
@@ -64,7 +71,7 @@ demo-check: ## run the demo twice, check its evidence with strangers' tools and 
 .PHONY: bench
 bench: build ## history events, KMS calls, latency and throughput of a two-approval signing on the stack, and how soon a revocation is felt
 	go test -run '^$$' -bench . -benchtime 100x -timeout 30m ./tests
-	go test -run '^$$' -bench . ./policy ./evidence ./tests/golden
+	go test -run '^$$' -bench . ./policy ./evidence ./tests/golden ./tests/vectors
 
 .PHONY: clean
 clean: ## remove what was built and the demo's data

@@ -168,6 +168,9 @@ func alter(t *rapid.T, v reflect.Value, path string) string {
 		was := v.String()
 		v.SetString(rapid.StringN(0, 20, 60).Filter(func(s string) bool { return s != was }).Draw(t, "string"))
 		return path
+	case reflect.Bool:
+		v.SetBool(!v.Bool())
+		return path
 	case reflect.Int, reflect.Int64:
 		was := v.Int()
 		v.SetInt(rapid.Int64Range(0, 1<<53-1).Filter(func(n int64) bool { return n != was }).Draw(t, "number"))

@@ -183,7 +183,16 @@ type Context struct {
 	Plan      string   `json:"plan"`     // digest of the frozen plan
 	Policy    string   `json:"policy"`   // hash of the frozen policy set
 	Settings  string   `json:"settings"` // hash of the tenant's settings at intake
+	// SignedAs is the form of the signature that people approve: SignedInPDF, or empty in transactions that builds up to v0.1.0 admitted,
+	// which are signed beside the document.
+	SignedAs string `json:"signedAs,omitempty"`
+	// Stamped says that every decision which is proven gets a time-stamp of its own. Absent in contexts of v0.1.0. It is here because people
+	// approve the context's digest: whoever takes the time-stamps out of the evidence can't take out that there were some.
+	Stamped bool `json:"stamped,omitempty"`
 }
+
+// SignedInPDF is the form of a signature in the PDF itself, PAdES-BASELINE-T.
+const SignedInPDF = "PAdES-B-T"
 
 // Digest names the transaction.
 func (c Context) Digest() (string, error) { return Digest("countersign context v1", c) }

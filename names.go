@@ -2,6 +2,7 @@ package countersign
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -23,6 +24,10 @@ const (
 	WorkflowShredding = "Shredding" // keeps one proposal to shred a person's data
 
 	SignalShreddingAnswer = "answer" // to a shredding, payload SignedShreddingAnswer
+	WorkflowHold          = "Hold"   // keeps one order to hold evidence, or to lift a hold, until a second person has answered and it is carried out
+	WorkflowRetain        = "Retain" // keeps one order to retain evidence longer, until it is carried out
+
+	WorkflowRenewal = "Renewal" // time-stamps the tenant's locked bundles anew
 
 	SignalDecide   = "decide"    // to the saga, payload SignedDecision
 	SignalWithdraw = "withdraw"  // to the saga, payload Withdrawal
@@ -31,6 +36,7 @@ const (
 	SignalGiveBack = "give-back" // to a grant, payload GrantEnd
 	SignalRetire   = "retire"    // to a key, payload Retirement
 	SignalClose    = "close"     // to a review, payload ReviewClosing
+	SignalAnswer   = "answer"    // to an order that waits for its second person, payload SignedOrderAnswer
 
 	UpdateUse = "use" // of a grant or a key by the worker that checks a decision, payload Use
 
@@ -48,6 +54,15 @@ func EnrolmentID(tenant, key string) string { return "enrolment/" + tenant + "/"
 
 // ReviewID is the workflow id of the review of a request's broken glass.
 func ReviewID(tenant, request string) string { return "review/" + tenant + "/" + request }
+
+// HoldID is the workflow id under which an order to hold a request's evidence, or to lift its hold, waits: one at a time.
+func HoldID(tenant, request string) string { return "hold/" + tenant + "/" + request }
+
+// RetentionID is the workflow id under which an order to retain a request's evidence longer is carried out: one at a time.
+func RetentionID(tenant, request string) string { return "retention/" + tenant + "/" + request }
+
+// RenewalID is the workflow id of a renewal of the tenant's evidence.
+func RenewalID(tenant, id string) string { return "renewal/" + tenant + "/" + id }
 
 // CustodianID is the workflow id of the custodian of a request.
 func CustodianID(tenant, request string) string { return "signing/" + tenant + "/" + request }
@@ -81,12 +96,25 @@ func CheckKey(tenant, key string) error {
 	return nil
 }
 
+// EvidencePrefix is what the keys of a tenant's locked bundles begin with.
+func EvidencePrefix(tenant string) string { return tenant + "/evidence/" }
+
+// RenewalKey is where the how-manieth evidence record of a request's bundle lies in the evidence bucket, from 1.
+func RenewalKey(tenant, request string, number int) string {
+	return fmt.Sprintf("%s%s/renewal-%03d.ers", EvidencePrefix(tenant), request, number)
+}
+
 // EvidenceKey is where the locked bundle of a request lies in the evidence bucket.
 func EvidenceKey(tenant, request string) string { return tenant + "/evidence/" + request + ".asice" }
 
 // ShreddedKey is where the locked record of a shredding lies in the evidence bucket, by the digest of what was proposed.
 func ShreddedKey(tenant, digest string) string {
 	return tenant + "/evidence/shredded/" + digest + ".json"
+}
+
+// EvidenceLogKey is where the proof lies, beside the locked bundle of a request, that the bundle is in the tenant's log.
+func EvidenceLogKey(tenant, request string) string {
+	return tenant + "/evidence/" + request + ".log.json"
 }
 
 // ReadingKey is where the locked record of one read of evidence lies in the evidence bucket. A version 7 UUID as id keeps those of a day in their order.
@@ -99,6 +127,21 @@ func ReadingsPrefix(tenant string) string { return tenant + "/reads/" }
 
 // IntentKey is where the locked intent to sign lies in the evidence bucket, written before the key is asked.
 func IntentKey(tenant, request string) string { return tenant + "/intents/" + request + ".json" }
+
+// OrderKey is where the locked record of the n-th order about a request's evidence lies in the evidence bucket, from 1.
+func OrderKey(tenant, request string, n int) string {
+	return fmt.Sprintf("%s%s/%03d.json", OrdersPrefix(tenant), request, n)
+}
+
+// ParseOrderKey takes the key of an order's record apart.
+func ParseOrderKey(tenant, key string) (request string, n int, ok bool) {
+	request, file, _ := strings.Cut(strings.TrimPrefix(key, OrdersPrefix(tenant)), "/")
+	n, err := strconv.Atoi(strings.TrimSuffix(file, ".json"))
+	return request, n, err == nil && n > 0 && key == OrderKey(tenant, request, n)
+}
+
+// OrdersPrefix is what the keys of a tenant's records of orders begin with.
+func OrdersPrefix(tenant string) string { return tenant + "/orders/" }
 
 // WithheldKey is where something waits in the documents bucket until its evidence is locked; nobody but the worker reads it.
 func WithheldKey(tenant, request, name string) string {

@@ -36,6 +36,7 @@ type Settings struct {
 	Webhooks   []Webhook          `yaml:"webhooks"`
 	Passkeys   Passkeys           `yaml:"passkeys"`
 	Policy     PolicyFiles        `yaml:"policy"`
+	Watch      Watch              `yaml:"watch"`
 
 	digest string
 	file   string
@@ -128,10 +129,24 @@ type Log struct {
 	PublicKey string `yaml:"publicKey"`
 }
 
-// Timestamp is the time-stamp authority (RFC 3161).
+// Timestamp is the time-stamp authority (RFC 3161), and a second one that is asked when the first fails. The second may be left out.
 type Timestamp struct {
+	Authority `yaml:",inline"`
+	Second    *Authority `yaml:"second"`
+}
+
+// Authority is one time-stamp authority and the roots that its certificate must lead to.
+type Authority struct {
 	URL   string `yaml:"url"`
 	Roots string `yaml:"roots"`
+}
+
+// Authorities are those that the tenant's file names, in the order in which they are asked.
+func (t Timestamp) Authorities() []Authority {
+	if t.Second == nil {
+		return []Authority{t.Authority}
+	}
+	return []Authority{t.Authority, *t.Second}
 }
 
 // Documents says where documents wait, and how large one may be, in bytes.

@@ -68,6 +68,7 @@ func (c *settingsCheck) all(s *Settings) {
 	c.members(s)
 	c.purposes(s)
 	c.parts(s)
+	c.watch(s)
 }
 
 func (c *settingsCheck) needed(path []any, value string) {
@@ -306,7 +307,6 @@ func (c *settingsCheck) parts(s *Settings) {
 	}{
 		{at("aws", "region"), s.AWS.Region}, {at("aws", "workerProfile"), s.AWS.WorkerProfile}, {at("aws", "starterProfile"), s.AWS.StarterProfile},
 		{at("kms", "certificate"), s.KMS.Certificate}, {at("kms", "roots"), s.KMS.Roots},
-		{at("timestamp", "roots"), s.Timestamp.Roots},
 		{at("documents", "bucket"), s.Documents.Bucket}, {at("evidence", "bucket"), s.Evidence.Bucket},
 	} {
 		c.needed(need.path, need.value)
@@ -329,9 +329,7 @@ func (c *settingsCheck) parts(s *Settings) {
 	if !strings.HasPrefix(s.Log.PublicKey, "countersign/"+s.Tenant+"+") {
 		c.fault(at("log", "publicKey"), "log.publicKey %q must be the log's public key as text: countersign/%s+HASH+KEY", s.Log.PublicKey, s.Tenant)
 	}
-	if !isURL(s.Timestamp.URL) {
-		c.fault(at("timestamp", "url"), "timestamp.url %q is not an http(s) URL", s.Timestamp.URL)
-	}
+	c.authorities(s.Timestamp)
 	if s.Documents.MaxBytes < 1 || s.Documents.MaxBytes > 256<<20 {
 		c.fault(at("documents", "maxBytes"), "documents.maxBytes is %d; give 1 to 268435456 (256 MiB): a bundle holds it beside its history", s.Documents.MaxBytes)
 	}
@@ -368,6 +366,23 @@ func (c *settingsCheck) parts(s *Settings) {
 			c.fault(at("webhooks", i, "url"), "webhook url %q is not an http(s) URL", w.URL)
 		}
 		c.needed(at("webhooks", i, "secretFile"), w.SecretFile)
+	}
+}
+
+// authorities checks the time-stamp authorities. Two that are one would fail together.
+func (c *settingsCheck) authorities(t Timestamp) {
+	path := at("timestamp")
+	for i, a := range t.Authorities() {
+		if i > 0 {
+			path = at("timestamp", "second")
+		}
+		if !isURL(a.URL) {
+			c.fault(append(path, "url"), "%s.url %q is not an http(s) URL", dotted(path), a.URL)
+		}
+		c.needed(append(path, "roots"), a.Roots)
+		if i > 0 && a.URL == t.URL {
+			c.fault(append(path, "url"), "timestamp.second.url is the first one's; name another authority, or leave second out")
+		}
 	}
 }
 

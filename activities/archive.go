@@ -27,7 +27,7 @@ const maxBundle = 600 << 20
 // asked. It waits in the documents bucket until it is locked; the first one stored counts, so a repeated Seal has the same hash.
 func (t *Tenant) Seal(ctx context.Context, in evidence.SealInput) (evidence.Sealed, error) {
 	key := countersign.WithheldKey(t.settings.Tenant, in.Request.ID, countersign.WithheldBundle(in.Outcome))
-	if stored, body, err := t.current(ctx, t.settings.Documents.Bucket, key, maxBundle); err == nil {
+	if stored, body, err := t.earlier(ctx, key, maxBundle); err == nil {
 		report, err := t.believe(body, in)
 		if err != nil {
 			return evidence.Sealed{}, err
@@ -45,16 +45,8 @@ func (t *Tenant) Seal(ctx context.Context, in evidence.SealInput) (evidence.Seal
 		return evidence.Sealed{}, err
 	}
 	material := evidence.Material{Seal: in, History: history, Case: c, Worker: t.worker, Key: t.key()}
-	if material.Document, err = t.document(ctx, c, in); err != nil {
+	if err := t.released(ctx, c, in, &material); err != nil {
 		return evidence.Sealed{}, err
-	}
-	if in.Outcome == countersign.Completed && in.Signature != nil {
-		if material.Signature, err = ReadObject(ctx, t.s3, t.settings.Tenant, in.Signature.Object, maxSignature); err != nil {
-			return evidence.Sealed{}, err
-		}
-		if err := t.signedIt(in.Signature.Key, material.Document, material.Signature); err != nil {
-			return evidence.Sealed{}, err
-		}
 	}
 	files, err := evidence.Assemble(material)
 	if err != nil {
@@ -109,8 +101,8 @@ func sealed(stored countersign.Object, bundle []byte, report *evidence.Report) (
 
 // signedIt says whether the document was signed with the key and under the certificate that the tenant's file names now. The seal is by these, and
 // a reader of the evidence finds one key in both places; KMS is not asked for a seal that could not hold.
-func (t *Tenant) signedIt(key string, document, cms []byte) error {
-	facts, err := evidence.VerifyDetached(document, cms, t.roots)
+func (t *Tenant) signedIt(key string, material evidence.Material) error {
+	facts, err := material.VerifySignature(t.roots)
 	if err != nil {
 		return fmt.Errorf("couldn't use the document's signature: %w", err)
 	}
@@ -118,6 +110,23 @@ func (t *Tenant) signedIt(key string, document, cms []byte) error {
 		return fmt.Errorf("the document was signed with the key %s, and the tenant's file names another key or certificate since: put kms.key and kms.certificate back until this signing is sealed", key)
 	}
 	return nil
+}
+
+// released adds the document to the material, and where the signing was completed what was signed.
+func (t *Tenant) released(ctx context.Context, c *evidence.Case, in evidence.SealInput, material *evidence.Material) (err error) {
+	signed := in.Outcome == countersign.Completed && in.Signature != nil
+	if signed && c.Admission != nil && c.Admission.Context.SignedAs != "" {
+		material.Signed, err = ReadObject(ctx, t.s3, t.settings.Tenant, in.Signature.Object, maxAdmitted)
+	} else {
+		material.Document, err = t.document(ctx, c, in)
+		if err == nil && signed {
+			material.Signature, err = ReadObject(ctx, t.s3, t.settings.Tenant, in.Signature.Object, maxSignature)
+		}
+	}
+	if err != nil || !signed {
+		return err
+	}
+	return t.signedIt(in.Signature.Key, *material)
 }
 
 // document is the document's bytes, unless intake never got as far as trusting them.
@@ -185,6 +194,24 @@ func (t *Tenant) Lock(ctx context.Context, in evidence.Sealed) (evidence.Locked,
 	locked, err := t.held(ctx, stored)
 	locked.Outcome = report.Statement.Outcome
 	return locked, err
+}
+
+// FindEarlier says whether evidence, or an intent to sign, is locked under a request id already. The server forgets the names of signings, at the latest when its database
+// is lost, and the bucket of evidence doesn't: so nothing is signed a second time, and nothing ends that could not be locked because its place is taken.
+func (t *Tenant) FindEarlier(ctx context.Context, request string) (evidence.Earlier, error) {
+	if err := countersign.CheckRequestID(request); err != nil {
+		return evidence.Earlier{}, temporal.NewNonRetryableApplicationError("couldn't look for an earlier signing: "+err.Error(), ErrorSetting, nil)
+	}
+	for _, key := range []string{countersign.EvidenceKey(t.settings.Tenant, request), countersign.IntentKey(t.settings.Tenant, request)} {
+		all, err := versions(ctx, t.s3, t.settings.Evidence.Bucket, key)
+		if err != nil {
+			return evidence.Earlier{}, err
+		}
+		if len(all) > 0 {
+			return evidence.Earlier{Key: key}, nil
+		}
+	}
+	return evidence.Earlier{}, nil
 }
 
 // lockedBefore verifies other evidence of the same saga that holds the place already: the bundle of a completed signing whose lock could not be

@@ -34,7 +34,7 @@ func TestR16_AKeyThatChangedAfterSigningIsSaid(t *testing.T) {
 		return p
 	}
 	roots := evidence.Roots{Signers: pool("tenant-ca.pem"), TSAs: pool("tsa-ca.pem")}
-	facts, err := evidence.VerifyDetached(document, cms, roots)
+	facts, err := evidence.VerifyDetached(document, cms, roots) // as builds up to v0.1.0 signed
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,7 +50,7 @@ func TestR16_AKeyThatChangedAfterSigningIsSaid(t *testing.T) {
 		"another document":    {"arn:one", facts.Signer, []byte("%PDF-"), "couldn't use the document's signature"},
 	} {
 		tenant := &Tenant{settings: &countersign.Settings{KMS: countersign.Key{ARN: c.key}}, chain: []*x509.Certificate{c.certificate}, roots: roots}
-		err := tenant.signedIt("arn:one", c.document, cms)
+		err := tenant.signedIt("arn:one", evidence.Material{Case: &evidence.Case{}, Document: c.document, Signature: cms})
 		if (err != nil) != (c.says != "") || err != nil && !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: %v", name, err)
 		}

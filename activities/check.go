@@ -21,7 +21,7 @@ import (
 )
 
 // Check asks every part that a signing needs, before the first signing does: issuers, namespace, key and certificate, the permission to sign, buckets and their
-// lock, time-stamp authority. It tells all that is wrong at once, each with its place in the tenant's file, and changes nothing. A process
+// lock, time-stamp authorities. It tells all that is wrong at once, each with its place in the tenant's file, and changes nothing. A process
 // that fails it must not start.
 func (t *Tenant) Check(ctx context.Context) error {
 	faults := t.checkIssuers(ctx)
@@ -37,7 +37,6 @@ func (t *Tenant) Check(ctx context.Context) error {
 		{[]any{"documents", "bucket"}, t.checkDocuments},
 		{[]any{"evidence", "bucket"}, t.checkEvidence},
 		{[]any{"evidence", "personalDataKey"}, t.checkPersonalDataKey},
-		{[]any{"timestamp", "url"}, t.checkTimestamp},
 	} {
 		within, cancel := context.WithTimeout(ctx, bootTimeout)
 		if err := part.check(within); err != nil {
@@ -45,7 +44,7 @@ func (t *Tenant) Check(ctx context.Context) error {
 		}
 		cancel()
 	}
-	return errors.Join(faults...)
+	return errors.Join(append(faults, t.checkClocks(ctx)...)...)
 }
 
 // bootTimeout bounds each part's check.
@@ -104,8 +103,13 @@ func (t *Tenant) checkCertificate(ctx context.Context) error {
 	if sha256.Sum256(public.PublicKey) != sha256.Sum256(t.chain[0].RawSubjectPublicKeyInfo) {
 		return fmt.Errorf("the certificate %s is not of the key %s", t.settings.KMS.Certificate, t.settings.KMS.ARN)
 	}
-	_, err = t.checkChain()
-	return err
+	if _, err = t.checkChain(); err != nil {
+		return err
+	}
+	if _, err = t.lists.Signer(ctx, t.chain, time.Now()); err != nil {
+		return fmt.Errorf("couldn't use the certificate %s: %w", t.settings.KMS.Certificate, err)
+	}
+	return nil
 }
 
 // checkChain says whether the certificates can sign, and returns the digest that goes with the key.
@@ -155,14 +159,6 @@ func (t *Tenant) checkEvidence(ctx context.Context) error {
 	}
 	if err != nil {
 		return fmt.Errorf("couldn't ask the bucket %q for its Object Lock: %w", bucket, err)
-	}
-	return nil
-}
-
-func (t *Tenant) checkTimestamp(ctx context.Context) error {
-	digest := sha256.Sum256([]byte("countersign boot check"))
-	if _, err := t.stamper.Stamp(ctx, digest[:]); err != nil {
-		return fmt.Errorf("couldn't get a time-stamp from %s: %w", t.settings.Timestamp.URL, err)
 	}
 	return nil
 }

@@ -68,6 +68,9 @@ func (t *Tenant) CheckDecision(ctx context.Context, in evidence.CheckInput) (evi
 		return c, fmt.Errorf("couldn't check the decision's proof: %w", err)
 	}
 	c.Facts = &facts
+	if c.Stamp, err = t.stampDecision(ctx, c.Record.Digest, c.At); err != nil {
+		return c, err
+	}
 	use := evidence.Use{Decision: c.Record.Digest}
 	if err := t.stand(ctx, &c, signed, &use); errors.As(err, &refusal) {
 		return refuse(refusal)

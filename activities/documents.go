@@ -1,16 +1,12 @@
 package activities
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
 
-	"github.com/pdfcpu/pdfcpu/pkg/api"
-	"github.com/pdfcpu/pdfcpu/pkg/pdfcpu"
-	"github.com/pdfcpu/pdfcpu/pkg/pdfcpu/model"
 	enumspb "go.temporal.io/api/enums/v1"
 	historypb "go.temporal.io/api/history/v1"
 	"go.temporal.io/sdk/activity"
@@ -72,7 +68,7 @@ func (t *Tenant) Admit(ctx context.Context, in evidence.AdmitInput) (evidence.Ad
 		return a, err
 	}
 	a.Plan = plan
-	body, err := ReadObject(ctx, t.s3, t.settings.Tenant, in.Request.Document, t.settings.Documents.MaxBytes)
+	document, err := t.spool(ctx, in.Request.Document, t.settings.Documents.MaxBytes)
 	if errors.As(err, &refusal) {
 		return refuse(refusal)
 	}
@@ -82,7 +78,8 @@ func (t *Tenant) Admit(ctx context.Context, in evidence.AdmitInput) (evidence.Ad
 	if err != nil {
 		return a, err
 	}
-	if a.Document, refusal = InspectPDF(body); refusal != nil {
+	defer document.Close()
+	if a.Document, refusal = InspectPDF(document, document.size); refusal != nil {
 		return refuse(refusal)
 	}
 	if a.Context, err = t.context(in, requester, plan); err != nil {
@@ -104,6 +101,7 @@ func (t *Tenant) context(in evidence.AdmitInput, requester countersign.Actor, pl
 	return countersign.Context{
 		V: countersign.Version, Tenant: t.settings.Tenant, Signing: in.Saga.Workflow, Run: in.Saga.Run, Request: fingerprint,
 		Requester: requester, Document: in.Request.Document, Plan: planDigest, Policy: t.engine.Hash(), Settings: t.settings.Digest(),
+		SignedAs: countersign.SignedInPDF, Stamped: true,
 	}, nil
 }
 
@@ -159,59 +157,3 @@ func (t *Tenant) first(ctx context.Context, e evidence.Execution) (*historypb.Hi
 }
 
 var errNoPrincipal = errors.New("the Temporal server doesn't stamp who sent what: set frontend.enablePrincipalPropagation to true and use an authoriser that names people")
-
-// maxInspection bounds how long a stranger's PDF may keep the parser busy.
-const maxInspection = 20 * time.Second
-
-// InspectPDF refuses what can't be signed: not a PDF, encrypted, without pages, broken, or made to keep us busy.
-func InspectPDF(body []byte) (evidence.DocumentFacts, *countersign.Refusal) {
-	if len(body) == 0 {
-		return evidence.DocumentFacts{}, countersign.Refuse("document-empty", "the document is empty (0 bytes)")
-	}
-	if !bytes.HasPrefix(body, []byte("%PDF-")) {
-		return evidence.DocumentFacts{}, countersign.Refuse("not-a-pdf", "the document is not a PDF: it doesn't begin with %%PDF-")
-	}
-	type result struct {
-		facts   evidence.DocumentFacts
-		refusal *countersign.Refusal
-	}
-	read := make(chan result, 1)
-	go func() {
-		facts, refusal := readPDF(body)
-		read <- result{facts, refusal}
-	}()
-	late := time.NewTimer(maxInspection)
-	defer late.Stop()
-	select {
-	case r := <-read:
-		return r.facts, r.refusal
-	case <-late.C:
-		return evidence.DocumentFacts{}, countersign.Refuse("pdf-broken", "the PDF takes more than %s to read; open it and save it again", maxInspection)
-	}
-}
-
-func readPDF(body []byte) (facts evidence.DocumentFacts, refusal *countersign.Refusal) {
-	// The parser reads what strangers send; a panic in it is their broken file, not our crash.
-	defer func() {
-		if recover() != nil {
-			facts, refusal = evidence.DocumentFacts{}, countersign.Refuse("pdf-broken", "the PDF can't be read; open it and save it again")
-		}
-	}()
-	api.DisableConfigDir()
-	conf := model.NewDefaultConfiguration()
-	conf.ValidationMode = model.ValidationRelaxed
-	doc, err := api.ReadContext(bytes.NewReader(body), conf)
-	if errors.Is(err, pdfcpu.ErrWrongPassword) || errors.Is(err, pdfcpu.ErrOwnerPasswordRequired) || err == nil && doc.Encrypt != nil {
-		return facts, countersign.Refuse("pdf-encrypted", "the PDF is encrypted; take the password off and send it again")
-	}
-	if err == nil {
-		err = doc.EnsurePageCount()
-	}
-	if err != nil {
-		return facts, countersign.Refuse("pdf-broken", "the PDF can't be read; open it and save it again")
-	}
-	if doc.PageCount == 0 {
-		return facts, countersign.Refuse("pdf-no-pages", "the PDF has no pages")
-	}
-	return evidence.DocumentFacts{Bytes: int64(len(body)), Pages: doc.PageCount}, nil
-}

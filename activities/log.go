@@ -3,6 +3,7 @@ package activities
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -21,40 +22,50 @@ import (
 )
 
 // AppendLog puts one entry into the tenant's log and returns the proof that it is there, under a checkpoint that the log's key signed. The same entry
-// is in the log once, however often it is asked. Its time is when it was first tried.
+// is in the log once, however often it is asked. Its time is when it was first tried. The proof of an ending is locked beside the bundle as well; if we crash
+// before that, the next attempt finds the entry and locks a proof under a newer checkpoint.
 func (t *Tenant) AppendLog(ctx context.Context, e translog.Entry) (translog.Proof, error) {
 	if e.Tenant != t.settings.Tenant {
 		return translog.Proof{}, temporal.NewNonRetryableApplicationError("couldn't log an entry of another tenant", ErrorSetting, nil)
 	}
-	select {
-	case t.appending <- struct{}{}:
-		defer func() { <-t.appending }()
-	case <-ctx.Done():
-		return translog.Proof{}, ctx.Err()
-	}
 	e.At = time.Now().UTC()
-	log := translog.Log{Store: logStore{t}, Signer: logSigner{t.roots.Log, ctx, t}, Verifier: t.roots.Log}
-	proof, err := log.Append(ctx, e)
+	proof, err := t.log.Append(ctx, e)
 	if errors.Is(err, translog.ErrContradicts) {
 		return proof, temporal.NewNonRetryableApplicationError("couldn't log the entry: "+err.Error(), ErrorSetting, err)
 	}
 	if err != nil {
 		return proof, keyError("couldn't log the entry", err)
 	}
-	return proof, nil
+	if e.Ended() {
+		err = t.keepProof(ctx, e, proof)
+	}
+	return proof, err
 }
 
-// logSigner signs checkpoints by the log's key in KMS.
-type logSigner struct {
+// keepProof locks the proof of an ending beside the bundle. The first one counts: any is as good.
+func (t *Tenant) keepProof(ctx context.Context, e translog.Entry, proof translog.Proof) error {
+	body, err := json.Marshal(proof)
+	if err != nil {
+		return err
+	}
+	key := countersign.EvidenceLogKey(e.Tenant, e.Request)
+	_, err = t.storeFirst(ctx, t.settings.Evidence.Bucket, key, "application/json", body, t.lock(time.Now()))
+	if err != nil && !errors.Is(err, errExists) {
+		return fmt.Errorf("couldn't keep the log's proof beside the bundle: %w", err)
+	}
+	return nil
+}
+
+// logKey signs checkpoints by the log's key in KMS.
+type logKey struct {
 	note.Verifier
-	ctx context.Context
-	t   *Tenant
+	t *Tenant
 }
 
 // Sign asks KMS for one Ed25519 signature over the text itself.
-func (s logSigner) Sign(text []byte) ([]byte, error) {
-	out, err := s.t.kms.Sign(s.ctx, &kms.SignInput{
-		KeyId: aws.String(s.t.settings.Log.ARN), Message: text, MessageType: kmstypes.MessageTypeRaw, SigningAlgorithm: kmstypes.SigningAlgorithmSpecEd25519Sha512,
+func (k logKey) Sign(ctx context.Context, text []byte) ([]byte, error) {
+	out, err := k.t.kms.Sign(ctx, &kms.SignInput{
+		KeyId: aws.String(k.t.settings.Log.ARN), Message: text, MessageType: kmstypes.MessageTypeRaw, SigningAlgorithm: kmstypes.SigningAlgorithmSpecEd25519Sha512,
 	})
 	if err != nil {
 		return nil, err
@@ -62,17 +73,31 @@ func (s logSigner) Sign(text []byte) ([]byte, error) {
 	return out.Signature, nil
 }
 
-// logStore keeps a log in the bucket of evidence, under the same lock as evidence. Every checkpoint is a version of its own.
-type logStore struct{ t *Tenant }
+// logSource reads a log where it lies, by whatever credentials its client has.
+type logSource struct {
+	s3             *s3.Client
+	tenant, bucket string
+}
+
+// LogSource is a tenant's log as it lies in its bucket of evidence.
+func LogSource(c *s3.Client, s *countersign.Settings) translog.Source {
+	return logSource{c, s.Tenant, s.Evidence.Bucket}
+}
 
 // Get reads the newest version of an object.
-func (s logStore) Get(ctx context.Context, name string, limit int64) ([]byte, error) {
-	o := countersign.Object{Bucket: s.t.settings.Evidence.Bucket, Key: countersign.LogKey(s.t.settings.Tenant, name)}
-	body, err := ReadObject(ctx, s.t.s3, s.t.settings.Tenant, o, limit)
+func (s logSource) Get(ctx context.Context, name string, limit int64) ([]byte, error) {
+	o := countersign.Object{Bucket: s.bucket, Key: countersign.LogKey(s.tenant, name)}
+	body, err := ReadObject(ctx, s.s3, s.tenant, o, limit)
 	if errors.Is(err, errGone) {
 		return nil, fmt.Errorf("%s: %w", name, translog.ErrGone)
 	}
 	return body, err
+}
+
+// logStore keeps a log in the bucket of evidence, under the same lock as evidence. Every checkpoint is a version of its own.
+type logStore struct {
+	translog.Source
+	t *Tenant
 }
 
 // Current reads the newest version of an object, with its entity tag.
@@ -98,21 +123,25 @@ func (s logStore) Current(ctx context.Context, name string, limit int64) ([]byte
 
 // Add stores an object once.
 func (s logStore) Add(ctx context.Context, name string, body []byte) error {
-	return s.put(ctx, name, body, func(in *s3.PutObjectInput) { in.IfNoneMatch = aws.String("*") })
+	_, err := s.put(ctx, name, body, func(in *s3.PutObjectInput) { in.IfNoneMatch = aws.String("*") })
+	return err
 }
 
 // Swap stores the next version of an object whose newest one has the tag.
-func (s logStore) Swap(ctx context.Context, name string, body []byte, tag string) error {
-	if tag == "" {
-		return s.Add(ctx, name, body)
-	}
-	return s.put(ctx, name, body, func(in *s3.PutObjectInput) { in.IfMatch = aws.String(tag) })
+func (s logStore) Swap(ctx context.Context, name string, body []byte, tag string) (string, error) {
+	return s.put(ctx, name, body, func(in *s3.PutObjectInput) {
+		if tag == "" {
+			in.IfNoneMatch = aws.String("*")
+		} else {
+			in.IfMatch = aws.String(tag)
+		}
+	})
 }
 
-func (s logStore) put(ctx context.Context, name string, body []byte, condition func(*s3.PutObjectInput)) error {
+func (s logStore) put(ctx context.Context, name string, body []byte, condition func(*s3.PutObjectInput)) (tag string, err error) {
 	key := countersign.LogKey(s.t.settings.Tenant, name)
 	if err := checkOwn(s.t.settings.Tenant, key); err != nil {
-		return err
+		return "", err
 	}
 	in := &s3.PutObjectInput{
 		Bucket: aws.String(s.t.settings.Evidence.Bucket), Key: aws.String(key), Body: bytes.NewReader(body), ContentType: aws.String("application/octet-stream"),
@@ -120,15 +149,15 @@ func (s logStore) put(ctx context.Context, name string, body []byte, condition f
 	}
 	s.t.lock(time.Now())(in)
 	condition(in)
-	_, err := s.t.s3.PutObject(ctx, in)
+	out, err := s.t.s3.PutObject(ctx, in)
 	// A conflict is another writer at this moment: what it stored, or did not, is found by looking again.
 	if isStatus(err, 412) || isCode(err, "PreconditionFailed") {
-		return translog.ErrExists
+		return "", translog.ErrExists
 	}
 	if err != nil {
-		return fmt.Errorf("couldn't store %s: %w", key, err)
+		return "", fmt.Errorf("couldn't store %s: %w", key, err)
 	}
-	return nil
+	return aws.ToString(out.ETag), nil
 }
 
 // checkLog asks the log's key for a signature without making one, and whether its public half is the one of the tenant's file.
@@ -152,4 +181,9 @@ func (t *Tenant) checkLog(ctx context.Context) error {
 		return nil
 	}
 	return errors.Join(fmt.Errorf("couldn't sign with the key %s; does the profile %q have the permission kms:Sign with ED25519_SHA_512?", *arn, t.settings.AWS.WorkerProfile), err)
+}
+
+// Unfinished says which intents from before an instant have no ending in the tenant's log, from a position on: see translog.Reader.Unfinished.
+func (t *Tenant) Unfinished(ctx context.Context, from translog.Position, before time.Time) (*translog.Unfinished, error) {
+	return translog.Reader{Source: translog.Stored(LogSource(t.s3, t.settings)), Verifier: t.roots.Log}.Unfinished(ctx, from, before)
 }

@@ -243,6 +243,12 @@ func subject(e evidence.Event) string {
 		return "A review is overdue: " + e.Title
 	case evidence.EventReviewClosed:
 		return "Reviewed: " + e.Title
+	case evidence.EventOrderProposed:
+		return "Your answer is asked about locked evidence: " + e.Title
+	case evidence.EventOrderStuck:
+		return "Locked evidence can't be kept as ordered yet: " + e.Title
+	case evidence.EventOrderEnded:
+		return "Locked evidence, " + e.Stage + ": " + e.Title
 	case evidence.EventReleased:
 		return "Signed: " + e.Title
 	case evidence.EventVoided:
@@ -261,6 +267,12 @@ func subject(e evidence.Event) string {
 		return "A key of yours was enrolled: " + e.Title
 	case evidence.EventKeyRetired:
 		return "A key of yours was retired: " + e.Title
+	case evidence.EventUnfinished:
+		return "ALARM: a signing was begun and never ended: " + e.Title
+	case evidence.EventEvidenceAlarm:
+		return "ALARM: evidence: " + e.Title
+	case evidence.EventEvidenceChecked:
+		return "Evidence holds: " + e.Title
 	}
 	return "Ended (" + string(e.Outcome) + "): " + e.Title
 }
@@ -281,6 +293,13 @@ func text(s *countersign.Settings, e evidence.Event) string {
 		fmt.Fprintf(&b, "Nobody has reviewed yet why this document was signed without waiting for everybody: countersign review close %s\n", e.Request)
 	case evidence.EventReviewClosed:
 		fmt.Fprintf(&b, "It was reviewed why this document was signed without waiting for everybody.\n")
+	case evidence.EventOrderProposed:
+		fmt.Fprintf(&b, "One of compliance orders something about this signing's locked evidence. Another one approves or rejects it, before %s: countersign audit hold show %s\n",
+			e.Deadline.UTC().Format("2 January 2006, 15:04 UTC"), e.Request)
+	case evidence.EventOrderStuck:
+		fmt.Fprintf(&b, "What was ordered about this signing's locked evidence can't be carried out. It is tried again until it works; whoever runs the service has to mend what is named here.\n")
+	case evidence.EventOrderEnded:
+		fmt.Fprintf(&b, "An order about this signing's locked evidence has ended, and its record is locked: countersign audit hold show %s\n", e.Request)
 	case evidence.EventApprovalReminder:
 		fmt.Fprintf(&b, "This document still waits for your decision, in stage %q.\n", e.Stage)
 		fmt.Fprintf(&b, "Decide before %s.\n", e.Deadline.UTC().Format("2 January 2006, 15:04 UTC"))
@@ -304,6 +323,12 @@ func text(s *countersign.Settings, e evidence.Event) string {
 		fmt.Fprintf(&b, "It signs nothing any more.\n")
 	case evidence.EventStuck:
 		fmt.Fprintf(&b, "This signing can't be brought to its end, and nothing is released. It is tried again until it works; whoever runs the service has to mend what is named here.\n")
+	case evidence.EventUnfinished:
+		fmt.Fprintf(&b, "The key was about to be asked for this signature, and nothing in the log says how that ended. It may have signed what no evidence tells of.\n")
+	case evidence.EventEvidenceAlarm:
+		fmt.Fprintf(&b, "Something that should be locked and unchanged is not, or could not be looked at. Find out which before anybody relies on it.\n")
+	case evidence.EventEvidenceChecked:
+		fmt.Fprintf(&b, "Samples of the locked evidence were verified completely, and what nobody may delete could not be deleted.\n")
 	default:
 		fmt.Fprintf(&b, "%s\n", e.Outcome.Meaning())
 	}
@@ -316,7 +341,10 @@ func text(s *countersign.Settings, e evidence.Event) string {
 	if e.Request != "" {
 		fmt.Fprintf(&b, "\nRequest: %s", e.Request)
 	}
-	fmt.Fprintf(&b, "\n%s: %s\n\n%s\n", contextName(e.Type), e.Context, s.Brand.Name)
+	if e.Context != "" {
+		fmt.Fprintf(&b, "\n%s: %s\n", contextName(e.Type), e.Context)
+	}
+	fmt.Fprintf(&b, "\n%s\n", s.Brand.Name)
 	return b.String()
 }
 
@@ -327,6 +355,8 @@ func contextName(kind string) string {
 		return "Grant"
 	case evidence.EventKeyEnrolled, evidence.EventKeyRetired:
 		return "Key"
+	case evidence.EventOrderProposed, evidence.EventOrderStuck, evidence.EventOrderEnded:
+		return "Order"
 	}
 	return "Transaction"
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
+	"go.temporal.io/sdk/activity"
 
 	"github.com/countersign-dev/countersign"
 	"github.com/countersign-dev/countersign/evidence"
@@ -30,6 +31,31 @@ const maxAdmitted = evidence.MaxBundleSize
 // ReadObject reads one version of one object of a tenant and checks its digest. More than limit bytes are refused unread, and so is what lies
 // under another tenant's prefix, whatever the credentials would let through.
 func ReadObject(ctx context.Context, c *s3.Client, tenant string, o countersign.Object, limit int64) ([]byte, error) {
+	in, err := openObject(ctx, c, tenant, o, limit)
+	if err != nil {
+		return nil, err
+	}
+	defer in.Close()
+	body, err := io.ReadAll(io.LimitReader(in, limit+1))
+	if err != nil {
+		return nil, fmt.Errorf("couldn't read %s/%s: %w", o.Bucket, o.Key, err)
+	}
+	return body, isObject(o, int64(len(body)), limit, countersign.SHA256(body))
+}
+
+// isObject checks what was read of an object.
+func isObject(o countersign.Object, size, limit int64, digest string) error {
+	switch {
+	case size > limit:
+		return countersign.Refuse("document-too-large", "the object has more than the allowed %d bytes", limit)
+	case o.SHA256 != "" && digest != o.SHA256:
+		return countersign.Refuse("digest-mismatch", "the object's SHA-256 is %s, but %s was named: it is not the document that was meant", digest, o.SHA256)
+	}
+	return nil
+}
+
+// openObject begins to read an object, for ReadObject and spool, which see to its limit and digest.
+func openObject(ctx context.Context, c *s3.Client, tenant string, o countersign.Object, limit int64) (io.ReadCloser, error) {
 	if err := checkOwn(tenant, o.Key); err != nil {
 		return nil, err
 	}
@@ -44,20 +70,11 @@ func ReadObject(ctx context.Context, c *s3.Client, tenant string, o countersign.
 		}
 		return nil, fmt.Errorf("couldn't read %s/%s: %w", o.Bucket, o.Key, err)
 	}
-	defer out.Body.Close()
 	if n := aws.ToInt64(out.ContentLength); n > limit {
+		_ = out.Body.Close()
 		return nil, countersign.Refuse("document-too-large", "the object has %d bytes; at most %d are allowed", n, limit)
 	}
-	body, err := io.ReadAll(io.LimitReader(out.Body, limit+1))
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("couldn't read %s/%s: %w", o.Bucket, o.Key, err)
-	case int64(len(body)) > limit:
-		return nil, countersign.Refuse("document-too-large", "the object has more than the allowed %d bytes", limit)
-	case o.SHA256 != "" && countersign.SHA256(body) != o.SHA256:
-		return nil, countersign.Refuse("digest-mismatch", "the object's SHA-256 is %s, but %s was named: it is not the document that was meant", countersign.SHA256(body), o.SHA256)
-	}
-	return body, nil
+	return out.Body, nil
 }
 
 // checkOwn refuses the object of another tenant. What a process is asked to touch comes from requests and histories; its credentials should stop it as
@@ -72,15 +89,20 @@ func checkOwn(tenant, key string) error {
 // storeFirst stores the object if nothing is there yet. Where something is, it returns that with errExists: the first
 // stored wins, so that a repeated step ends with what the first one made. The object is tagged with its tenant.
 func (t *Tenant) storeFirst(ctx context.Context, bucket, key, mediaType string, body []byte, lock func(*s3.PutObjectInput)) (countersign.Object, error) {
-	return storeFirst(ctx, t.s3, t.settings.Tenant, bucket, key, mediaType, body, lock)
+	return t.storeStream(ctx, bucket, key, mediaType, bytes.NewReader(body), countersign.SHA256(body), lock)
 }
 
-func storeFirst(ctx context.Context, c *s3.Client, tenant, bucket, key, mediaType string, body []byte, lock func(*s3.PutObjectInput)) (countersign.Object, error) {
+// storeStream is storeFirst for a body that is not in memory.
+func (t *Tenant) storeStream(ctx context.Context, bucket, key, mediaType string, body io.ReadSeeker, digest string, lock func(*s3.PutObjectInput)) (countersign.Object, error) {
+	return storeFirst(ctx, t.s3, t.settings.Tenant, bucket, key, mediaType, body, digest, lock)
+}
+
+func storeFirst(ctx context.Context, c *s3.Client, tenant, bucket, key, mediaType string, body io.ReadSeeker, digest string, lock func(*s3.PutObjectInput)) (countersign.Object, error) {
 	if err := checkOwn(tenant, key); err != nil {
 		return countersign.Object{}, err
 	}
 	input := &s3.PutObjectInput{
-		Bucket: aws.String(bucket), Key: aws.String(key), Body: bytes.NewReader(body), ContentType: aws.String(mediaType),
+		Bucket: aws.String(bucket), Key: aws.String(key), Body: body, ContentType: aws.String(mediaType),
 		IfNoneMatch: aws.String("*"), ChecksumAlgorithm: types.ChecksumAlgorithmSha256, Tagging: aws.String("tenant=" + tenant),
 	}
 	if lock != nil {
@@ -88,7 +110,7 @@ func storeFirst(ctx context.Context, c *s3.Client, tenant, bucket, key, mediaTyp
 	}
 	out, err := c.PutObject(ctx, input)
 	if err == nil {
-		return countersign.Object{Bucket: bucket, Key: key, VersionID: aws.ToString(out.VersionId), SHA256: countersign.SHA256(body)}, nil
+		return countersign.Object{Bucket: bucket, Key: key, VersionID: aws.ToString(out.VersionId), SHA256: digest}, nil
 	}
 	if isStatus(err, 412) || isCode(err, "PreconditionFailed") {
 		return countersign.Object{}, errExists
@@ -98,24 +120,42 @@ func storeFirst(ctx context.Context, c *s3.Client, tenant, bucket, key, mediaTyp
 
 // current reads the object's newest version, and names it.
 func (t *Tenant) current(ctx context.Context, bucket, key string, limit int64) (countersign.Object, []byte, error) {
-	o := countersign.Object{Bucket: bucket, Key: key}
-	if err := checkOwn(t.settings.Tenant, key); err != nil {
+	o, err := t.newest(ctx, bucket, key)
+	if err != nil {
 		return o, nil, err
 	}
-	head, err := t.s3.HeadObject(ctx, &s3.HeadObjectInput{Bucket: aws.String(bucket), Key: aws.String(key)})
-	if err != nil {
-		if isStatus(err, 404) || isStatus(err, 403) && absent(ctx, t.s3, o) {
-			return o, nil, fmt.Errorf("couldn't read %s/%s: %w", bucket, key, errGone)
-		}
-		return o, nil, fmt.Errorf("couldn't read %s/%s: %w", bucket, key, err)
-	}
-	o.VersionID = aws.ToString(head.VersionId)
 	body, err := ReadObject(ctx, t.s3, t.settings.Tenant, o, limit)
 	if err != nil {
 		return o, nil, err
 	}
 	o.SHA256 = countersign.SHA256(body)
 	return o, body, nil
+}
+
+// earlier reads what an earlier attempt of this activity stored in the documents bucket. A first attempt doesn't look: what it finds in the place after
+// all, it takes when it is about to store its own.
+func (t *Tenant) earlier(ctx context.Context, key string, limit int64) (countersign.Object, []byte, error) {
+	if activity.GetInfo(ctx).Attempt < 2 {
+		return countersign.Object{}, nil, errGone
+	}
+	return t.current(ctx, t.settings.Documents.Bucket, key, limit)
+}
+
+// newest names the object's newest version, without its digest.
+func (t *Tenant) newest(ctx context.Context, bucket, key string) (countersign.Object, error) {
+	o := countersign.Object{Bucket: bucket, Key: key}
+	if err := checkOwn(t.settings.Tenant, key); err != nil {
+		return o, err
+	}
+	head, err := t.s3.HeadObject(ctx, &s3.HeadObjectInput{Bucket: aws.String(bucket), Key: aws.String(key)})
+	if err != nil {
+		if isStatus(err, 404) || isStatus(err, 403) && absent(ctx, t.s3, o) {
+			return o, fmt.Errorf("couldn't read %s/%s: %w", bucket, key, errGone)
+		}
+		return o, fmt.Errorf("couldn't read %s/%s: %w", bucket, key, err)
+	}
+	o.VersionID = aws.ToString(head.VersionId)
+	return o, nil
 }
 
 // version is one version of an object, or a delete marker.

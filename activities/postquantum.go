@@ -26,11 +26,14 @@ func (t *Tenant) openPostQuantum() error {
 	if err != nil {
 		return t.settings.Fault(err, "kms", "postQuantum", "publicKey")
 	}
-	key, err := evidence.ParsePostQuantumPEM(text)
+	keys, err := evidence.ParsePostQuantumPEM(text)
+	if err == nil && len(keys) != 1 {
+		err = fmt.Errorf("it has %d keys, want one", len(keys))
+	}
 	if err != nil {
 		return t.settings.Fault(fmt.Errorf("%s: %w", named.PublicKey, err), "kms", "postQuantum", "publicKey")
 	}
-	t.postQuantum = &postQuantumSigner{t.kms, named.ARN, key}
+	t.postQuantum = &postQuantumSigner{t.kms, named.ARN, keys[0]}
 	return nil
 }
 

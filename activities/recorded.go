@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	commonpb "go.temporal.io/api/common/v1"
 	enumspb "go.temporal.io/api/enums/v1"
 	historypb "go.temporal.io/api/history/v1"
 	"go.temporal.io/api/serviceerror"
@@ -30,7 +31,7 @@ func asker(ctx context.Context, in evidence.SignInput) *countersign.Refusal {
 // signal by the person whom it names, taken when it is said to have been. A saga that says anything else is broken or in somebody else's hands: it
 // could bring decisions that nobody sent, with an identity provider's key that it made up. Where the glass is broken, its review has to be open.
 func (t *Tenant) recorded(ctx context.Context, in evidence.SignInput, broken bool) (*countersign.Refusal, error) {
-	r := record{taken: map[string][]time.Time{}}
+	r := record{taken: map[string][]time.Time{}, checks: map[int64]bool{}, stamps: map[string][]byte{}}
 	events := t.temporal.GetWorkflowHistory(ctx, in.Context.Signing, in.Context.Run, false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
 	for events.HasNext() {
 		event, err := events.Next()
@@ -55,9 +56,27 @@ func (t *Tenant) recorded(ctx context.Context, in evidence.SignInput, broken boo
 		if !slices.ContainsFunc(r.taken[key], counted.At.Equal) {
 			return countersign.Refuse("not-sent", "the server took no such decision from %s at that time", counted.Signed.Decision.Actor), nil
 		}
+		if refusal, err := t.dated(r, in.Context, counted); refusal != nil || err != nil {
+			return refusal, err
+		}
 	}
 	if broken && r.review != countersign.ReviewID(in.Context.Tenant, in.Request) {
 		return countersign.Refuse("not-reviewed", "the glass was broken, and no review of it was opened"), nil
+	}
+	return nil, nil
+}
+
+// dated checks the decision's time-stamp, where the context says that there is one: the server's word on when it took a decision is not enough.
+func (t *Tenant) dated(r record, c countersign.Context, counted evidence.CountedDecision) (*countersign.Refusal, error) {
+	if !c.Stamped {
+		return nil, nil
+	}
+	digest, err := counted.Signed.Decision.Digest()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := evidence.VerifyStamp(r.stamps[digest], digest, counted.At, time.Now(), t.roots); err != nil {
+		return countersign.Refuse("not-dated", "the decision of %s has no time-stamp that fits: %s", counted.Signed.Decision.Actor, err), nil
 	}
 	return nil, nil
 }
@@ -68,11 +87,19 @@ type record struct {
 	admitted string                 // digest of the context that it found
 	taken    map[string][]time.Time // decision and sender → when the server took it
 	review   string                 // workflow id of the review that was opened
+	checks   map[int64]bool         // the events that scheduled checks of decisions
+	stamps   map[string][]byte      // digest of a decision that counted → its time-stamp
 }
 
 func (r *record) read(e *historypb.HistoryEvent) error {
 	if a := e.GetActivityTaskScheduledEventAttributes(); a.GetActivityType().GetName() == evidence.ActivityAdmit && r.admit == 0 {
 		r.admit = e.GetEventId()
+	}
+	if a := e.GetActivityTaskScheduledEventAttributes(); a.GetActivityType().GetName() == evidence.ActivityCheckDecision {
+		r.checks[e.GetEventId()] = true
+	}
+	if a := e.GetActivityTaskCompletedEventAttributes(); a != nil && r.checks[a.GetScheduledEventId()] {
+		return r.checked(a.GetResult())
 	}
 	if a := e.GetActivityTaskCompletedEventAttributes(); a != nil && r.admit != 0 && a.GetScheduledEventId() == r.admit {
 		var admission evidence.Admission
@@ -104,6 +131,20 @@ func (r *record) read(e *historypb.HistoryEvent) error {
 			return err
 		}
 		r.taken[key] = append(r.taken[key], e.GetEventTime().AsTime())
+	}
+	return nil
+}
+
+// checked keeps the time-stamp of a decision that counted.
+func (r *record) checked(result *commonpb.Payloads) error {
+	var check evidence.Check
+	for _, p := range result.GetPayloads() {
+		if err := json.Unmarshal(p.GetData(), &check); err != nil {
+			return fmt.Errorf("the check of a decision can't be read: %w", err)
+		}
+	}
+	if check.Record.Counted() {
+		r.stamps[check.Record.Digest] = check.Stamp
 	}
 	return nil
 }

@@ -14,8 +14,11 @@ func (t *Tenant) Register(r worker.ActivityRegistry) {
 		evidence.ActivityIntend: t.Intend, evidence.ActivityWithhold: t.Withhold, evidence.ActivityNotify: t.Notify, evidence.ActivityLock: t.Lock,
 		evidence.ActivityAdmitGrant: t.AdmitGrant, evidence.ActivityCheckGrantSignal: t.CheckGrantSignal,
 		evidence.ActivityAdmitKey: t.AdmitKey, evidence.ActivityCheckRetirement: t.CheckRetirement,
-		evidence.ActivityCheckReview: t.CheckReview,
 		evidence.ActivityAdmitShredding: t.AdmitShredding, evidence.ActivityCheckShreddingAnswer: t.CheckShreddingAnswer, evidence.ActivityShred: t.Shred,
+		evidence.ActivityCheckReview: t.CheckReview, evidence.ActivityAppendLog: t.AppendLog,
+		evidence.ActivityAdmitOrder: t.AdmitOrder, evidence.ActivityCheckOrderAnswer: t.CheckOrderAnswer, evidence.ActivityCarryOut: t.CarryOut,
+		evidence.ActivityFindDead: t.FindDead, evidence.ActivityAwaitSaga: t.AwaitSaga, evidence.ActivityFindUnfinished: t.FindUnfinished, evidence.ActivityCheckEvidence: t.CheckEvidence, evidence.ActivityFindEarlier: t.FindEarlier,
+		evidence.ActivityAdmitRenewal: t.AdmitRenewal, evidence.ActivityRenewPage: t.RenewPage,
 	} {
 		r.RegisterActivityWithOptions(f, activity.RegisterOptions{Name: name})
 	}
@@ -24,6 +27,6 @@ func (t *Tenant) Register(r worker.ActivityRegistry) {
 // RegisterKeys puts the activities that ask KMS on a worker of the queue for keys.
 func (t *Tenant) RegisterKeys(r worker.ActivityRegistry) {
 	r.RegisterActivityWithOptions(t.Sign, activity.RegisterOptions{Name: evidence.ActivitySign})
-	r.RegisterActivityWithOptions(t.AppendLog, activity.RegisterOptions{Name: evidence.ActivityAppendLog})
+	r.RegisterActivityWithOptions(t.AppendLog, activity.RegisterOptions{Name: evidence.ActivityAppendLog}) // asked for here by workflows of earlier builds
 	r.RegisterActivityWithOptions(t.Seal, activity.RegisterOptions{Name: evidence.ActivitySeal})
 }

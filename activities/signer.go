@@ -27,7 +27,7 @@ import (
 const ErrorSetting = "Setting"
 
 // maxSignature bounds a stored signature, in bytes.
-const maxSignature = 1 << 20
+const maxSignature = 4 << 20
 
 // Intend locks the intent to sign, before the key is asked. If we crash after this, the intent without a signature says so.
 func (t *Tenant) Intend(ctx context.Context, in evidence.SignInput) (evidence.Intent, error) {
@@ -78,6 +78,18 @@ func (t *Tenant) Sign(ctx context.Context, in evidence.SignInput) (evidence.Sign
 		result.Refusal = refusal
 		return result, nil
 	}
+	switch in.Context.SignedAs {
+	case countersign.SignedInPDF:
+		return t.signInside(ctx, in, result)
+	case "":
+		return t.signBeside(ctx, in, result)
+	}
+	result.Refusal = countersign.Refuse("unknown-signature", "the transaction asks for a signature of the form %q, which this build doesn't know", in.Context.SignedAs)
+	return result, nil
+}
+
+// signBeside makes the signature of a transaction that a build up to v0.1.0 admitted: a file of its own.
+func (t *Tenant) signBeside(ctx context.Context, in evidence.SignInput, result evidence.Signature) (evidence.Signature, error) {
 	key := countersign.WithheldKey(in.Context.Tenant, in.Request, withheldSignature)
 	document, err := ReadObject(ctx, t.s3, t.settings.Tenant, in.Context.Document, maxAdmitted)
 	if refusal := (*countersign.Refusal)(nil); errors.As(err, &refusal) {
@@ -89,7 +101,7 @@ func (t *Tenant) Sign(ctx context.Context, in evidence.SignInput) (evidence.Sign
 	}
 	signer := t.signer()
 	result.Algorithm = string(signer.algorithm)
-	if stored, cms, err := t.current(ctx, t.settings.Documents.Bucket, key, maxSignature); err == nil {
+	if stored, cms, err := t.earlier(ctx, key, maxSignature); err == nil {
 		return t.adopt(ctx, result, stored, document, cms)
 	} else if !errors.Is(err, errGone) {
 		return result, err
@@ -113,13 +125,20 @@ func (t *Tenant) Sign(ctx context.Context, in evidence.SignInput) (evidence.Sign
 	return t.adopt(ctx, result, stored, document, cms)
 }
 
-// stampsAgain asks for a time-stamp first, where an earlier attempt failed: while the authority is down, the key is not asked for
+// stampsAgain asks for a time-stamp first, where an earlier attempt failed: while every authority is down, the key is not asked for
 // signatures that nobody could use.
 func (t *Tenant) stampsAgain(ctx context.Context) error {
 	if activity.GetInfo(ctx).Attempt < 2 {
 		return nil
 	}
-	return t.checkTimestamp(ctx)
+	token, err := stampOnce(ctx, t.stamper)
+	if err == nil {
+		_, err = t.lists.Token(ctx, token)
+	}
+	if err != nil {
+		return fmt.Errorf("couldn't get a time-stamp with its revocation lists: %w", err)
+	}
+	return nil
 }
 
 // adopt verifies a stored signature before it is believed, whoever stored it.
@@ -184,7 +203,7 @@ func holds(m countersign.Member, role string) bool {
 // Withhold destroys what was signed but will not be released: the document's signature, and a bundle that holds it. It is
 // the compensation of Sign, and safe to repeat.
 func (t *Tenant) Withhold(ctx context.Context, request string) error {
-	for _, name := range []string{withheldSignature, countersign.WithheldBundle(countersign.Completed)} {
+	for _, name := range []string{withheldSignature, withheldPDF, countersign.WithheldBundle(countersign.Completed)} {
 		if err := t.destroy(ctx, countersign.WithheldKey(t.settings.Tenant, request, name)); err != nil {
 			return fmt.Errorf("couldn't destroy a withheld signature: %w", err)
 		}
@@ -218,8 +237,12 @@ func destroy(ctx context.Context, c *s3.Client, tenant string, o countersign.Obj
 	return fmt.Errorf("couldn't delete %s: it is stored again and again", o.Key)
 }
 
-// withheldSignature is the name under which the document's signature waits for the lock of its evidence.
-const withheldSignature = "document.p7s"
+// Names under which what was signed waits for the lock of its evidence: the signed PDF, or the signature of a transaction that a build up to
+// v0.1.0 admitted.
+const (
+	withheldPDF       = "document-signed.pdf"
+	withheldSignature = "document.p7s"
+)
 
 // keySigner signs digests by the tenant's KMS key, named by ARN.
 type keySigner struct {
@@ -228,10 +251,11 @@ type keySigner struct {
 	chain     []*x509.Certificate
 	algorithm kmstypes.SigningAlgorithmSpec
 	requestID string // of the last call
+	lists     *evidence.Revocation
 }
 
 func (t *Tenant) signer() *keySigner {
-	s := &keySigner{client: t.kms, arn: t.settings.KMS.ARN, chain: t.chain, algorithm: kmstypes.SigningAlgorithmSpecEcdsaSha256}
+	s := &keySigner{client: t.kms, arn: t.settings.KMS.ARN, chain: t.chain, lists: t.lists, algorithm: kmstypes.SigningAlgorithmSpecEcdsaSha256}
 	if pub, ok := t.chain[0].PublicKey.(*ecdsa.PublicKey); ok && pub.Curve == elliptic.P384() {
 		s.algorithm = kmstypes.SigningAlgorithmSpecEcdsaSha384
 	}
@@ -240,6 +264,9 @@ func (t *Tenant) signer() *keySigner {
 
 // Chain is the key's certificate chain, leaf first.
 func (s *keySigner) Chain() []*x509.Certificate { return s.chain }
+
+// Revocation reads the revocation lists that a signature keeps.
+func (s *keySigner) Revocation() *evidence.Revocation { return s.lists }
 
 // SignDigest asks KMS for one signature over a digest.
 func (s *keySigner) SignDigest(ctx context.Context, digest []byte, _ crypto.Hash) ([]byte, error) {
@@ -255,6 +282,10 @@ func (s *keySigner) SignDigest(ctx context.Context, digest []byte, _ crypto.Hash
 
 // keyError tells a key that can't be used from one that may answer later.
 func keyError(what string, err error) error {
+	if errors.Is(err, evidence.ErrRevoked) {
+		return temporal.NewApplicationErrorWithOptions(what+": "+err.Error()+"; an administrator has to name another key and certificate",
+			evidence.ErrorKeyUnusable, temporal.ApplicationErrorOptions{Cause: err})
+	}
 	if isCode(err, "DisabledException", "KMSInvalidStateException", "InvalidKeyUsageException", "NotFoundException", "AccessDeniedException", "ValidationException") {
 		return temporal.NewApplicationErrorWithOptions(what+": the tenant's key can't be used (disabled, deleted, or not ours); an administrator has to mend it",
 			evidence.ErrorKeyUnusable, temporal.ApplicationErrorOptions{Cause: err})

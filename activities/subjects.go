@@ -1,6 +1,7 @@
 package activities
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -156,6 +157,14 @@ func (r Revealed) Whole() ([]byte, error) {
 	return r.Bundle, nil
 }
 
+// SignedPDF is the signed PDF in the bundle, which shredding doesn't reach; nil where there is none.
+func (r Revealed) SignedPDF() ([]byte, error) {
+	if r.Bundle == nil {
+		return evidence.SignedPDFOf(r.Stored, r.Keys)
+	}
+	return evidence.SignedPDF(r.Bundle)
+}
+
 // ReadLocked reads a locked bundle and reveals it: every reader of locked evidence goes through here. It compares the digests of what is stored and of
 // what comes out.
 func (s *Subjects) ReadLocked(ctx context.Context, locked evidence.Locked) (Revealed, error) {
@@ -169,14 +178,47 @@ func (s *Subjects) ReadLocked(ctx context.Context, locked evidence.Locked) (Reve
 	if err != nil {
 		return Revealed{}, err
 	}
+	if !shred.Is(raw) {
+		return Revealed{}, countersign.Refuse("digest-mismatch", "what is stored is no concealed bundle")
+	}
+	return s.revealStored(ctx, raw, locked.Object.SHA256)
+}
+
+// readBundle reads a locked bundle of which only the bundle's own digest is known, in whichever form it is stored.
+func (s *Subjects) readBundle(ctx context.Context, o countersign.Object) (Revealed, error) {
+	want := o.SHA256
+	o.SHA256 = ""
+	raw, err := ReadObject(ctx, s.s3, s.settings.Tenant, o, evidence.MaxBundleSize+shred.MaxOverhead)
+	if err != nil {
+		return Revealed{}, err
+	}
+	return s.revealStored(ctx, raw, want)
+}
+
+// revealStored reveals what is stored as a bundle, in whichever form, and compares it with the bundle's digest, where one is known.
+func (s *Subjects) revealStored(ctx context.Context, raw []byte, want string) (Revealed, error) {
+	if !shred.Is(raw) {
+		if got := countersign.SHA256(raw); want != "" && got != want {
+			return Revealed{}, countersign.Refuse("digest-mismatch", "the object's SHA-256 is %s, but %s was named", got, want)
+		}
+		return Revealed{Bundle: raw}, nil
+	}
 	c, err := shred.Read(raw)
 	if err != nil {
 		return Revealed{}, countersign.Refuse("digest-mismatch", "what is stored is no concealed bundle: %s", err)
 	}
-	if c.Bundle() != locked.Object.SHA256 {
-		return Revealed{}, countersign.Refuse("digest-mismatch", "what is stored conceals another bundle than the one that was locked")
+	if want != "" && c.Bundle() != want {
+		return Revealed{}, countersign.Refuse("digest-mismatch", "what is stored conceals another bundle than the one that was named")
 	}
 	return s.reveal(ctx, c)
+}
+
+// Verify verifies the bundle, or what is left of it, as a stranger would.
+func (r Revealed) Verify(roots evidence.Roots) *evidence.Report {
+	if r.Bundle == nil {
+		return evidence.VerifyConcealed(r.Stored, r.Keys, roots)
+	}
+	return evidence.Verify(r.Bundle, roots)
 }
 
 func (s *Subjects) reveal(ctx context.Context, c *shred.Concealed) (Revealed, error) {
@@ -322,7 +364,7 @@ func (s *Subjects) store(ctx context.Context, key string, v any) error {
 	if err != nil {
 		return err
 	}
-	_, err = storeFirst(ctx, s.s3, s.settings.Tenant, s.settings.Documents.Bucket, key, "application/json", body, nil)
+	_, err = storeFirst(ctx, s.s3, s.settings.Tenant, s.settings.Documents.Bucket, key, "application/json", bytes.NewReader(body), countersign.SHA256(body), nil)
 	return err
 }
 

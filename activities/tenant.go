@@ -38,15 +38,16 @@ type Tenant struct {
 	temporal client.Client
 	chain    []*x509.Certificate
 	roots    evidence.Roots
-	stamper  evidence.Stamper
+	clocks   []clock
+	stamper  evidence.Stamper // all clocks, in turn
+	lists    *evidence.Revocation
 	// postQuantum is nil where the tenant's file names no key for post-quantum signatures.
 	postQuantum *postQuantumSigner
 	subjects    *Subjects
 	hooks       []webhook
 	http        *http.Client
 	worker      evidence.Worker
-	// appending holds one token: within a process, entries go into the log one after another. Between processes the store decides.
-	appending chan struct{}
+	log         *translog.Log
 }
 
 // LoadSettings reads a tenant's file.
@@ -65,7 +66,7 @@ func Open(ctx context.Context, file string, temporal client.Client, worker evide
 		return nil, err
 	}
 	t := &Tenant{
-		settings: s, file: file, dir: filepath.Dir(file), registry: identity.NewRegistry(s.Issuers), temporal: temporal, worker: worker, appending: make(chan struct{}, 1),
+		settings: s, file: file, dir: filepath.Dir(file), registry: identity.NewRegistry(s.Issuers), temporal: temporal, worker: worker,
 		http: &http.Client{Timeout: 15 * time.Second, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
 	}
 	if t.engine, err = LoadPolicy(s, t.dir); err != nil {
@@ -77,13 +78,13 @@ func Open(ctx context.Context, file string, temporal client.Client, worker evide
 	if t.roots.Signers, err = t.pool(s.KMS.Roots); err != nil {
 		return nil, s.Fault(err, "kms", "roots")
 	}
-	if t.roots.TSAs, err = t.pool(s.Timestamp.Roots); err != nil {
-		return nil, s.Fault(err, "timestamp", "roots")
+	if err := t.openClock(); err != nil {
+		return nil, err
 	}
+	t.lists = evidence.NewRevocation(t.roots, t.http)
 	if t.roots.Log, err = translog.ParseVerifier(s.Log.PublicKey, s.Tenant); err != nil {
 		return nil, s.Fault(err, "log", "publicKey")
 	}
-	t.stamper = evidence.NewTSAClient(s.Timestamp.URL, t.roots.TSAs, t.http)
 	if t.hooks, err = t.webhooks(); err != nil {
 		return nil, err
 	}
@@ -97,6 +98,7 @@ func Open(ctx context.Context, file string, temporal client.Client, worker evide
 	if err := t.openPostQuantum(); err != nil {
 		return nil, err
 	}
+	t.log = translog.NewLog(logStore{LogSource(t.s3, s), t}, logKey{t.roots.Log, t})
 	return t, nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"archive/zip"
 	"bytes"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -28,7 +29,7 @@ const (
 
 	maxNameLength    = 255
 	maxManifestSize  = 1 << 20
-	maxSignatureSize = 256 << 10
+	maxSignatureSize = 4 << 20
 
 	zipVersion        = 20 // PKZIP 2.0: folders in names
 	zipDate           = 1<<5 | 1
@@ -196,6 +197,7 @@ func checkName(name string) error {
 // VerifySeal. Methods return slices of the bytes given to OpenBundle; they must not be changed.
 type Bundle struct {
 	files     []File
+	digests   map[string]string // SHA-256 of each file, in hex: as the manifest has it, and as it is
 	manifest  []byte
 	signature []byte
 }
@@ -212,6 +214,9 @@ func (b *Bundle) File(name string) ([]byte, bool) {
 	}
 	return nil, false
 }
+
+// digestOf is the SHA-256 of a file, in hex. A large one is read once.
+func (b *Bundle) digestOf(name string) string { return b.digests[name] }
 
 // ManifestBytes returns META-INF/ASiCManifest001.xml, which is what the seal signs.
 func (b *Bundle) ManifestBytes() []byte { return b.manifest }
@@ -252,6 +257,10 @@ func OpenBundle(raw []byte) (*Bundle, error) {
 	}
 	if err := matchManifest(refs, b.files); err != nil {
 		return nil, err
+	}
+	b.digests = make(map[string]string, len(refs))
+	for _, r := range refs {
+		b.digests[r.name] = hex.EncodeToString(r.digest[:])
 	}
 	return b, nil
 }

@@ -12,12 +12,15 @@ import (
 	historypb "go.temporal.io/api/history/v1"
 	"go.temporal.io/api/temporalproto"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/countersign-dev/countersign"
 )
 
 // The files of a bundle.
 const (
 	documentFile    = "document.pdf"
-	signatureFile   = "document.p7s"
+	signedFile      = "document-signed.pdf"
+	signatureFile   = "document.p7s" // of builds up to v0.1.0
 	statementFile   = "statement.json"
 	policyFile      = "policy/policy.cedar"
 	questionsFile   = "policy/questions.json"
@@ -28,6 +31,17 @@ const (
 	keyFile         = "kms.json"
 )
 
+// SignedPDF is the signed PDF in a bundle, or nil where there is none: nothing was signed, or a build up to v0.1.0 signed beside the document.
+// It is what the bundle says: whether that is genuine is for Verify to find out.
+func SignedPDF(bundle []byte) ([]byte, error) {
+	b, err := OpenBundle(bundle)
+	if err != nil {
+		return nil, err
+	}
+	pdf, _ := b.File(signedFile)
+	return pdf, nil
+}
+
 func decisionFile(i int) string { return fmt.Sprintf("identity/decision-%03d.json", i+1) }
 
 // Material is what a bundle is made of.
@@ -35,8 +49,9 @@ type Material struct {
 	Seal      SealInput
 	History   *historypb.History
 	Case      *Case
-	Document  []byte // nil where intake did not get as far as trusting it
-	Signature []byte // detached CAdES over the document; nil unless it is released
+	Document  []byte // nil where intake did not get as far as trusting it, and where Signed begins with it
+	Signed    []byte // the signed PDF; nil unless it is released
+	Signature []byte // detached CAdES over Document, in place of Signed, where builds up to v0.1.0 admitted the transaction
 	Worker    Worker
 	Key       KeyFacts
 }
@@ -84,7 +99,7 @@ type questionDocument struct {
 
 // Assemble writes the payload files of a bundle, in their order.
 func Assemble(m Material) ([]File, error) {
-	statement, err := Derive(m.Case, m.Seal)
+	files, err := derived(m)
 	if err != nil {
 		return nil, err
 	}
@@ -92,7 +107,24 @@ func Assemble(m Material) ([]File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("couldn't write the history: %w", err)
 	}
-	readable, err := HistoryJSON(m.History)
+	twin, err := HistoryJSON(m.History)
+	if err != nil {
+		return nil, err
+	}
+	worker, err := indented(workerFile, m.Worker)
+	if err != nil {
+		return nil, err
+	}
+	key, err := indented(keyFile, keyDocumentOf(m))
+	if err != nil {
+		return nil, err
+	}
+	return append(files, File{historyFile, pb}, File{historyJSONFile, twin}, worker, key), nil
+}
+
+// derived writes what comes before the history in a bundle, and follows from it but for the document and its signature: the verifier writes it again.
+func derived(m Material) ([]File, error) {
+	statement, err := Derive(m.Case, m.Seal)
 	if err != nil {
 		return nil, err
 	}
@@ -100,12 +132,15 @@ func Assemble(m Material) ([]File, error) {
 	add := func(name string, body []byte) { files = append(files, File{Name: name, Bytes: body}) }
 	var fault error
 	addJSON := func(name string, v any) {
-		body, err := json.MarshalIndent(v, "", "  ")
+		f, err := indented(name, v)
 		fault = errors.Join(fault, err)
-		add(name, append(body, '\n'))
+		files = append(files, f)
 	}
 	if m.Document != nil {
 		add(documentFile, m.Document)
+	}
+	if m.Signed != nil {
+		add(signedFile, m.Signed)
 	}
 	if m.Signature != nil {
 		add(signatureFile, m.Signature)
@@ -125,11 +160,39 @@ func Assemble(m Material) ([]File, error) {
 		add(policyFile, []byte(a.PolicyText))
 		addJSON(questionsFile, questions(m.Case))
 	}
-	add(historyFile, pb)
-	add(historyJSONFile, readable)
-	addJSON(workerFile, m.Worker)
-	addJSON(keyFile, keyDocumentOf(m))
 	return files, fault
+}
+
+func indented(name string, v any) (File, error) {
+	body, err := json.MarshalIndent(v, "", "  ")
+	return File{name, append(body, '\n')}, err
+}
+
+// VerifySignature checks the signature that is released, in the form that people approved: which one it is can't be chosen afterwards.
+func (m Material) VerifySignature(roots Roots) (SignatureFacts, error) {
+	if !m.Case.signedInside() {
+		if m.Signed != nil {
+			return SignatureFacts{}, errors.New("there is a signed PDF, and people approved a signature beside the document")
+		}
+		return VerifyDetached(m.Document, m.Signature, roots)
+	}
+	if m.Signature != nil || m.Document != nil {
+		return SignatureFacts{}, fmt.Errorf("there is something beside the signed PDF, and people approved a signature inside (%s)", countersign.SignedInPDF)
+	}
+	if m.Case.Intent == nil {
+		return SignatureFacts{}, errors.New("there is no intent for it")
+	}
+	return VerifyPDF(bytes.NewReader(m.Signed), int64(len(m.Signed)), m.Case.approved(), roots)
+}
+
+// signedInside says whether people approved a signature in the PDF itself.
+func (c *Case) signedInside() bool {
+	return c.Admission != nil && c.Admission.Refusal == nil && c.Admission.Context.SignedAs != ""
+}
+
+// approved is what the signed PDF must begin with and claim.
+func (c *Case) approved() ApprovedPDF {
+	return ApprovedPDF{Bytes: c.Admission.Document.Bytes, SHA256: c.Admission.Context.Document.SHA256, At: c.Intent.At}
 }
 
 func keyDocumentOf(m Material) keyDocument {

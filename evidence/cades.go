@@ -58,20 +58,42 @@ type SignatureFacts struct {
 	SigningTime time.Time           // claimed by the signer
 	StampTime   time.Time           // attested by the time-stamping authority
 	StampSerial *big.Int
-	StampPolicy string // object identifier
-	TSA         string // subject of the authority's certificate
+	StampPolicy string    // object identifier
+	StampUntil  time.Time // when the first certificate of the authority's chain ends
+	TSA         string    // subject of the authority's certificate
 	Hash        crypto.Hash
 	Digest      []byte // of the content, with Hash
+	// Named is how many certificates, of the signer and of the authority, name a revocation list; for Listed of them the signature carries it, and it doesn't
+	// revoke them at StampTime. Listed is zero or Named.
+	Named, Listed int
 }
 
 // SignDetached returns a CAdES-B-T signature over content (ETSI EN 319 122-1): a DER CMS SignedData without the
-// content, with one signer, its whole chain, and a time-stamp over the signature value. The digest is SHA-256 with a
+// content, with one signer, its whole chain, and a time-stamp over the signature value. With a RevocationSigner it is CAdES-B-LT: the lists are in it as
+// well; those of the signer are read before it is asked, so that a revoked one never is. The digest is SHA-256 with a
 // P-256 key and SHA-384 with a P-384 key. at is the claimed signing time, kept to the second.
 //
 // The signature value is verified before the authority is asked. Trust in the chain and in the time-stamp is not
 // checked: that is for VerifyDetached, with the caller's roots.
 func SignDetached(ctx context.Context, content []byte, signer Signer, stamper Stamper, at time.Time) ([]byte, error) {
-	s, err := sign(ctx, content, signer, at)
+	return signStamped(ctx, digestOf(content), signer, stamper, at, at)
+}
+
+// signStamped signs as of now, claims a time where it isn't zero, and gets the time-stamp. A signer whose certificate is revoked is not asked. What claims no
+// time is in a PDF, which keeps no revocation lists in its signature: those of the same certificates are in the seal of its evidence.
+func signStamped(ctx context.Context, digest contentDigest, signer Signer, stamper Stamper, claimed, now time.Time) ([]byte, error) {
+	var lists *Revocation
+	if r, ok := signer.(RevocationSigner); ok {
+		lists = r.Revocation()
+	}
+	var kept [][]byte
+	if lists != nil {
+		var err error
+		if kept, err = lists.Signer(ctx, signer.Chain(), now); err != nil {
+			return nil, err
+		}
+	}
+	s, err := sign(ctx, digest, signer, claimed)
 	if err != nil {
 		return nil, err
 	}
@@ -86,6 +108,17 @@ func SignDetached(ctx context.Context, content []byte, signer Signer, stamper St
 	if _, err := verifyToken(sd, s.token, stamped[:], nil); err != nil {
 		return nil, inCheck("timestamp", fmt.Errorf("couldn't use the time-stamp: %w", err))
 	}
+	if lists == nil || claimed.IsZero() {
+		return s.marshal()
+	}
+	more, err := lists.Token(ctx, s.token)
+	if err != nil {
+		return nil, err
+	}
+	s.lists = kept
+	for _, der := range more {
+		s.lists = addList(s.lists, der)
+	}
 	return s.marshal()
 }
 
@@ -95,21 +128,29 @@ type seal struct {
 	leaf        *x509.Certificate
 	certs       []*x509.Certificate
 	digest      []byte
-	signingTime time.Time
+	signingTime time.Time // zero in a PDF, where the attribute is forbidden
 	signature   []byte
 	token       []byte // nil in a rehearsal
+	lists       [][]byte
 }
 
-// sign makes the signature without a time-stamp.
-func sign(ctx context.Context, content []byte, signer Signer, at time.Time) (*seal, error) {
+// contentDigest is the digest of content that need not be in memory.
+type contentDigest func(crypto.Hash) ([]byte, error)
+
+func digestOf(content []byte) contentDigest {
+	return func(hash crypto.Hash) ([]byte, error) { return sum(hash, content), nil }
+}
+
+// sign makes the signature without a time-stamp. A zero time is left out.
+func sign(ctx context.Context, digest contentDigest, signer Signer, at time.Time) (*seal, error) {
 	chain := signer.Chain()
 	hash, err := checkSignerChain(chain)
 	if err != nil {
 		return nil, inCheck("certificate", err)
 	}
-	s := &seal{
-		hash: hash, leaf: chain[0], certs: chain,
-		digest: sum(hash, content), signingTime: at.UTC().Truncate(time.Second),
+	s := &seal{hash: hash, leaf: chain[0], certs: chain, signingTime: at.UTC().Truncate(time.Second)}
+	if s.digest, err = digest(hash); err != nil {
+		return nil, inCheck("seal", err)
 	}
 	attrs, err := s.signedAttributes()
 	if err != nil {
@@ -158,13 +199,18 @@ func sealHash(leaf *x509.Certificate) (crypto.Hash, error) {
 // value, the time-stamp (see VerifyToken), and the signer's chain to roots.Signers at the time-stamp's time. The
 // signing time may be at most five minutes after the time-stamp.
 //
-// It accepts the bytes that SignDetached writes and no other CMS. Revocation is not looked up. Errors are *BundleError
-// with Check "seal", "certificate" or "timestamp".
+// It accepts the bytes that SignDetached writes and no other CMS. Revocation is not looked up; where the signature carries revocation lists, there is one
+// for each certificate that names any, and none revokes it. Errors are *BundleError with Check "seal", "certificate", "timestamp" or "revocation".
 func VerifyDetached(content, cms []byte, roots Roots) (SignatureFacts, error) {
-	s, err := readSeal(content, cms)
+	s, err := readSeal(digestOf(content), cms, true)
 	if err != nil {
 		return SignatureFacts{}, inCheck("seal", err)
 	}
+	return s.verify(roots)
+}
+
+// verify checks trust: the time-stamp, and the signer's chain as of its time.
+func (s *seal) verify(roots Roots) (SignatureFacts, error) {
 	if s.token == nil {
 		return SignatureFacts{}, failed("timestamp", "signature has no time-stamp")
 	}
@@ -181,15 +227,28 @@ func VerifyDetached(content, cms []byte, roots Roots) (SignatureFacts, error) {
 	if err != nil {
 		return SignatureFacts{}, inCheck("certificate", err)
 	}
+	tsaChain, _, err := tokenChain(s.token, roots.TSAs)
+	if err != nil {
+		return SignatureFacts{}, inCheck("timestamp", err)
+	}
+	until, err := tokenUntil(s.token, roots.TSAs)
+	if err != nil {
+		return SignatureFacts{}, inCheck("timestamp", err)
+	}
+	listed, named, err := verifyLists(s.lists, token.Time, chain, tsaChain)
+	if err != nil {
+		return SignatureFacts{}, inCheck(checkRevocation, err)
+	}
 	return SignatureFacts{
+		Named: named, Listed: listed, StampUntil: until,
 		Signer: s.leaf, Chain: chain, SigningTime: s.signingTime,
 		StampTime: token.Time, StampSerial: token.Serial, StampPolicy: token.Policy, TSA: token.TSA,
 		Hash: s.hash, Digest: s.digest,
 	}, nil
 }
 
-// readSeal checks all but trust: who may sign, and when.
-func readSeal(content, cms []byte) (*seal, error) {
+// readSeal checks all but trust: who may sign, and when. A signature that is not timed has no signing-time.
+func readSeal(content contentDigest, cms []byte, timed bool) (*seal, error) {
 	if len(cms) > maxSignatureSize {
 		return nil, fmt.Errorf("signature of %d bytes is over the limit of %d", len(cms), maxSignatureSize)
 	}
@@ -214,9 +273,11 @@ func readSeal(content, cms []byte) (*seal, error) {
 	if hash != sd.signer.hash {
 		return nil, fmt.Errorf("signature uses %s: the key asks for %s", sd.signer.hash, hash)
 	}
-	s := &seal{hash: hash, leaf: leaf, certs: sd.certs, digest: sum(hash, content), signature: sd.signer.signature}
-	if s.signingTime, err = readSigningTime(sd.signer.signed); err != nil {
-		return nil, err
+	s := &seal{hash: hash, leaf: leaf, certs: sd.certs, lists: sd.lists, digest: sd.digest, signature: sd.signer.signature}
+	if timed {
+		if s.signingTime, err = readSigningTime(sd.signer.signed); err != nil {
+			return nil, err
+		}
 	}
 	s.token, _ = findAttribute(sd.signer.unsigned, oidSignatureTimeStamp)
 	canonical, err := s.marshal()
@@ -251,7 +312,7 @@ func readSigningTime(attrs []attribute) (time.Time, error) {
 // signedAttributes returns the SET OF that the signature covers.
 func (s *seal) signedAttributes() ([]byte, error) {
 	certHash := sha256.Sum256(s.leaf.Raw)
-	return attributeSet(cbasn1.SET, []attributeValue{
+	attrs := []attributeValue{
 		{oidContentType, func(b *cryptobyte.Builder) { b.AddASN1ObjectIdentifier(oidData) }},
 		{oidMessageDigest, func(b *cryptobyte.Builder) { b.AddASN1OctetString(s.digest) }},
 		{oidSigningTime, func(b *cryptobyte.Builder) {
@@ -270,7 +331,11 @@ func (s *seal) signedAttributes() ([]byte, error) {
 				})
 			})
 		}},
-	})
+	}
+	if s.signingTime.IsZero() {
+		attrs = slices.DeleteFunc(attrs, func(a attributeValue) bool { return a.oid.Equal(oidSigningTime) })
+	}
+	return attributeSet(cbasn1.SET, attrs)
 }
 
 func (s *seal) marshal() ([]byte, error) {
@@ -313,7 +378,7 @@ func (s *seal) marshal() ([]byte, error) {
 	algs, encap := cryptobyte.NewBuilder(nil), cryptobyte.NewBuilder(nil)
 	algs.AddASN1(cbasn1.SET, digestAlg)
 	encap.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) { b.AddASN1ObjectIdentifier(oidData) })
-	return marshalSignedData(1, algs.BytesOrPanic(), encap.BytesOrPanic(), s.certs, signerDER)
+	return marshalListed(1, algs.BytesOrPanic(), encap.BytesOrPanic(), s.certs, s.lists, signerDER)
 }
 
 // algorithmIdentifier leaves the parameters absent: RFC 5754 for SHA-2, RFC 5758 for ECDSA.

@@ -281,7 +281,7 @@ func TestSigningTimeAfter2049(t *testing.T) {
 	t.Parallel()
 	late := time.Date(2051, 6, 1, 0, 0, 0, 0, time.UTC)
 	w := newWorld(t, elliptic.P256())
-	s, err := sign(t.Context(), []byte("content"), w.signer, late)
+	s, err := sign(t.Context(), digestOf([]byte("content")), w.signer, late)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -289,7 +289,7 @@ func TestSigningTimeAfter2049(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	read, err := readSeal([]byte("content"), cms)
+	read, err := readSeal(digestOf([]byte("content")), cms, true)
 	if err != nil || !read.signingTime.Equal(late) {
 		t.Errorf("signing time reads %v, %v", read, err)
 	}

@@ -11,6 +11,7 @@ import (
 	commonpb "go.temporal.io/api/common/v1"
 	enumspb "go.temporal.io/api/enums/v1"
 	historypb "go.temporal.io/api/history/v1"
+	"go.temporal.io/api/temporalproto"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/countersign-dev/countersign"
@@ -44,7 +45,9 @@ type DecisionCase struct {
 	At     time.Time // when the server took the signal
 	Sender string    // principal that the server stamped on it
 	Input  CheckInput
-	Check  *Check // nil where the check never ended
+	Check  *Check    // nil where the check never ended
+	Began  time.Time // when the last attempt of the check began
+	Ended  time.Time // when the check ended
 }
 
 // Names of the activities, as the history has them.
@@ -82,6 +85,18 @@ func ParseHistory(raw []byte) (*historypb.History, error) {
 	h := &historypb.History{}
 	if err := proto.Unmarshal(raw, h); err != nil {
 		return nil, fmt.Errorf("couldn't read the history: %w", err)
+	}
+	return h, nil
+}
+
+// ParseHistoryJSON reads a history in the form that Temporal's own tools write. It accepts nothing that they would not.
+func ParseHistoryJSON(raw []byte) (*historypb.History, error) {
+	if len(raw) > 4*maxHistory {
+		return nil, fmt.Errorf("couldn't read the history: it has %d bytes, at most %d", len(raw), 4*maxHistory)
+	}
+	h := &historypb.History{}
+	if err := (temporalproto.CustomJSONUnmarshalOptions{}).Unmarshal(raw, h); err != nil {
+		return nil, fmt.Errorf("couldn't read the history as JSON: %w", err)
 	}
 	return h, nil
 }
@@ -173,8 +188,15 @@ func (r *caseReader) event(e *historypb.HistoryEvent) error {
 		if a := e.GetChildWorkflowExecutionStartedEventAttributes(); a.GetWorkflowType().GetName() == countersign.WorkflowReview && c.SignInput == nil {
 			c.Review = a.GetWorkflowExecution().GetWorkflowId()
 		}
+	case enumspb.EVENT_TYPE_ACTIVITY_TASK_STARTED:
+		if i, ok := r.checks[e.GetActivityTaskStartedEventAttributes().GetScheduledEventId()]; ok {
+			c.Decisions[i].Began = e.GetEventTime().AsTime()
+		}
 	case enumspb.EVENT_TYPE_ACTIVITY_TASK_COMPLETED:
 		a := e.GetActivityTaskCompletedEventAttributes()
+		if i, ok := r.checks[a.GetScheduledEventId()]; ok {
+			c.Decisions[i].Ended = e.GetEventTime().AsTime()
+		}
 		return r.complete(a.GetScheduledEventId(), a.GetResult())
 	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED:
 		c.Result = &SagaResult{}

@@ -25,6 +25,12 @@ type Roots struct {
 	Log note.Verifier
 	// PostQuantum are the tenant's ML-DSA keys. With any, a bundle must have a post-quantum signature, by one of them.
 	PostQuantum []*PostQuantumKey
+	// LogProof is the log's proof of the ending, as it lies beside the bundle. Without it, nothing is said about the ending's entry.
+	LogProof []byte
+	// Renewal is an evidence record over the bundle (RFC 4998). Without it, nothing is said about renewals.
+	Renewal []byte
+	// Lock is what the store says of the locked object. Without it, nothing is said about the lock.
+	Lock *LockRecord
 }
 
 var oidExtKeyUsage = asn1.ObjectIdentifier{2, 5, 29, 37}

@@ -75,7 +75,9 @@ type signedData struct {
 	contentType asn1.ObjectIdentifier
 	content     []byte // nil when detached
 	certs       []*x509.Certificate
+	lists       [][]byte // revocation lists, in DER
 	signer      signerInfo
+	digest      []byte // of the content, once verify has found it to be what was signed
 }
 
 type signerInfo struct {
@@ -92,7 +94,8 @@ type signerInfo struct {
 	unsigned  []attribute
 }
 
-// parseSignedData accepts exactly one SignerInfo, signed attributes, certificates, no CRLs and no trailing bytes.
+// parseSignedData accepts exactly one SignerInfo, signed attributes, certificates and no trailing bytes. Revocation lists
+// are read and not looked into: whoever takes them says which it wants.
 func parseSignedData(der []byte) (*signedData, error) {
 	input := cryptobyte.String(der)
 	var info, wrapped, sd cryptobyte.String
@@ -127,8 +130,8 @@ func parseSignedData(der []byte) (*signedData, error) {
 	if err := p.readCertificates(certs); err != nil {
 		return nil, err
 	}
-	if sd.PeekASN1Tag(tagCRLs) {
-		return nil, errors.New("SignedData carries revocation lists, which nothing covers")
+	if err := p.readLists(&sd); err != nil {
+		return nil, err
 	}
 	if !sd.ReadASN1(&signers, cbasn1.SET) || !sd.Empty() {
 		return nil, fmt.Errorf("couldn't read the signers: %w", errDER)
@@ -190,6 +193,25 @@ func (p *signedData) readCertificates(set cryptobyte.String) error {
 			return errors.New("SignedData carries a certificate twice")
 		}
 		p.certs = append(p.certs, cert)
+	}
+	return nil
+}
+
+func (p *signedData) readLists(sd *cryptobyte.String) error {
+	var set cryptobyte.String
+	var present bool
+	if !sd.ReadOptionalASN1(&set, &present, tagCRLs) || present && set.Empty() {
+		return fmt.Errorf("couldn't read the revocation lists: %w", errDER)
+	}
+	for !set.Empty() {
+		var der cryptobyte.String
+		if !set.ReadASN1Element(&der, cbasn1.SEQUENCE) {
+			return fmt.Errorf("couldn't read the revocation lists: %w", errDER)
+		}
+		if len(p.lists) == maxLists {
+			return fmt.Errorf("SignedData carries more than %d revocation lists", maxLists)
+		}
+		p.lists = append(p.lists, der)
 	}
 	return nil
 }
@@ -316,8 +338,15 @@ func sum(hash crypto.Hash, data []byte) []byte {
 	return h.Sum(nil)
 }
 
-// marshalSignedData writes a ContentInfo around its parts; the certificates get the order of DER.
+// marshalSignedData writes a ContentInfo around its parts, without revocation lists; the certificates get the order of DER.
 func marshalSignedData(version int, digestAlgs, encap []byte, certs []*x509.Certificate, signer []byte) ([]byte, error) {
+	return marshalListed(version, digestAlgs, encap, certs, nil, signer)
+}
+
+// marshalListed is marshalSignedData with revocation lists, which get the order of DER as well.
+func marshalListed(version int, digestAlgs, encap []byte, certs []*x509.Certificate, lists [][]byte, signer []byte) ([]byte, error) {
+	lists = slices.Clone(lists)
+	slices.SortFunc(lists, bytes.Compare)
 	sorted := make([][]byte, len(certs))
 	for i, c := range certs {
 		sorted[i] = c.Raw
@@ -336,6 +365,13 @@ func marshalSignedData(version int, digestAlgs, encap []byte, certs []*x509.Cert
 						b.AddBytes(der)
 					}
 				})
+				if len(lists) > 0 {
+					b.AddASN1(tagCRLs, func(b *cryptobyte.Builder) {
+						for _, der := range lists {
+							b.AddBytes(der)
+						}
+					})
+				}
 				b.AddASN1(cbasn1.SET, func(b *cryptobyte.Builder) { b.AddBytes(signer) })
 			})
 		})

@@ -29,7 +29,7 @@ func (p *signedData) signerCertificate() (*x509.Certificate, error) {
 
 // verify checks the signer's signature over content: the attributes content-type, message-digest and
 // signing-certificate-v2, and the signature value. It does not check whether the certificate is to be trusted.
-func (p *signedData) verify(content []byte) (*x509.Certificate, error) {
+func (p *signedData) verify(content contentDigest) (*x509.Certificate, error) {
 	s := &p.signer
 	leaf, err := p.signerCertificate()
 	if err != nil {
@@ -59,7 +59,7 @@ func checkSignature(leaf *x509.Certificate, oid asn1.ObjectIdentifier, hash cryp
 	return nil
 }
 
-func (p *signedData) verifyContentAttributes(content []byte) error {
+func (p *signedData) verifyContentAttributes(content contentDigest) error {
 	value, found := findAttribute(p.signer.signed, oidContentType)
 	if !found {
 		return errors.New("signed attribute content-type is missing")
@@ -72,12 +72,17 @@ func (p *signedData) verifyContentAttributes(content []byte) error {
 	if value, found = findAttribute(p.signer.signed, oidMessageDigest); !found {
 		return errors.New("signed attribute message-digest is missing")
 	}
+	want, err := content(p.signer.hash)
+	if err != nil {
+		return err
+	}
 	var digest cryptobyte.String
 	s = cryptobyte.String(value)
 	if !s.ReadASN1(&digest, cbasn1.OCTET_STRING) || !s.Empty() ||
-		subtle.ConstantTimeCompare(digest, sum(p.signer.hash, content)) != 1 {
+		subtle.ConstantTimeCompare(digest, want) != 1 {
 		return errors.New("signed attribute message-digest does not match the content")
 	}
+	p.digest = want
 	return nil
 }
 

@@ -100,10 +100,18 @@ func (c CountedDecision) Approval() countersign.Approval {
 
 // VerifyCounted checks the proof of one decision again, without a network, under the given issuers.
 func VerifyCounted(counted CountedDecision, issuers []countersign.Issuer) (identity.Facts, error) {
-	d := counted.Signed.Decision
-	if err := verifyAuthority(counted, issuers); err != nil {
+	if err := verifyChainOfGrants(counted, issuers); err != nil {
 		return identity.Facts{}, err
 	}
+	if err := verifyOwnKey(counted, issuers); err != nil {
+		return identity.Facts{}, err
+	}
+	return verifyLogin(counted, issuers)
+}
+
+// verifyLogin checks the ID token that is bound to a decision.
+func verifyLogin(counted CountedDecision, issuers []countersign.Issuer) (identity.Facts, error) {
+	d := counted.Signed.Decision
 	for _, i := range issuers {
 		if i.URL == d.Actor.Issuer {
 			return identity.VerifyArchivedProof(d, counted.Signed.Proof, i, counted.Key, counted.At)
@@ -112,21 +120,24 @@ func VerifyCounted(counted CountedDecision, issuers []countersign.Issuer) (ident
 	return identity.Facts{}, countersign.Refuse("token-issuer", "the issuer of %s is not among those that the tenant trusted", d.Actor)
 }
 
-// verifyAuthority checks the grants that a decision stands on, and the enrolled key that signed it: both there where the decision names
-// them, and only there.
-func verifyAuthority(counted CountedDecision, issuers []countersign.Issuer) error {
+// verifyChainOfGrants checks the grants that a decision stands on: there where the decision names them, and only there.
+func verifyChainOfGrants(counted CountedDecision, issuers []countersign.Issuer) error {
 	d, authority := counted.Signed.Decision, counted.Authority
 	if (authority != nil) != (d.OnBehalfOf != nil) {
 		return countersign.Refuse("grant-chain", "the decision of %s and its grants don't belong together", d.Actor)
 	}
-	if authority != nil {
-		if refusal := authority.Chain(d.Tenant, *d.OnBehalfOf, d.Actor, d.Grants); refusal != nil {
-			return refusal
-		}
-		if err := authority.Verify(issuers); err != nil {
-			return err
-		}
+	if authority == nil {
+		return nil
 	}
+	if refusal := authority.Chain(d.Tenant, *d.OnBehalfOf, d.Actor, d.Grants); refusal != nil {
+		return refusal
+	}
+	return authority.Verify(issuers)
+}
+
+// verifyOwnKey checks the enrolled key that signed a decision: there where a signature of one is, and only there.
+func verifyOwnKey(counted CountedDecision, issuers []countersign.Issuer) error {
+	d := counted.Signed.Decision
 	if (counted.Enrolled != nil) != (counted.Signed.Proof.Key != nil) {
 		return countersign.Refuse("key-missing", "the decision of %s and its enrolled key don't belong together", d.Actor)
 	}

@@ -150,15 +150,15 @@ func inPlan(p countersign.Plan) (all []countersign.Eligible) {
 	return all
 }
 
-// People are all who could have decided, or sent a decision, or had one made in their place.
-func (e Exposure) People() (all []countersign.Actor) {
+// People are all who could have decided, or sent a decision, or had one made in their place, as they were named.
+func (e Exposure) People() (all []Named) {
 	for _, one := range e.Could {
-		all = append(all, one.Actor)
+		all = append(all, Named{one.Actor, one.Name, one.Organisation})
 	}
 	for _, one := range e.Did {
-		all = append(all, one.By.Actor)
+		all = append(all, one.By)
 		if one.OnBehalfOf != nil {
-			all = append(all, one.OnBehalfOf.Actor)
+			all = append(all, *one.OnBehalfOf)
 		}
 	}
 	return all

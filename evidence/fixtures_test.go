@@ -64,7 +64,7 @@ func issue(t testing.TB, template x509.Certificate, key crypto.Signer, issuer *c
 }
 
 func caTemplate(name string) x509.Certificate {
-	return x509.Certificate{Subject: pkix.Name{CommonName: name}, IsCA: true, KeyUsage: x509.KeyUsageCertSign}
+	return x509.Certificate{Subject: pkix.Name{CommonName: name}, IsCA: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign}
 }
 
 func signerTemplate() x509.Certificate {
@@ -160,7 +160,7 @@ func (a *testTSA) response(digest []byte, nonce *big.Int) ([]byte, error) {
 		digest = a.imprint
 	}
 	stamp := timestamp.Timestamp{
-		HashAlgorithm: crypto.SHA256, HashedMessage: digest, Time: a.at, Accuracy: 1500 * time.Millisecond,
+		HashAlgorithm: imprintHash(digest), HashedMessage: digest, Time: a.at, Accuracy: 1500 * time.Millisecond,
 		Policy: asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 99999, 1}, Nonce: nonce,
 		Certificates: a.parents, AddTSACertificate: true,
 	}

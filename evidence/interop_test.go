@@ -54,7 +54,7 @@ func TestStrangersToolsAgree(t *testing.T) {
 				"-content", "out/" + manifestName, "-CAfile", "ca.pem", "-purpose", "any", "-cades", "-out", os.DevNull}, at...)
 			run(t, dir, "openssl", verify...)
 
-			s, err := readSeal(b.ManifestBytes(), b.SignatureBytes())
+			s, err := readSeal(digestOf(b.ManifestBytes()), b.SignatureBytes(), true)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -113,6 +113,7 @@ func (p people) add(who countersign.Actor, texts ...string) {
 // personal are the names of fields that hold personal data, wherever they stand; a name is somebody's where an actor stands beside it.
 var personal = map[string]bool{
 	"email": true, "reason": true, "digest": true, "ip": true, "userAgent": true, "idToken": true, "salt": true,
+	"stamp":   true, // of a decision: it has its digest, in binary
 	"problem": true, // of a message that wasn't delivered: a mail server answers with the address
 }
 

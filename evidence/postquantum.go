@@ -57,13 +57,23 @@ func postQuantumKeyOf(key *mldsa.PublicKey) (*PostQuantumKey, error) {
 	return &PostQuantumKey{spki, key}, nil
 }
 
-// ParsePostQuantumPEM reads one PUBLIC KEY block, as openssl writes it.
-func ParsePostQuantumPEM(text []byte) (*PostQuantumKey, error) {
-	block, rest := pem.Decode(text)
-	if block == nil || block.Type != "PUBLIC KEY" || len(bytes.TrimSpace(rest)) != 0 {
-		return nil, errors.New("want one PUBLIC KEY (PEM) and nothing after it")
+// ParsePostQuantumPEM reads PUBLIC KEY blocks, as openssl writes them, and takes nothing else between them or after.
+func ParsePostQuantumPEM(text []byte) (keys []*PostQuantumKey, err error) {
+	for text = bytes.TrimSpace(text); len(text) > 0; text = bytes.TrimSpace(text) {
+		block, rest := pem.Decode(text)
+		if block == nil || block.Type != "PUBLIC KEY" || !bytes.HasPrefix(text, []byte("-----BEGIN")) {
+			return nil, errors.New("want PUBLIC KEY blocks (PEM) and nothing else")
+		}
+		key, err := ParsePostQuantumKey(block.Bytes)
+		if err != nil {
+			return nil, err
+		}
+		keys, text = append(keys, key), rest
 	}
-	return ParsePostQuantumKey(block.Bytes)
+	if len(keys) == 0 {
+		return nil, errors.New("it has no PUBLIC KEY (PEM)")
+	}
+	return keys, nil
 }
 
 // Algorithm is the kind of key in KMS's words: ML_DSA_44, ML_DSA_65 or ML_DSA_87.

@@ -115,11 +115,13 @@ func TestPostQuantumKeysAreReadStrictly(t *testing.T) {
 		return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
 	}
 	good := block("PUBLIC KEY", spki)
-	if _, err := ParsePostQuantumPEM([]byte(good)); err != nil {
-		t.Error(err)
+	for n, text := range []string{good, good + good} {
+		if keys, err := ParsePostQuantumPEM([]byte(text)); err != nil || len(keys) != n+1 {
+			t.Errorf("%d keys are read, want %d: %v", len(keys), n+1, err)
+		}
 	}
 	for name, text := range map[string]string{
-		"nothing": "", "two keys": good + good, "text behind": good + "x", "a certificate": block("CERTIFICATE", spki), "a key on a curve": block("PUBLIC KEY", onCurve),
+		"nothing": "", "text behind": good + "x", "text before": "x\n" + good, "text between": good + "x\n" + good, "a certificate": block("CERTIFICATE", spki), "a key on a curve": block("PUBLIC KEY", onCurve),
 		"bytes behind": block("PUBLIC KEY", append(spki[:len(spki):len(spki)], 0)), "a byte less": block("PUBLIC KEY", spki[:len(spki)-1]),
 	} {
 		if _, err := ParsePostQuantumPEM([]byte(text)); err == nil {

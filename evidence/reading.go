@@ -15,7 +15,7 @@ type Reading struct {
 	Tenant  string    `json:"tenant"`
 	At      time.Time `json:"at"`
 	Reader  Named     `json:"reader"`
-	What    string    `json:"what" enum:"bundle,document,list"`
+	What    string    `json:"what" enum:"bundle,signed,document,list,orders"`
 	Request string    `json:"request,omitempty"` // absent of a list
 	Grant   string    `json:"grant,omitempty"`   // digest of the grant under which it was read
 	// Object is what was read; absent of a list.
@@ -27,8 +27,10 @@ type Reading struct {
 // What can be read.
 const (
 	ReadBundleFile = "bundle"
+	ReadSigned     = "signed" // the signed PDF, out of the bundle that is named
 	ReadDocument   = "document"
 	ReadList       = "list"
+	ReadOrders     = "orders" // what was ordered about evidence, of one request or of all
 )
 
 // ParseReading reads a stored reading strictly. It must be of the tenant, and lie where its own instant and id say.

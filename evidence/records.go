@@ -86,6 +86,8 @@ type Check struct {
 	Question  *policy.Question `json:"question,omitempty"`
 	Answer    *policy.Answer   `json:"answer,omitempty"`
 	At        time.Time        `json:"at"`
+	// Stamp is the time-stamp token (RFC 3161) over the decision's digest, taken as soon as the decision was proven. Absent in histories of v0.1.0.
+	Stamp []byte `json:"stamp,omitempty"`
 }
 
 // WithdrawInput asks whether one withdraw signal counts.
@@ -276,4 +278,10 @@ const (
 	EventGrantEnded        = "grant.ended" // revoked or given back, before its time
 	EventKeyEnrolled       = "key.enrolled"
 	EventKeyRetired        = "key.retired"
+	EventOrderProposed     = "order.proposed"     // about locked evidence: it waits for its second person
+	EventOrderStuck        = "order.stuck"        // it counts and can't be carried out: a person has to mend something
+	EventOrderEnded        = "order.ended"        // carried out, rejected or expired
+	EventUnfinished        = "signing.unfinished" // the key was about to be asked, and nothing says how it ended
+	EventEvidenceChecked   = "evidence.checked"   // samples of the locked evidence were verified, and hold
+	EventEvidenceAlarm     = "evidence.alarm"     // something that should be locked and unchanged is not, or could not be looked at
 )

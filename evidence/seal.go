@@ -66,7 +66,7 @@ func rehearse(ctx context.Context, files []File, manifest []byte, leaf *x509.Cer
 	if err != nil {
 		return inCheck("seal", err)
 	}
-	s, err := sign(ctx, manifest, signer, at)
+	s, err := sign(ctx, digestOf(manifest), signer, at)
 	if err != nil {
 		return err
 	}
@@ -85,7 +85,7 @@ func rehearse(ctx context.Context, files []File, manifest []byte, leaf *x509.Cer
 	if !bytes.Equal(b.manifest, manifest) {
 		return failed("manifest", "the container gives back another manifest")
 	}
-	read, err := readSeal(b.manifest, b.signature)
+	read, err := readSeal(digestOf(b.manifest), b.signature, true)
 	if err != nil {
 		return inCheck("seal", err)
 	}

@@ -27,6 +27,13 @@ type Statement struct {
 type Subject struct {
 	Name   string            `json:"name"`
 	Digest map[string]string `json:"digest"`
+	// Annotations say of the approved document how many bytes of the signed PDF it is: the first ones.
+	Annotations *SubjectAnnotations `json:"annotations,omitempty"`
+}
+
+// SubjectAnnotations are what the statement adds to a subject.
+type SubjectAnnotations struct {
+	Bytes int64 `json:"bytes"`
 }
 
 // Predicate is what the statement says about the document.
@@ -141,8 +148,18 @@ func Derive(c *Case, in SealInput) (Statement, error) {
 	p.Controls = controls(c)
 	return Statement{
 		Type: StatementType, PredicateType: PredicateType, Predicate: p,
-		Subject: []Subject{{Name: documentFile, Digest: map[string]string{"sha256": c.Input.Request.Document.SHA256}}},
+		Subject: subjects(c, in.Outcome),
 	}, nil
+}
+
+// subjects are the document and, where it is released, the signed PDF that begins with it.
+func subjects(c *Case, outcome countersign.Outcome) []Subject {
+	approved := Subject{Name: documentFile, Digest: map[string]string{"sha256": c.Input.Request.Document.SHA256}}
+	if outcome != countersign.Completed || !c.signedInside() || c.Signature == nil || c.Signature.Refusal != nil {
+		return []Subject{approved}
+	}
+	approved.Annotations = &SubjectAnnotations{Bytes: c.Admission.Document.Bytes}
+	return []Subject{approved, {Name: signedFile, Digest: map[string]string{"sha256": c.Signature.Object.SHA256}}}
 }
 
 // glassStatement is nil where everybody was waited for.
@@ -151,7 +168,7 @@ func glassStatement(c *Case, decisions []DecisionStatement) *GlassStatement {
 		return nil
 	}
 	plan := c.Admission.Plan
-	approvals := c.approvals()
+	approvals := c.Approvals()
 	if !plan.Broken(approvals) || plan.Owner == nil {
 		return nil
 	}
@@ -171,8 +188,8 @@ func glassStatement(c *Case, decisions []DecisionStatement) *GlassStatement {
 	return g
 }
 
-// approvals are the decisions that counted, but for rejections, reduced to what quorum arithmetic needs.
-func (c *Case) approvals() (list []countersign.Approval) {
+// Approvals are the decisions that counted, but for rejections, reduced to what quorum arithmetic needs.
+func (c *Case) Approvals() (list []countersign.Approval) {
 	for _, d := range c.Decisions {
 		if d.Check == nil || !d.Check.Record.Counted() || d.Check.Record.Verdict == countersign.Reject {
 			continue
@@ -267,7 +284,7 @@ func controls(c *Case) []Control {
 	if c.Intent != nil {
 		list = append(list, Control{"intent-locked-before-signing", "PR.PS-04", c.Intent.At.UTC().Format(time.RFC3339Nano)})
 	}
-	if a := c.Admission; a != nil && a.Plan.Broken(c.approvals()) {
+	if a := c.Admission; a != nil && a.Plan.Broken(c.Approvals()) {
 		list = append(list, Control{"break-glass-reviewed", "GOVERN 1.5", "review " + countersign.ReviewID(c.Input.Request.Tenant, c.Input.Request.ID)})
 	}
 	if c.SignInput != nil {

@@ -10,6 +10,7 @@ import (
 
 	commonpb "go.temporal.io/api/common/v1"
 	enumspb "go.temporal.io/api/enums/v1"
+	failurepb "go.temporal.io/api/failure/v1"
 	historypb "go.temporal.io/api/history/v1"
 
 	"github.com/countersign-dev/countersign"
@@ -37,26 +38,30 @@ type Timeline struct {
 
 // TimelineLine is one thing that happened. Several lines can be of one event of the history.
 type TimelineLine struct {
+	ID       string `json:"id"`       // of the line: the event's, and which of its lines this is (41.1)
 	Sequence int64  `json:"sequence"` // id of the event in the history
 	At       string `json:"at"`       // RFC 3339, UTC, with milliseconds: when the Temporal server recorded it
 	Kind     string `json:"kind"`
 	// Actor is an issuer and a subject (iss#sub), a process as the Temporal server stamped it, or "not recorded".
-	Actor        string              `json:"actor"`
-	Name         string              `json:"name,omitempty"`
-	Organisation string              `json:"organisation,omitempty"`
-	OnBehalfOf   *Named              `json:"onBehalfOf,omitempty"`
-	Proof        *TimelineProof      `json:"proof,omitempty"`
-	To           []string            `json:"to,omitempty"` // who was to be told
-	Stage        string              `json:"stage,omitempty"`
-	Verdict      countersign.Verdict `json:"verdict,omitempty"`
-	Reason       string              `json:"reason,omitempty"`
-	Document     string              `json:"document"`           // its SHA-256
-	Policies     []string            `json:"policies,omitempty"` // ids of the determining policies
-	Set          string              `json:"set,omitempty"`      // hash of the set that answered
-	Code         string              `json:"code,omitempty"`     // of a refusal
-	Detail       string              `json:"detail,omitempty"`
-	IP           string              `json:"ip"`
-	UserAgent    string              `json:"userAgent"`
+	Actor        string `json:"actor"`
+	Name         string `json:"name,omitempty"`
+	Organisation string `json:"organisation,omitempty"`
+	OnBehalfOf   *Named `json:"onBehalfOf,omitempty"`
+	// Authentication is how the actor was: a proof made for exactly this, a login that the Temporal server checked and stamped, or "not recorded".
+	Authentication string              `json:"authentication"`
+	Proof          *TimelineProof      `json:"proof,omitempty"`
+	To             []string            `json:"to,omitempty"` // who was to be told
+	Stage          string              `json:"stage,omitempty"`
+	Verdict        countersign.Verdict `json:"verdict,omitempty"`
+	Reason         string              `json:"reason,omitempty"`
+	Document       string              `json:"document"`           // its SHA-256
+	Policies       []string            `json:"policies,omitempty"` // ids of the determining policies
+	Set            string              `json:"set,omitempty"`      // hash of the set that answered
+	Code           string              `json:"code,omitempty"`     // of a refusal or a failure
+	Attempt        int32               `json:"attempt,omitempty"`  // of a step that was tried again: how often it was tried
+	Detail         string              `json:"detail,omitempty"`
+	IP             string              `json:"ip"`
+	UserAgent      string              `json:"userAgent"`
 	// Previous is the SHA-256 of the line before it as canonical JSON (RFC 8785), its own Previous in it; of the first, it is the digest of the saga's name.
 	Previous string `json:"previous"`
 }
@@ -68,6 +73,8 @@ type TimelineProof struct {
 	IssuerKey string `json:"issuerKey"`     // id of the issuer's key, or "not recorded"
 	Key       string `json:"key,omitempty"` // id of the person's own enrolled key, where it signed as well
 	AuthTime  string `json:"authTime"`
+	Stamped   string `json:"stamped,omitempty"` // the time-stamp authority's time of the decision
+	Authority string `json:"authority,omitempty"`
 }
 
 // The kinds of lines.
@@ -94,8 +101,17 @@ const (
 	KindSigningRefused     = "signing refused"
 	KindDestroyed          = "signature destroyed"
 	KindStepFailed         = "step failed"
+	KindStepRetried        = "step tried again" // and not for the first time: what the time before failed with
 	KindCancelled          = "cancellation asked"
 	KindEnded              = "ended"
+)
+
+// How an actor of a line was authenticated.
+const (
+	ByDecision = "an ID token of their own identity provider, made for this decision alone"
+	ByKey      = ByDecision + ", and a signature of their own enrolled key"
+	ByServer   = "a login that the Temporal server checked, and stamped on the event"
+	ByStart    = "a login that the Temporal server checked, and stamped on the start of the request"
 )
 
 // notRecorded stands where the history says nothing: nothing is ever made up.
@@ -144,7 +160,7 @@ func readTold(raw []byte) (*historypb.History, *Case, countersign.Outcome, error
 
 func timeline(h *historypb.History, c *Case, outcome countersign.Outcome) (*Timeline, error) {
 	r := c.Input.Request
-	t := &Timeline{V: 1, Tenant: r.Tenant, Request: r.ID, Purpose: r.Purpose, Title: r.Title, Saga: c.Saga, Document: r.Document, Outcome: outcome, Meaning: outcome.Meaning(), Lines: []TimelineLine{}}
+	t := &Timeline{V: 2, Tenant: r.Tenant, Request: r.ID, Purpose: r.Purpose, Title: r.Title, Saga: c.Saga, Document: r.Document, Outcome: outcome, Meaning: outcome.Meaning(), Lines: []TimelineLine{}}
 	if a := c.Admission; a != nil && a.Refusal == nil {
 		t.Context, t.Policy = a.Digest, a.Context.Policy
 		e := exposure(c, outcome)
@@ -162,9 +178,11 @@ func timeline(h *historypb.History, c *Case, outcome countersign.Outcome) (*Time
 			source := c.source(e)
 			l.IP, l.UserAgent = cmp.Or(source.IP, notRecorded), cmp.Or(source.UserAgent, notRecorded)
 			l.Document = r.Document.SHA256
+			l.ID = fmt.Sprintf("%d.%d", e.GetEventId(), i-before+1)
 			if l.Actor == "" {
 				l.Actor = cmp.Or(e.GetPrincipal().GetName(), notRecorded)
 			}
+			l.Authentication = authentication(l, e)
 			who := c.named(l.Actor)
 			l.Name, l.Organisation = who.Name, who.Organisation
 		}
@@ -172,9 +190,28 @@ func timeline(h *historypb.History, c *Case, outcome countersign.Outcome) (*Time
 	return t, t.chain()
 }
 
+// authentication says how the actor of a line was authenticated, as far as the history shows it.
+func authentication(l *TimelineLine, e *historypb.HistoryEvent) string {
+	// A refused decision can hold the proof of somebody else than its sender.
+	proven := l.Proof != nil && l.Kind != KindDecisionRefused
+	switch {
+	case proven && l.Proof.Key != "":
+		return ByKey
+	case proven:
+		return ByDecision
+	case l.Actor == notRecorded:
+		return notRecorded
+	case l.Kind == KindRequested || l.Kind == KindAdmitted || l.Kind == KindRefusedAtIntake:
+		return ByStart
+	case l.Actor == e.GetPrincipal().GetName() || l.Kind == KindWithdrawn || l.Kind == KindWithdrawalRefused || l.Kind == KindDecisionRefused:
+		return ByServer // a check names the sender of its signal, whose own event has the stamp
+	}
+	return notRecorded
+}
+
 // chain links each line to the one before, so that a cut, a changed or a moved line shows.
 func (t *Timeline) chain() (err error) {
-	if t.Head, err = countersign.Digest("countersign timeline v1", t.Saga); err != nil {
+	if t.Head, err = countersign.Digest("countersign timeline v2", t.Saga); err != nil {
 		return err
 	}
 	for i := range t.Lines {
@@ -242,15 +279,31 @@ func (w *timelineWriter) event(e *historypb.HistoryEvent) error {
 		if a.GetActivityType().GetName() == ActivityNotify {
 			return w.telling(a.GetInput())
 		}
+	case enumspb.EVENT_TYPE_ACTIVITY_TASK_STARTED:
+		// The server writes this event once the step has ended, with how often it was begun.
+		if a := e.GetActivityTaskStartedEventAttributes(); a.GetAttempt() > 1 {
+			w.line(TimelineLine{
+				Kind: KindStepRetried, Detail: w.scheduled[a.GetScheduledEventId()].GetActivityType().GetName(), Attempt: a.GetAttempt(), Code: failureOf(a.GetLastFailure()),
+				Reason: clipped(a.GetLastFailure().GetMessage()),
+			})
+		}
+	case enumspb.EVENT_TYPE_WORKFLOW_TASK_FAILED:
+		a := e.GetWorkflowTaskFailedEventAttributes()
+		w.line(TimelineLine{Kind: KindStepFailed, Detail: workflowTask, Code: a.GetCause().String(), Reason: clipped(a.GetFailure().GetMessage())})
+	case enumspb.EVENT_TYPE_WORKFLOW_TASK_TIMED_OUT:
+		w.line(TimelineLine{Kind: KindStepFailed, Detail: workflowTask, Code: "timed out"})
+	case enumspb.EVENT_TYPE_START_CHILD_WORKFLOW_EXECUTION_FAILED:
+		a := e.GetStartChildWorkflowExecutionFailedEventAttributes()
+		w.line(TimelineLine{Kind: KindStepFailed, Detail: a.GetWorkflowType().GetName(), Code: a.GetCause().String()})
 	case enumspb.EVENT_TYPE_ACTIVITY_TASK_COMPLETED:
 		a := e.GetActivityTaskCompletedEventAttributes()
 		return w.complete(a.GetScheduledEventId(), a.GetResult())
 	case enumspb.EVENT_TYPE_ACTIVITY_TASK_FAILED:
 		a := e.GetActivityTaskFailedEventAttributes()
-		w.failed(a.GetScheduledEventId(), a.GetFailure().GetApplicationFailureInfo().GetType())
+		w.failed(a.GetScheduledEventId(), failureOf(a.GetFailure()), a.GetFailure().GetMessage())
 	case enumspb.EVENT_TYPE_ACTIVITY_TASK_TIMED_OUT:
 		a := e.GetActivityTaskTimedOutEventAttributes()
-		w.failed(a.GetScheduledEventId(), "timed out")
+		w.failed(a.GetScheduledEventId(), "timed out", a.GetFailure().GetMessage())
 	case enumspb.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_STARTED:
 		if a := e.GetChildWorkflowExecutionStartedEventAttributes(); a.GetWorkflowType().GetName() == countersign.WorkflowReview {
 			w.line(TimelineLine{Kind: KindReviewOpened, Detail: a.GetWorkflowExecution().GetWorkflowId()})
@@ -306,8 +359,30 @@ func (w *timelineWriter) telling(input *commonpb.Payloads) error {
 	return nil
 }
 
-func (w *timelineWriter) failed(scheduled int64, why string) {
-	w.line(TimelineLine{Kind: KindStepFailed, Detail: w.scheduled[scheduled].GetActivityType().GetName(), Code: why})
+func (w *timelineWriter) failed(scheduled int64, code, why string) {
+	w.line(TimelineLine{Kind: KindStepFailed, Detail: w.scheduled[scheduled].GetActivityType().GetName(), Code: code, Reason: clipped(why)})
+}
+
+// workflowTask is the step in which a worker decides what comes next.
+const workflowTask = "workflow task"
+
+// failureOf is the kind of a failure, in a word.
+func failureOf(f *failurepb.Failure) string {
+	switch {
+	case f == nil:
+		return notRecorded
+	case f.GetTimeoutFailureInfo() != nil:
+		return "timed out"
+	}
+	return cmp.Or(f.GetApplicationFailureInfo().GetType(), "failed")
+}
+
+// clipped keeps a failure's message as long as a line can bear: all of it is in the history.
+func clipped(message string) string {
+	if runes := []rune(message); len(runes) > 300 {
+		return string(runes[:300]) + "…"
+	}
+	return message
 }
 
 func (w *timelineWriter) complete(scheduled int64, result *commonpb.Payloads) error {
@@ -403,6 +478,9 @@ func (w *timelineWriter) decided(in CheckInput, check Check) {
 		l.Proof = &TimelineProof{Assurance: f.Assurance, Issuer: f.Actor.Issuer, IssuerKey: keyID(f.Key), AuthTime: f.AuthTime.UTC().Format(time.RFC3339)}
 		if f.EnrolledKey != nil {
 			l.Proof.Key = f.EnrolledKey.Key
+		}
+		if at, authority, ok := stampedAt(check.Stamp); ok {
+			l.Proof.Stamped, l.Proof.Authority = at.UTC().Format(millis), authority
 		}
 	}
 	if check.Authority != nil && len(check.Authority.Grants) > 0 {

@@ -2,6 +2,7 @@ package evidence
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -9,6 +10,10 @@ import (
 	"testing"
 
 	"google.golang.org/protobuf/proto"
+
+	enumspb "go.temporal.io/api/enums/v1"
+	failurepb "go.temporal.io/api/failure/v1"
+	historypb "go.temporal.io/api/history/v1"
 
 	"github.com/countersign-dev/countersign"
 )
@@ -87,6 +92,79 @@ func TestR13_WhatIsNotRecordedIsNeverMadeUp(t *testing.T) {
 	}
 	if told := toldHistory(t, "refused"); told.Exposure != nil || told.Context != "" {
 		t.Errorf("what was not admitted exposed nobody: %+v", told.Exposure)
+	}
+}
+
+// What went wrong on the way is told: steps that were tried again, workers that were lost, and messages that reached nobody.
+func TestN10_RetriesLostWorkersAndBouncesAreLines(t *testing.T) {
+	t.Parallel()
+	raw, err := os.ReadFile("../tests/golden/histories/v0.1.0/completed.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := ParseHistoryJSON(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := map[int64]string{}
+	retried, lost, bounced := int64(0), int64(0), int64(0)
+	for _, e := range h.Events {
+		switch {
+		case e.GetActivityTaskScheduledEventAttributes() != nil:
+			names[e.EventId] = e.GetActivityTaskScheduledEventAttributes().GetActivityType().GetName()
+		case e.GetActivityTaskStartedEventAttributes() != nil && names[e.GetActivityTaskStartedEventAttributes().ScheduledEventId] == ActivitySign:
+			a := e.GetActivityTaskStartedEventAttributes()
+			a.Attempt, retried = 3, e.EventId
+			a.LastFailure = &failurepb.Failure{Message: "KMS is throttling" + strings.Repeat("!", 500), FailureInfo: &failurepb.Failure_ApplicationFailureInfo{ApplicationFailureInfo: &failurepb.ApplicationFailureInfo{Type: "Throttled"}}}
+		case e.GetWorkflowTaskCompletedEventAttributes() != nil && lost == 0:
+			lost = e.EventId
+			e.EventType = enumspb.EVENT_TYPE_WORKFLOW_TASK_TIMED_OUT
+			e.Attributes = &historypb.HistoryEvent_WorkflowTaskTimedOutEventAttributes{WorkflowTaskTimedOutEventAttributes: &historypb.WorkflowTaskTimedOutEventAttributes{}}
+		case e.GetActivityTaskCompletedEventAttributes() != nil && bounced == 0 && names[e.GetActivityTaskCompletedEventAttributes().ScheduledEventId] == ActivityNotify:
+			bounced = e.EventId
+			p := e.GetActivityTaskCompletedEventAttributes().Result.Payloads[0]
+			p.Data = []byte(`[{"recipient":"https://id.acme.example#gone","event":"approval.requested","delivered":false,"attempts":4,"problem":"no such mailbox","at":"2026-11-24T02:27:10Z"}]`)
+		}
+	}
+	c, err := ReadHistory(h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	told, err := timeline(h, c, countersign.Completed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := map[string]TimelineLine{}
+	for _, l := range told.Lines {
+		if _, first := at[l.Kind]; !first {
+			at[l.Kind] = l
+		}
+	}
+	if l := at[KindStepRetried]; l.Sequence != retried || l.Attempt != 3 || l.Detail != ActivitySign || l.Code != "Throttled" || !strings.HasPrefix(l.Reason, "KMS is throttling") || len(l.Reason) > 400 {
+		t.Errorf("the retry is told as %+v", l)
+	}
+	if l := at[KindStepFailed]; l.Sequence != lost || l.Code != "timed out" || l.Detail != workflowTask {
+		t.Errorf("the lost worker is told as %+v", l)
+	}
+	if l := at[KindBounced]; l.Sequence != bounced || !slices.Equal(l.To, []string{"https://id.acme.example#gone"}) || !strings.Contains(l.Detail, "no such mailbox") {
+		t.Errorf("the bounce is told as %+v", l)
+	}
+}
+
+// Each line has an id of its own, and says how its actor was authenticated, or that nothing recorded it.
+func TestR13_EachLineSaysHowItsActorWasAuthenticated(t *testing.T) {
+	t.Parallel()
+	told, ids, how := toldHistory(t, "completed"), map[string]bool{}, map[string]string{}
+	for _, l := range told.Lines {
+		if ids[l.ID] || !strings.HasPrefix(l.ID, fmt.Sprintf("%d.", l.Sequence)) || l.Authentication == "" || (l.Actor == notRecorded) && l.Authentication != notRecorded {
+			t.Errorf("a line is %+v", l)
+		}
+		ids[l.ID], how[l.Kind] = true, l.Authentication
+	}
+	for kind, want := range map[string]string{KindRequested: ByStart, KindDecisionReceived: ByServer, KindDecisionCounted: ByDecision} {
+		if how[kind] != want {
+			t.Errorf("%s is by %q, want %q", kind, how[kind], want)
+		}
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto"
 	"crypto/rand"
-	"crypto/sha256"
 	"crypto/subtle"
 	"crypto/x509"
 	"encoding/asn1"
@@ -24,7 +23,7 @@ import (
 )
 
 const (
-	tsaTimeout    = 15 * time.Second
+	tsaTimeout    = 10 * time.Second
 	maxTSAAnswer  = 64 << 10
 	maxTSASerial  = 160 // bits, RFC 3161
 	tokenVersion  = 3   // CMS version of a SignedData with content other than id-data
@@ -33,7 +32,7 @@ const (
 	generalFormat = "20060102150405"
 )
 
-// Stamper asks a time-stamping authority (RFC 3161) to attest that a SHA-256 digest existed.
+// Stamper asks a time-stamping authority (RFC 3161) to attest that a digest of SHA-256, SHA-384 or SHA-512 existed. Which one, its length says.
 type Stamper interface {
 	// Stamp returns a TimeStampToken, DER CMS, in the form of CanonicalToken. The caller verifies it again.
 	Stamp(ctx context.Context, digest []byte) (token []byte, err error)
@@ -58,7 +57,7 @@ type TSAClient struct {
 }
 
 // NewTSAClient returns a client of the authority at url; roots are those that its certificate must chain to. A nil hc
-// means http.DefaultTransport. Redirects are not followed, a request takes at most 15 seconds, an answer has at most
+// means http.DefaultTransport. Redirects are not followed, a request takes at most 10 seconds, an answer has at most
 // 64 KiB.
 func NewTSAClient(url string, roots *x509.CertPool, hc *http.Client) *TSAClient {
 	c := http.Client{}
@@ -71,14 +70,15 @@ func NewTSAClient(url string, roots *x509.CertPool, hc *http.Client) *TSAClient 
 
 // Stamp implements Stamper. It verifies the answer completely, with its nonce, before it returns the token.
 func (c *TSAClient) Stamp(ctx context.Context, digest []byte) ([]byte, error) {
-	if len(digest) != sha256.Size {
-		return nil, failed("timestamp", "digest of %d bytes: want a SHA-256 digest", len(digest))
+	hash := imprintHash(digest)
+	if hash == 0 {
+		return nil, failed("timestamp", "digest of %d bytes: want a SHA-256 digest, or one of SHA-384 or SHA-512", len(digest))
 	}
 	nonce, err := newNonce()
 	if err != nil {
 		return nil, err
 	}
-	query, err := (&timestamp.Request{HashAlgorithm: crypto.SHA256, HashedMessage: digest, Certificates: true, Nonce: nonce}).Marshal()
+	query, err := (&timestamp.Request{HashAlgorithm: hash, HashedMessage: digest, Certificates: true, Nonce: nonce}).Marshal()
 	if err != nil {
 		return nil, failed("timestamp", "couldn't write the request: %w", err)
 	}
@@ -97,6 +97,16 @@ func (c *TSAClient) Stamp(ctx context.Context, digest []byte) ([]byte, error) {
 		return nil, err
 	}
 	return token, nil
+}
+
+// imprintHash is the algorithm that a digest of this length is of; zero for none that is accepted.
+func imprintHash(digest []byte) crypto.Hash {
+	for _, d := range digestAlgorithms {
+		if d.hash.Size() == len(digest) {
+			return d.hash
+		}
+	}
+	return 0
 }
 
 // newNonce returns 64 random bits. More would be refused by some authorities.
@@ -157,7 +167,7 @@ func readTSAAnswer(der []byte) ([]byte, error) {
 }
 
 // CanonicalToken returns token with its certificates in the order of DER and without those that its chain to roots
-// does not need. Authorities often send a cross-certificate more; no signature covers the set of certificates, and
+// does not need, and without revocation lists. Authorities often send a cross-certificate more; no signature covers the set of certificates, and
 // VerifyToken refuses what nothing covers. All that the authority signed stays as it is.
 func CanonicalToken(token []byte, roots *x509.CertPool) ([]byte, error) {
 	sd, err := parseSignedData(token)
@@ -188,7 +198,7 @@ func CanonicalToken(token []byte, roots *x509.CertPool) ([]byte, error) {
 	return out, inCheck("timestamp", err)
 }
 
-// VerifyToken checks an RFC 3161 time-stamp token over a SHA-256 digest: the authority's signature, its certificate
+// VerifyToken checks an RFC 3161 time-stamp token over a digest of SHA-256, SHA-384 or SHA-512, as its length says: the authority's signature, its certificate
 // chain to roots at the token's time, the sole critical extended key usage, ESSCertIDv2 (RFC 5816), the imprint and,
 // unless nonce is nil, the nonce. The token must be in the form of CanonicalToken. Revocation is not looked up.
 func VerifyToken(token, digest []byte, nonce *big.Int, roots *x509.CertPool) (TokenFacts, error) {
@@ -210,6 +220,9 @@ func verifyToken(sd *signedData, token, digest []byte, nonce *big.Int) (facts To
 	if sd.version != tokenVersion || !sd.contentType.Equal(oidTSTInfo) || sd.content == nil {
 		return facts, errors.New("CMS structure is not a time-stamp token")
 	}
+	if len(sd.lists) != 0 {
+		return facts, errors.New("token carries revocation lists, which nothing covers")
+	}
 	if len(sd.signer.unsigned) != 0 {
 		return facts, errors.New("token has unsigned attributes, which nothing covers")
 	}
@@ -220,7 +233,7 @@ func verifyToken(sd *signedData, token, digest []byte, nonce *big.Int) (facts To
 	if !bytes.Equal(canonical, token) {
 		return facts, errors.New("token is not in canonical DER: its certificates are out of order")
 	}
-	leaf, err := sd.verify(sd.content)
+	leaf, err := sd.verify(digestOf(sd.content))
 	if err != nil {
 		return facts, err
 	}
@@ -231,8 +244,8 @@ func verifyToken(sd *signedData, token, digest []byte, nonce *big.Int) (facts To
 	if err != nil {
 		return facts, err
 	}
-	if len(digest) != sha256.Size || info.hash != crypto.SHA256 || subtle.ConstantTimeCompare(info.imprint, digest) != 1 {
-		return facts, errors.New("token is for another imprint: want the SHA-256 digest of what was stamped")
+	if hash := imprintHash(digest); hash == 0 || info.hash != hash || subtle.ConstantTimeCompare(info.imprint, digest) != 1 {
+		return facts, errors.New("token is for another imprint: want the digest of what was stamped")
 	}
 	if nonce != nil && (info.nonce == nil || info.nonce.Cmp(nonce) != 0) {
 		return facts, errors.New("token has another nonce: it answers another request")

@@ -63,24 +63,26 @@ func (r *Report) notRecorded(check, why string) {
 
 // Verify checks a bundle completely, without a network: container, manifest, seal, time-stamp, document, history, and that
 // every line of the statement follows from the history; then each decision, its proof and sender, the policy's answers, the
-// quorum and the document's signature, from the beginning. It stops early only where nothing further could be read.
+// quorum and the document's signature, from the beginning. It stops early only where nothing further could be read, and then says so: each
+// of NamedChecks is in the report, once.
 func Verify(raw []byte, roots Roots) *Report {
 	r := &Report{}
-	b, err := OpenBundle(raw)
-	if !r.note("container", err, "an ASiC-E container, every file listed in the manifest with its digest, nothing beside it") {
-		return r
+	v := &verifier{report: r, roots: roots}
+	v.run(raw)
+	r.complete()
+	return r
+}
+
+func (v *verifier) run(raw []byte) {
+	r := v.report
+	if !v.open(raw) || !v.sealed() {
+		return
 	}
-	facts, err := b.VerifySeal(roots)
-	if !r.note("seal", err, "sealed by "+subjectOf(facts)+", time-stamped") {
-		return r
-	}
-	r.Seal = &facts
-	v := &verifier{b: b, report: r, roots: roots}
 	if !r.note("history", v.readHistory(), "complete, from the start to its closing event") {
-		return r
+		return
 	}
 	if !r.note("statement", v.readStatement(), "every line of it follows from the history") {
-		return r
+		return
 	}
 	r.Statement = &v.statement.Predicate
 	r.History = v.history
@@ -89,7 +91,7 @@ func Verify(raw []byte, roots Roots) *Report {
 	v.check("files", v.files, func() string { return "decisions, issuers and policy are those of the history" })
 	v.postQuantum()
 	if v.c.Admission == nil || v.c.Admission.Refusal != nil {
-		for _, check := range []string{"context", "decisions", "policy", "quorum", "document signature", "log"} {
+		for _, check := range []string{"context", "decisions", checkDecisionTime, checkTokens, checkOwnKeys, checkGrants, "policy", "quorum", "document signature", "log"} {
 			r.notRecorded(check, "the signing was not admitted, so there is none")
 		}
 	} else {
@@ -97,12 +99,56 @@ func Verify(raw []byte, roots Roots) *Report {
 		v.check("decisions", v.decisions, func() string {
 			return fmt.Sprintf("%d decide signals: each by the person whom it names, proven for exactly this decision, or refused with a reason", len(v.c.Decisions))
 		})
+		v.decisionTimes()
+		v.proofs.report(r)
 		v.check("policy", v.policy, func() string { return "every answer comes out the same under set " + v.c.Admission.Context.Policy })
 		v.signature()
 		v.logged()
 	}
-	r.notRecorded("lock", "whether the object is locked is asked at the store, not in the file")
-	return r
+	v.revoked()
+	v.renewed(raw)
+	r.ending(raw, v.roots.LogProof, v.roots.Log)
+	v.locked(raw)
+}
+
+// open reads the container. A manifest that doesn't fit its files is told apart from a file that is no container.
+func (v *verifier) open(raw []byte) bool {
+	const whole = "an ASiC-E container in its one form, with nothing beside its files"
+	b, err := OpenBundle(raw)
+	if fault, ok := errors.AsType[*BundleError](err); ok && fault.Check != "container" {
+		v.report.note("container", nil, whole)
+		return v.report.note("manifest", err, "")
+	}
+	if !v.report.note("container", err, whole) {
+		return false
+	}
+	v.b = b
+	return v.report.note("manifest", nil, fmt.Sprintf("%d files, each listed with its digest, and none beside them", len(b.files)))
+}
+
+// sealed checks the seal and its time-stamp. Without a time that is proven nobody can say whether the seal's certificate was valid, so
+// both fail then.
+func (v *verifier) sealed() bool {
+	facts, err := v.b.VerifySeal(v.roots)
+	if fault, ok := errors.AsType[*BundleError](err); ok && fault.Check == "timestamp" {
+		v.report.note(checkSeal, errors.New("without a time-stamp that holds, nobody can say whether its certificate was valid"), "")
+		return v.report.note(checkTime, err, "")
+	}
+	if !v.report.note(checkSeal, err, "sealed by "+subjectOf(facts)) {
+		return false
+	}
+	v.report.Seal = &facts
+	return v.report.note(checkTime, nil, fmt.Sprintf("sealed before %s, as stamped by %s", facts.StampTime.UTC().Format("2006-01-02 15:04:05 UTC"), facts.TSA))
+}
+
+// locked asks the store's answer, where it was given.
+func (v *verifier) locked(raw []byte) {
+	l := v.roots.Lock
+	if l == nil {
+		v.report.notRecorded("lock", "whether the object is locked is asked at the store, not in the file")
+		return
+	}
+	v.report.note("lock", l.locks(countersign.SHA256(raw), v.report.Seal.StampTime), fmt.Sprintf("the store says: COMPLIANCE until %s, version %s", l.RetainUntil.UTC().Format("2006-01-02 15:04:05 UTC"), l.Version))
 }
 
 type verifier struct {
@@ -112,6 +158,7 @@ type verifier struct {
 	history   *historypb.History
 	c         *Case
 	statement Statement
+	proofs    proofs
 }
 
 func (v *verifier) check(name string, f func() error, passed func() string) {
@@ -211,8 +258,9 @@ func (v *verifier) allowed(stated countersign.Outcome) error {
 	c, detail := v.c, v.statement.Predicate.Detail
 	admitted := c.Admission != nil && c.Admission.Refusal == nil
 	if !admitted {
-		_, signed := v.b.File(signatureFile)
-		if signed || c.SignInput != nil || c.Signature != nil || c.Intent != nil {
+		_, beside := v.b.File(signatureFile)
+		_, inside := v.b.File(signedFile)
+		if beside || inside || c.SignInput != nil || c.Signature != nil || c.Intent != nil {
 			return errors.New("something was signed that was never admitted")
 		}
 		if stated != countersign.Refused && stated != countersign.Failed && stated != countersign.Terminated {
@@ -254,7 +302,13 @@ func (v *verifier) allowed(stated countersign.Outcome) error {
 
 func (v *verifier) document() {
 	admitted := v.c.Admission != nil && v.c.Admission.Refusal == nil
-	body, ok := v.b.File(documentFile)
+	if v.releasedInside() {
+		v.check("document", v.approvedPart, func() string {
+			return fmt.Sprintf("the first %d bytes of %s, SHA-256 %s", v.c.Admission.Document.Bytes, signedFile, v.c.Input.Request.Document.SHA256)
+		})
+		return
+	}
+	_, ok := v.b.File(documentFile)
 	switch want := v.c.Input.Request.Document.SHA256; {
 	case !ok && admitted && v.statement.Predicate.Outcome == countersign.Completed:
 		v.report.note("document", errors.New("the bundle has no document.pdf"), "")
@@ -262,24 +316,40 @@ func (v *verifier) document() {
 		v.report.notRecorded("document", "it was gone from its store when the evidence was made")
 	case !ok:
 		v.report.notRecorded("document", "intake refused it, so its bytes were not kept")
-	case countersign.SHA256(body) != want:
+	case v.b.digestOf(documentFile) != want:
 		v.report.note("document", errors.New("document.pdf is not the document that was requested"), "")
 	default:
 		v.report.note("document", nil, "the requested bytes, SHA-256 "+want)
 	}
 }
 
-// files checks that the readable copies of what the history holds are true copies, and that nothing else is there.
-func (v *verifier) files() error {
-	want, err := Assemble(Material{Case: v.c, History: v.history, Seal: SealInput{Outcome: v.statement.Predicate.Outcome, Detail: v.statement.Predicate.Detail}, Key: KeyFacts{Certificate: v.report.Seal.Signer}})
+// releasedInside says whether the bundle must hold a signed PDF, and neither the document nor a signature beside it.
+func (v *verifier) releasedInside() bool {
+	return v.statement.Predicate.Outcome == countersign.Completed && v.c.signedInside()
+}
+
+// approvedPart checks that the signed PDF begins with the document that was requested.
+func (v *verifier) approvedPart() error {
+	body, err := v.file(signedFile)
 	if err != nil {
 		return err
 	}
-	known := map[string]bool{documentFile: true, signatureFile: true, workerFile: true, keyFile: true, historyFile: true, historyJSONFile: true, postQuantumListFile: true, postQuantumSignatureFile: true}
+	n := v.c.Admission.Document.Bytes
+	if n <= 0 || n >= int64(len(body)) || countersign.SHA256(body[:n]) != v.c.Input.Request.Document.SHA256 {
+		return fmt.Errorf("%s doesn't begin with the document that was requested", signedFile)
+	}
+	return nil
+}
+
+// files checks that the readable copies of what the history holds are true copies, and that nothing else is there.
+func (v *verifier) files() error {
+	want, err := derived(Material{Case: v.c, History: v.history, Seal: SealInput{Outcome: v.statement.Predicate.Outcome, Detail: v.statement.Predicate.Detail}, Key: KeyFacts{Certificate: v.report.Seal.Signer}})
+	if err != nil {
+		return err
+	}
+	inside := v.releasedInside()
+	known := map[string]bool{documentFile: !inside, signatureFile: !v.c.signedInside(), signedFile: v.c.signedInside(), workerFile: true, keyFile: true, historyFile: true, historyJSONFile: true, postQuantumListFile: true, postQuantumSignatureFile: true}
 	for _, f := range want {
-		if known[f.Name] {
-			continue
-		}
 		known[f.Name] = true
 		got, err := v.file(f.Name)
 		if err != nil {

@@ -56,8 +56,21 @@ func (v *verifier) context() error {
 // decisions checks each decide signal from the beginning: sender, decision, proof.
 func (v *verifier) decisions() error {
 	decided := []countersign.Actor{}
+	// Of each that counted, the proofs are checked before anything stops here: their own lines in the report are about all of them.
+	proven := make([]error, len(v.c.Decisions))
+	for i, d := range v.c.Decisions {
+		if d.Check == nil || !d.Check.Record.Counted() || d.Check.Facts == nil {
+			continue
+		}
+		if signed, err := countersign.ParseSignedDecision(d.Input.Signed); err == nil {
+			proven[i] = v.proofs.proven(decisionFile(i), d.Check.Counted(signed), v.c.Admission.Issuers)
+		}
+	}
 	for i, d := range v.c.Decisions {
 		if d.Input.Ordinal == 0 {
+			if d.Check != nil && d.Check.Record.Counted() {
+				return fmt.Errorf("%s: it counted without having been looked at", decisionFile(i))
+			}
 			continue // not looked at, and said so
 		}
 		if !slices.Equal(d.Input.Decided, decided) {
@@ -78,14 +91,14 @@ func (v *verifier) decisions() error {
 		if !d.Check.Record.Counted() {
 			continue
 		}
-		if err := v.counted(d); err != nil {
+		if err := v.counted(d, proven[i]); err != nil {
 			return fmt.Errorf("%s: %w", decisionFile(i), err)
 		}
 	}
 	return nil
 }
 
-func (v *verifier) counted(d DecisionCase) error {
+func (v *verifier) counted(d DecisionCase, unproven error) error {
 	a := v.c.Admission
 	signed, err := countersign.ParseSignedDecision(d.Input.Signed)
 	if err != nil {
@@ -109,12 +122,8 @@ func (v *verifier) counted(d DecisionCase) error {
 	case d.Check.Record.Actor != decision.Actor || d.Check.Record.Stage != decision.Stage || d.Check.Record.Verdict != decision.Verdict:
 		return errors.New("the record says something else than the decision")
 	}
-	facts, err := VerifyCounted(d.Check.Counted(signed), a.Issuers)
-	if err != nil {
-		return fmt.Errorf("its proof doesn't hold: %w", err)
-	}
-	if facts.Actor != decision.Actor {
-		return errors.New("its proof is of another person")
+	if unproven != nil {
+		return fmt.Errorf("its proof doesn't hold: %w", unproven)
 	}
 	if d.Check.Facts.Assurance != Assurance(d.Check.Key) {
 		return errors.New("the record gives it another assurance than its proofs do")
@@ -209,33 +218,45 @@ func sameAnswer(a, b policy.Answer) bool {
 func (v *verifier) signature() {
 	s := v.c.Signature
 	if s == nil || s.Refusal != nil {
-		v.report.notRecorded("quorum", "the key was not used")
-		v.report.notRecorded("document signature", "the key was not used")
-		if _, ok := v.b.File(signatureFile); ok {
+		v.report.notRecorded("quorum", noSignature)
+		if v.hasSignature() {
 			v.report.note("document signature", errors.New("the bundle has a signature that the history doesn't know"), "")
+			return
 		}
+		v.report.notRecorded("document signature", noSignature)
 		return
 	}
 	v.check("quorum", v.quorum, func() string {
 		return fmt.Sprintf("%d approvals by different people satisfy every stage", len(v.c.SignInput.Decisions))
 	})
-	cms, ok := v.b.File(signatureFile)
 	if v.statement.Predicate.Outcome != countersign.Completed {
-		v.report.notRecorded("document signature", "it was withheld, and is void")
-		if ok {
+		if v.hasSignature() {
 			v.report.note("document signature", errors.New("the bundle has a signature that was to be withheld"), "")
+			return
 		}
+		v.report.notRecorded("document signature", "it was withheld, and is void")
 		return
 	}
+	name, form := signatureFile, "CAdES-B-T over document.pdf"
+	if v.c.signedInside() {
+		name, form = signedFile, countersign.SignedInPDF+" in "+signedFile+", which is the document and one update that adds the signature and nothing else,"
+	}
 	v.check("document signature", func() error {
-		if !ok {
-			return errors.New("the bundle has no " + signatureFile)
+		if form := v.c.Admission.Context.SignedAs; form != "" && form != countersign.SignedInPDF {
+			return fmt.Errorf("people approved a signature of the form %q, which is not known", form)
 		}
-		if countersign.SHA256(cms) != s.Object.SHA256 {
-			return errors.New(signatureFile + " is not the signature that the signing step stored")
+		stored, err := v.file(name)
+		if err != nil {
+			return err
 		}
-		body, _ := v.b.File(documentFile)
-		facts, err := VerifyDetached(body, cms, v.roots)
+		if countersign.SHA256(stored) != s.Object.SHA256 {
+			return errors.New(name + " is not what the signing step stored")
+		}
+		m := Material{Case: v.c}
+		m.Document, _ = v.b.File(documentFile)
+		m.Signed, _ = v.b.File(signedFile)
+		m.Signature, _ = v.b.File(signatureFile)
+		facts, err := m.VerifySignature(v.roots)
 		switch {
 		case err != nil:
 			return err
@@ -243,11 +264,19 @@ func (v *verifier) signature() {
 			return errors.New("it is of another key than the seal")
 		case !facts.StampTime.Equal(s.At):
 			return errors.New("the history gives it another time than its time-stamp does")
+		case !v.c.signedInside() && v.lacksLists(facts):
+			return errors.New("its certificates name revocation lists, and it keeps none")
 		}
 		return v.signedAfter(facts.StampTime)
 	}, func() string {
-		return "CAdES-B-T over document.pdf by the same key, at " + s.At.Format("2006-01-02 15:04:05 UTC")
+		return form + " by the same key, at " + s.At.Format("2006-01-02 15:04:05 UTC")
 	})
+}
+
+func (v *verifier) hasSignature() bool {
+	_, beside := v.b.File(signatureFile)
+	_, inside := v.b.File(signedFile)
+	return beside || inside
 }
 
 // signedAfter checks that the key was asked after the intent and after every approval that it stands on, by the authority's time.

@@ -50,3 +50,11 @@ func EndingEntry(r countersign.Request, saga Execution, context string, locked L
 	}
 	return e
 }
+
+// HoldEntry is what the log says of a legal hold on evidence that begins (translog.Held) or ends (translog.Unheld), but for the time. The id names the
+// hold, of which a request may have several, one after another or at once: 1 to 64 small letters, digits and hyphens. By is the workflow that does it.
+func HoldEntry(kind, tenant, request, id string, by Execution, bundle countersign.Object, proposed, approved countersign.Actor) translog.Entry {
+	return translog.Entry{
+		V: countersign.Version, Tenant: tenant, Kind: kind, Request: request, Run: by.Run, Bundle: &bundle, Hold: id, Proposed: &proposed, Approved: &approved,
+	}
+}

@@ -1,11 +1,13 @@
 package evidence
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/countersign-dev/countersign/evidence/shred"
+	"github.com/countersign-dev/countersign/evidence/translog"
 )
 
 // VerifyConcealed verifies a concealed bundle with the keys for it that are left. Where all are, it is Verify of the bundle.
@@ -35,7 +37,8 @@ func VerifyConcealed(c *shred.Concealed, keys shred.Keys, roots Roots) *Report {
 	r.Seal = &facts
 	err = b.intact(damaged)
 	r.note("files", err, fmt.Sprintf("%d of %d files are as they were sealed", len(b.files)-len(damaged), len(b.files)))
-	r.Findings = append(r.Findings, Finding{"stored", NotRecorded, "what is stored has the SHA-256 " + c.Digest + ", and the bundle had " + c.Bundle() + ": the tenant's log has both with how the signing ended"})
+	r.Findings = append(r.Findings, Finding{"stored", NotRecorded, "what is stored has the SHA-256 " + c.Digest + ", and the bundle had " + c.Bundle()})
+	r.endingOf(c, roots)
 	r.Findings = append(r.Findings, Finding{"shredded", NotRecorded, fmt.Sprintf("personal data of %s was shredded, in %s", gone(c, keys), strings.Join(damaged, ", "))})
 	return r
 }
@@ -48,6 +51,26 @@ func gone(c *shred.Concealed, keys shred.Keys) string {
 		text += ", ..."
 	}
 	return text + ")"
+}
+
+// endingOf adds whether the tenant's log has the digests of the bundle and of what is stored, as how a signing ended.
+func (r *Report) endingOf(c *shred.Concealed, roots Roots) {
+	switch {
+	case len(roots.LogProof) == 0:
+		r.notRecorded(endingCheck, "the proof, which lies beside the bundle, was not given; without it nothing shows that the shredded bytes are the ones that were locked")
+		return
+	case roots.Log == nil:
+		r.notRecorded(endingCheck, "the log's public key was not given, so the proof was not checked")
+		return
+	}
+	p, err := ParseLogProof(roots.LogProof)
+	if err == nil {
+		var entry translog.Entry
+		if entry, _, err = p.Check(roots.Log); err == nil && (!entry.Ended() || entry.Bundle.SHA256 != c.Bundle() || entry.Concealed != c.Digest) {
+			err = errors.New("the entry in the log is about something else than what is stored here")
+		}
+	}
+	r.note(endingCheck, err, fmt.Sprintf("the ending is entry %d of the log of %s, with the digests of the bundle and of what is stored", p.Index, roots.Log.Name()))
 }
 
 // maxTold is how many keys a finding names.
@@ -106,4 +129,22 @@ func (b *Bundle) intact(damaged []string) error {
 		}
 	}
 	return nil
+}
+
+// SignedPDFOf is the signed PDF in a concealed bundle, with the keys for it that are left: personal data is looked for in no document, so it is whole.
+// It is nil where there is none.
+func SignedPDFOf(c *shred.Concealed, keys shred.Keys) ([]byte, error) {
+	raw, lost, err := c.Reveal(keys)
+	if err != nil {
+		return nil, err
+	}
+	if len(lost) == 0 {
+		return SignedPDF(raw)
+	}
+	b, _, err := openShredded(raw, lost)
+	if err != nil {
+		return nil, err
+	}
+	pdf, _ := b.File(signedFile)
+	return pdf, nil
 }

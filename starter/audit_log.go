@@ -8,11 +8,12 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/mod/sumdb/note"
 
 	"github.com/countersign-dev/countersign/evidence/translog"
+	"github.com/countersign-dev/countersign/starter/client"
 )
 
 func (c *cli) auditLogCommand() *cobra.Command {
@@ -29,47 +30,6 @@ Nothing but the log's public key is believed, which the tenant hands out (log.pu
 	}
 	log.AddCommand(c.logVerifyCommand(), c.logProveCommand(), c.logWatchCommand())
 	return log
-}
-
-func (c *cli) logVerifyCommand() *cobra.Command {
-	var key string
-	var older time.Duration
-	cmd := &cobra.Command{
-		Use:   "verify DIR --log-key TEXT",
-		Short: "Read the whole log and hold it to its signed checkpoint",
-		Long: `Read the whole log, every entry and every tile, and hold it to the root that its key signed. An intent to sign that no ending follows is told;
-where it is older than --older, the exit code is 6, as for a log that does not hold. Whether the checkpoint is the newest one, watch says.`,
-		Args: cobra.ExactArgs(1),
-		RunE: c.run(func(ctx context.Context, args []string) error {
-			reader, err := logReader(args[0], key)
-			if err != nil {
-				return err
-			}
-			audit, err := reader.Audit(ctx)
-			if err != nil {
-				return &coded{exitUnproven, "log-broken", fmt.Errorf("the log does not hold: %w", err)}
-			}
-			late := audit.Overdue(time.Now().Add(-older))
-			answer := map[string]any{
-				"verified": len(late) == 0, "entries": audit.Entries, "root": audit.Checkpoint.Hash, "checkpoint": audit.Checkpoint.Text, "open": len(audit.Open), "overdue": late,
-			}
-			if err := c.answer(answer, func(w io.Writer) {
-				fmt.Fprintf(w, "entries\t%d\nroot\t%s\nopen\t%d\n", audit.Entries, audit.Checkpoint.Hash, len(audit.Open))
-				for _, e := range late {
-					fmt.Fprintf(w, "overdue\t%s\tintended %s, and nothing says how it ended\n", line(e.Request), e.At.Format(time.RFC3339))
-				}
-			}); err != nil {
-				return err
-			}
-			if len(late) > 0 {
-				return &coded{exitUnproven, "intent-without-ending", fmt.Errorf("%d intents to sign are older than %s, and the log says of none how it ended: the key may have signed what no evidence tells of", len(late), older)}
-			}
-			return nil
-		}),
-	}
-	logKeyFlag(cmd, &key)
-	cmd.Flags().DurationVar(&older, "older", 24*time.Hour, "how old an intent may be before its ending is missed")
-	return cmd
 }
 
 func (c *cli) logProveCommand() *cobra.Command {
@@ -114,24 +74,31 @@ checkpoint (RFC 6962). The exit code is 4 where the log has no entry of the requ
 
 func (c *cli) logWatchCommand() *cobra.Command {
 	var key, since string
+	var first bool
 	cmd := &cobra.Command{
-		Use:   "watch DIR --since FILE --log-key TEXT",
+		Use:   "watch [DIR] --since FILE --log-key TEXT",
 		Short: "Hold the log to a checkpoint that was kept",
 		Long: `Say whether the log as it is now continues the log as it was when a checkpoint was kept: from a webhook, or from an earlier watch. A log that was
-rolled back or forked does not, and the exit code is 6. Where it does, the file has the newer checkpoint afterwards.`,
-		Args: cobra.ExactArgs(1),
+rolled back or forked does not, and the exit code is 6. Where it does, the file has the newer checkpoint afterwards.
+
+Without DIR the log is asked of the API (--api), by anybody whom the tenant's file lists, and nothing but its key is believed. With --first, where the file
+is not there yet, the first checkpoint is kept: nothing is compared then.`,
+		Args: cobra.MaximumNArgs(1),
 		RunE: c.run(func(ctx context.Context, args []string) error {
-			reader, err := logReader(args[0], key)
+			reader, err := c.watchedLog(args, key)
 			if err != nil {
 				return err
 			}
 			kept, err := readBounded(since, 64<<10)
+			if first && errors.Is(err, os.ErrNotExist) {
+				return c.keepFirst(ctx, reader, since)
+			}
 			if err != nil {
 				return err
 			}
 			old, now, err := reader.Watch(ctx, string(kept))
 			if err != nil {
-				return &coded{exitUnproven, "log-not-continued", err}
+				return unproven("log-not-continued", err)
 			}
 			if err := writeFile(since, []byte(now.Text)); err != nil {
 				return err
@@ -143,8 +110,44 @@ rolled back or forked does not, and the exit code is 6. Where it does, the file 
 	}
 	logKeyFlag(cmd, &key)
 	cmd.Flags().StringVar(&since, "since", "", "file with the checkpoint that was kept")
+	cmd.Flags().BoolVar(&first, "first", false, "keep the first checkpoint where the file is not there yet")
 	must(cmd.MarkFlagRequired("since"))
 	return cmd
+}
+
+// unproven is a log that does not hold. An API that could not be asked has proven nothing either way, and keeps its own exit code.
+func unproven(code string, err error) error {
+	var told *client.Problem
+	if errors.As(err, &told) || errors.Is(err, client.ErrUnreachable) {
+		return err
+	}
+	return &coded{exitUnproven, code, err}
+}
+
+// watchedLog is the log in a directory, or as the API shows it.
+func (c *cli) watchedLog(args []string, key string) (translog.Reader, error) {
+	if len(args) == 1 {
+		return logReader(args[0], key)
+	}
+	api, err := c.connect()
+	if err != nil {
+		return translog.Reader{}, err
+	}
+	verifier, err := logVerifier(key)
+	return translog.Reader{Source: api.Log(), Verifier: verifier}, err
+}
+
+func (c *cli) keepFirst(ctx context.Context, reader translog.Reader, file string) error {
+	now, err := reader.Head(ctx)
+	if err != nil {
+		return unproven("log-not-continued", err)
+	}
+	if err := writeFile(file, []byte(now.Text)); err != nil {
+		return err
+	}
+	return c.answer(map[string]any{"continued": false, "first": true, "to": now.N, "root": now.Hash}, func(w io.Writer) {
+		fmt.Fprintf(w, "kept\tlog\tthe first checkpoint, of %d entries; nothing was compared\nroot\tlog\t%s\n", now.N, now.Hash)
+	})
 }
 
 func logKeyFlag(cmd *cobra.Command, key *string) {
@@ -152,16 +155,21 @@ func logKeyFlag(cmd *cobra.Command, key *string) {
 	must(cmd.MarkFlagRequired("log-key"))
 }
 
-func logReader(dir, key string) (translog.Reader, error) {
+func logVerifier(key string) (note.Verifier, error) {
 	tenant, err := translog.TenantOf(key)
 	if err != nil {
-		return translog.Reader{}, usage("--log-key: %w", err)
+		return nil, usage("--log-key: %w", err)
 	}
 	verifier, err := translog.ParseVerifier(key, tenant)
 	if err != nil {
-		return translog.Reader{}, usage("--log-key: %w", err)
+		return nil, usage("--log-key: %w", err)
 	}
-	return translog.Reader{Source: logCopy(dir), Verifier: verifier}, nil
+	return verifier, nil
+}
+
+func logReader(dir, key string) (translog.Reader, error) {
+	verifier, err := logVerifier(key)
+	return translog.Reader{Source: translog.Stored(logCopy(dir)), Verifier: verifier}, err
 }
 
 // logCopy is a directory with a copy of a log.

@@ -76,7 +76,8 @@ partner had a part by having requested, decided, or been one who could have deci
 
 What ended longer ago than the retention of the tenant's Temporal namespace is not found: its evidence stays locked in the bucket under
 TENANT/evidence/REQUEST.asice. A signing that just ended can be missing for a few seconds, and what the workers are still sealing is not in it. Each page
-that is asked for is recorded as a read of evidence.`,
+that is asked for is recorded as a read of evidence, and looks at 25 signings. With --person or --partner it reads their bundles, one after the other; the
+other flags need none, and are asked first.`,
 		Args: cobra.NoArgs,
 		RunE: c.run(func(ctx context.Context, _ []string) error {
 			var err error
@@ -97,9 +98,9 @@ that is asked for is recorded as a read of evidence.`,
 				return err
 			}
 			return c.answer(all, func(w io.Writer) {
-				fmt.Fprint(w, "ended\toutcome\trequest\tpurpose\ttitle\n")
+				fmt.Fprint(w, "ended\toutcome\trequest\thold\tretained until\tpurpose\ttitle\n")
 				for _, e := range all.Evidence {
-					fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", instant(e.Ended), e.Outcome, line(e.Request), line(e.Purpose), line(e.Title))
+					fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", instant(e.Ended), e.Outcome, line(e.Request), heldWord(e.Kept), retainedUntil(e.Kept), line(e.Purpose), line(e.Title))
 				}
 				if len(all.Unanswered) > 0 {
 					fmt.Fprintf(w, "could not be looked at\t%s\n", line(strings.Join(all.Unanswered, ", ")))
@@ -111,8 +112,10 @@ that is asked for is recorded as a read of evidence.`,
 	when.flags(cmd, "ended")
 	f := cmd.Flags()
 	f.StringVar(&filter.Person, "person", "", "a person or machine, as ISSUER#SUBJECT, who had a part")
-	f.StringVar(&filter.Partner, "partner", "", "URL of an issuer whose people had a part")
-	f.StringVar(&filter.Document, "document", "", "SHA-256 of the document")
+	f.StringVar(&filter.Partner, "partner", "", "an organisation whose people had a part, by its name or its issuer's URL")
+	f.StringVar(&filter.Document, "document", "", "SHA-256 of the document, or its object key")
+	f.StringVar(&filter.Requester, "requester", "", "who requested, as ISSUER#SUBJECT")
+	f.StringVar(&filter.Text, "text", "", "words that the title has, in any case")
 	f.StringVar(&filter.Outcome, "outcome", "", "how it ended: completed, rejected, expired, withdrawn, refused, revoked, failed, voided or terminated")
 	f.StringVar(&filter.Purpose, "purpose", "", "one of the tenant's purposes")
 	limitFlag(cmd, &limit)

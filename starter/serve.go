@@ -49,6 +49,7 @@ AWS credentials come from the profiles that the tenants' files name (AWS_SHARED_
 	f.StringVar(&o.Tenants, "tenants", env("COUNTERSIGN_TENANTS", "tenants"), "directory of the tenants' files (COUNTERSIGN_TENANTS)")
 	f.StringVar(&o.Platform, "platform", env("COUNTERSIGN_PLATFORM", "platform"), "directory of the processes' keys (COUNTERSIGN_PLATFORM)")
 	f.StringVar(&proxies, "proxies", env("COUNTERSIGN_PROXIES", ""), "addresses and networks of your own proxies, whose X-Forwarded-For is believed (COUNTERSIGN_PROXIES)")
+	f.StringVar(&o.Verifier, "verifier", env("COUNTERSIGN_VERIFIER", ""), "page that checks evidence in a browser, served at /verify/ (COUNTERSIGN_VERIFIER)")
 	f.StringVar(&level, "log", env("COUNTERSIGN_LOG", "info"), "least level that is logged (COUNTERSIGN_LOG)")
 	return cmd
 }

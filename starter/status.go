@@ -34,7 +34,11 @@ func (c *cli) statusCommand() *cobra.Command {
 
 // describe writes a status for people.
 func describe(w io.Writer, s client.Status) {
-	fmt.Fprintf(w, "request\t%s\ntitle\t%s\npurpose\t%s\nstate\t%s\n", s.Request, line(s.Title), s.Purpose, s.State)
+	state := s.State
+	if s.Pending {
+		state += ": signed, evidence pending"
+	}
+	fmt.Fprintf(w, "request\t%s\ntitle\t%s\npurpose\t%s\nstate\t%s\n", s.Request, line(s.Title), s.Purpose, state)
 	if s.Outcome != "" {
 		fmt.Fprintf(w, "outcome\t%s: %s\n", s.Outcome, s.Meaning)
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -85,7 +86,7 @@ func told(w io.Writer, t *evidence.Timeline, bundle string, verified bool) {
 		state, line(t.Request), line(t.Tenant), line(t.Title), t.Outcome, line(t.Document.SHA256), line(t.Document.VersionID), cmp.Or(t.Policy, "none: it was not admitted"),
 		line(t.Saga.Workflow), line(t.Saga.Run), bundle)
 	for _, l := range t.Lines {
-		fmt.Fprintf(w, "\n%d\t%s\t%s\n", l.Sequence, l.At, strings.ToUpper(l.Kind))
+		fmt.Fprintf(w, "\n%s\t%s\t%s\n", l.ID, l.At, strings.ToUpper(l.Kind))
 		for _, pair := range detailsOf(l) {
 			if pair[1] != "" {
 				fmt.Fprintf(w, "\t%s\t%s\n", pair[0], line(pair[1]))
@@ -111,18 +112,28 @@ func detailsOf(l evidence.TimelineLine) [][2]string {
 	if l.Stage != "" {
 		decision = strings.TrimSpace(decision + " in stage " + l.Stage)
 	}
-	details = append(details, [2]string{"what", decision}, [2]string{"to", strings.Join(l.To, ", ")})
+	details = append(details, [2]string{"what", decision}, [2]string{"to", strings.Join(l.To, ", ")}, [2]string{"authenticated by", l.Authentication})
 	if p := l.Proof; p != nil {
 		proof := fmt.Sprintf("assurance %d: ID token of %s, its key %s, logged in %s", p.Assurance, p.Issuer, p.IssuerKey, p.AuthTime)
 		if p.Key != "" {
 			proof += "; own key " + p.Key
+		}
+		if p.Stamped != "" {
+			proof += "; time-stamped " + p.Stamped + " by " + p.Authority
 		}
 		details = append(details, [2]string{"proof", proof})
 	}
 	if len(l.Policies) > 0 {
 		details = append(details, [2]string{"policies", strings.Join(l.Policies, ", ") + " of set " + l.Set})
 	}
-	return append(details, [2]string{"refusal", l.Code}, [2]string{"reason", l.Reason}, [2]string{"detail", l.Detail}, [2]string{"previous", l.Previous})
+	code := "refusal"
+	if l.Kind == evidence.KindStepFailed || l.Kind == evidence.KindStepRetried {
+		code = "failure"
+	}
+	if l.Attempt > 0 {
+		details = append(details, [2]string{"attempts", strconv.Itoa(int(l.Attempt))})
+	}
+	return append(details, [2]string{code, l.Code}, [2]string{"reason", l.Reason}, [2]string{"detail", l.Detail}, [2]string{"document", l.Document}, [2]string{"previous", l.Previous})
 }
 
 func personOf(actor, name, organisation string) string {

@@ -112,7 +112,7 @@ func TestR13_ACutOrMovedLineOfATimelineShows(t *testing.T) {
 		t.Fatalf("%v: %s", err, out)
 	}
 	whole := func(lines []json.RawMessage) bool {
-		previous, err := countersign.Digest("countersign timeline v1", printed.Saga)
+		previous, err := countersign.Digest("countersign timeline v2", printed.Saga)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -144,5 +144,35 @@ func TestR13_ACutOrMovedLineOfATimelineShows(t *testing.T) {
 		if whole(lines) {
 			t.Errorf("%s it still looks whole", what)
 		}
+	}
+}
+
+func TestR15_ACertificateIsWrittenOfAReleasedBundleAndOfNoBrokenOne(t *testing.T) {
+	clean(t)
+	dir := t.TempDir()
+	page, twin := filepath.Join(dir, "page.pdf"), filepath.Join(dir, "twin.json")
+	exit, out, errout := run(t, "", slices.Concat([]string{"audit", "certificate", released + "completed.asice", "--output", page, "--twin", twin, "--json"}, releasedRoots)...)
+	if exit != exitOK {
+		t.Fatalf("exit code %d, %s", exit, errout)
+	}
+	raw, err := os.ReadFile(page)
+	if err != nil || !bytes.HasPrefix(raw, []byte("%PDF-1.7")) || !strings.Contains(out, countersign.SHA256(raw)) {
+		t.Errorf("%v; the answer is %s", err, out)
+	}
+	if facts, err := os.ReadFile(twin); err != nil || !bytes.Contains(facts, []byte(`"outcome": "completed"`)) {
+		t.Errorf("%v; the twin is %s", err, facts)
+	}
+	whole, err := os.ReadFile(released + "completed.asice")
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole[len(whole)/2] ^= 1
+	broken, none := filepath.Join(dir, "broken.asice"), filepath.Join(dir, "none.pdf")
+	if err := os.WriteFile(broken, whole, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	exit, _, _ = run(t, "", slices.Concat([]string{"audit", "certificate", broken, "--output", none}, releasedRoots)...)
+	if _, err := os.Stat(none); exit != exitUnproven || !os.IsNotExist(err) {
+		t.Errorf("exit code %d; the page of a broken bundle: %v", exit, err)
 	}
 }

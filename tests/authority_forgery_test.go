@@ -1,6 +1,7 @@
 package tests
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 	"time"
@@ -38,10 +39,18 @@ func TestR04_OurOwnServerCannotForgeAuthority(t *testing.T) {
 	}
 	verified(t, reseal(t, original, report.History, countersign.Completed, nil), countersign.Completed)
 
+	lender, err := json.Marshal(local.Actor("nord/rhea"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	lent := `"onBehalfOf":` + string(lender) + `,"grants":["` + grant + `"]`
+
 	for name, c := range map[string]struct {
 		change func(*testing.T, *historypb.History)
 		check  string
 	}{
+		"stripped delegation: as if for themselves": {everywhere(lent, `"grants":[]`), "decisions"},
+		"stripped delegation: without the grants":   {everywhere(`"authority":{"grants"`, `"authority":{"stripped"`), "decisions"},
 		"a wider grant":                          {everywhere(`"reason":"for one decision"`, `"reason":"for any decision"`), "decisions"},
 		"a longer grant":                         {everywhere(`"depth":0,"uses":1`, `"depth":0,"uses":9`), "decisions"},
 		"a grant to somebody else":               {everywhere(`"sub":"n-4002"`, `"sub":"n-4003"`), "decisions"},

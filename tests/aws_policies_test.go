@@ -141,9 +141,13 @@ func TestR10_TheAWSPoliciesHoldATenantsWorker(t *testing.T) {
 		}, "evidence-bucket.json NobodyDeletes"},
 		{"end the retention", func() error {
 			return retain(s3types.ObjectLockRetentionModeCompliance, time.Now().Add(-time.Minute), false)
-		}, "evidence-bucket.json NothingLockedBriefly"},
+		}, "evidence-bucket.json NoRetentionIsEnded"},
 		{"loosen the retention", func() error { return retain(s3types.ObjectLockRetentionModeGovernance, until, false) }, "evidence-bucket.json NothingWithoutLock"},
-		{"bypass governance", func() error { return retain(s3types.ObjectLockRetentionModeCompliance, until, true) }, "evidence-bucket.json NobodyDeletes"},
+		{"lift a legal hold of the log", func() error {
+			_, err := store.PutObjectLegalHold(ctx, &s3.PutObjectLegalHoldInput{Bucket: evidence, Key: aws.String("acme/log/checkpoint"), VersionId: &locked.VersionID, LegalHold: &s3types.ObjectLockLegalHold{Status: s3types.ObjectLockLegalHoldStatusOff}})
+			return err
+		}, "no statement allows it"},
+		{"bypass governance", func() error { return retain(s3types.ObjectLockRetentionModeCompliance, until, true) }, "evidence-bucket.json NobodyBypassesALock"},
 		{"change the bucket's policy", func() error {
 			_, err := store.PutBucketPolicy(ctx, &s3.PutBucketPolicyInput{Bucket: evidence, Policy: aws.String(`{}`)})
 			return err

@@ -35,7 +35,7 @@ func newSeals(t *testing.T) *seals {
 		t.Fatal(err)
 	}
 	s := &seals{dir: t.TempDir(), admin: admin, key: ecKey(t)}
-	s.ca = s.issue(t, x509.Certificate{Subject: pkix.Name{CommonName: "authority of a test"}, IsCA: true, KeyUsage: x509.KeyUsageCertSign}, &s.key.PublicKey, nil)
+	s.ca = s.issue(t, x509.Certificate{Subject: pkix.Name{CommonName: "authority of a test"}, IsCA: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign}, &s.key.PublicKey, nil)
 	return s
 }
 

@@ -45,17 +45,19 @@ func (b *burst) by(who string) (n int) {
 }
 
 // TestR25_N8_200ConcurrentDecisionsEndInOneSignature sends, from sixteen senders at once and in a random order, two honest approvals, and
-// around them their repetitions, the same people under other ids, people who may not decide there, and forgeries. The time-stamp authority
-// is held up until the server has taken all of them, so that none can come after the end.
+// around them their repetitions, the same people under other ids, people who may not decide there, and forgeries. The time-stamp authorities
+// are held up until the server has taken all of them, so that none can come after the end.
 func TestR25_N8_200ConcurrentDecisionsEndInOneSignature(t *testing.T) {
-	tsa := fault(t, local.TSA.URL)
-	faultyWorkers(t, "url: "+local.TSA.URL, "url: "+tsa.URL+"/")
+	tsa, second := fault(t, local.TSA.URL), fault(t, local.SecondTSA.URL)
+	faultyWorkers(t, "url: "+local.TSA.URL, "url: "+tsa.URL+"/", "url: "+local.SecondTSA.URL, "url: "+second.URL+"/")
 	g := begin(t, request(t, "globex", "supplier-contract"))
 	status, err := g.Open(t.Context(), "legal")
 	if err != nil {
 		t.Fatal(err)
 	}
-	tsa.Break(func(*http.Request) bool { return true })
+	for _, clock := range []*stack.Fault{tsa, second} {
+		clock.Break(func(*http.Request) bool { return true })
+	}
 
 	prove := func(who, stage string) (countersign.Decision, string) {
 		d := g.Decision(status, who, stage, countersign.Approve)
@@ -84,6 +86,7 @@ func TestR25_N8_200ConcurrentDecisionsEndInOneSignature(t *testing.T) {
 	}
 	b.send(t, g)
 	tsa.Heal()
+	second.Heal()
 
 	ending, report := ended(t, g, countersign.Completed)
 	counted, senders, events := map[string]string{}, map[string]int{}, map[int64]bool{}
@@ -110,7 +113,7 @@ func TestR25_N8_200ConcurrentDecisionsEndInOneSignature(t *testing.T) {
 			t.Errorf("the evidence accounts for %d of the %d signals of %s", told, b.by(who), who)
 		}
 	}
-	if signed := versions(t, "documents", countersign.WithheldKey("globex", g.Request.ID, "document.p7s")); len(signed) != 1 {
+	if signed := versions(t, "documents", countersign.WithheldKey("globex", g.Request.ID, "document-signed.pdf")); len(signed) != 1 {
 		t.Errorf("%d signatures were stored", len(signed))
 	}
 	if locked := versions(t, "evidence", countersign.EvidenceKey("globex", g.Request.ID)); len(locked) != 1 || locked[0] != ending.Evidence.Object.VersionID {

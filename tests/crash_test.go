@@ -52,7 +52,7 @@ func TestR25_WorkerKilledAtEachStepEndsInOneSignatureAndOneEvidenceObject(t *tes
 		case <-time.After(time.Minute):
 			t.Fatal("nobody was told that it is signed")
 		}
-		if stored := versions(t, "documents", countersign.WithheldKey("globex", g.Request.ID, "document.p7s")); len(stored) != 1 {
+		if stored := versions(t, "documents", countersign.WithheldKey("globex", g.Request.ID, "document-signed.pdf")); len(stored) != 1 {
 			t.Errorf("before it was terminated, %d signatures were stored, want one", len(stored))
 		}
 		terminate(t, g)
@@ -105,7 +105,7 @@ func TestR25_WorkerKilledAtEachStepEndsInOneSignatureAndOneEvidenceObject(t *tes
 			if plain := versions(t, "documents", countersign.WithheldKey("globex", r.ID, countersign.WithheldBundle(want))); len(plain) != 0 || ending.Evidence.Concealed == "" {
 				t.Errorf("the evidence is concealed as %q, and %d plain copies of it are left", ending.Evidence.Concealed, len(plain))
 			}
-			if signed := versions(t, "documents", countersign.WithheldKey("globex", r.ID, "document.p7s")); len(signed) != signatures {
+			if signed := versions(t, "documents", countersign.WithheldKey("globex", r.ID, "document-signed.pdf")); len(signed) != signatures {
 				t.Errorf("%d signatures are stored, want %d", len(signed), signatures)
 			}
 			raw := bundle(t, "globex", ending)
@@ -116,7 +116,7 @@ func TestR25_WorkerKilledAtEachStepEndsInOneSignatureAndOneEvidenceObject(t *tes
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, released := opened.File("document.p7s"); released != (want == countersign.Completed) {
+			if _, released := opened.File("document-signed.pdf"); released != (want == countersign.Completed) {
 				t.Errorf("it ended as %s, and whether a signature was released is %v", want, released)
 			}
 		})

@@ -171,7 +171,7 @@ func TestM4_VoidedWhenEvidenceCannotBeLocked(t *testing.T) {
 		t.Fatal(err)
 	}
 	// A marker over two versions, as a careless tool leaves it, hides the signature and destroys nothing.
-	withheld := countersign.WithheldKey("globex", r.ID, "document.p7s")
+	withheld := countersign.WithheldKey("globex", r.ID, "document-signed.pdf")
 	for _, key := range []string{withheld, withheld + ".other"} {
 		if _, err := admin.PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String("documents"), Key: aws.String(key), Body: strings.NewReader("x")}); err != nil {
 			t.Fatal(err)

@@ -23,6 +23,7 @@ import (
 
 	"github.com/countersign-dev/countersign"
 	"github.com/countersign-dev/countersign/evidence"
+	"github.com/countersign-dev/countersign/evidence/certificate"
 )
 
 // TestR13_OurOwnServerCannotForge lets the operator of the server forge: with the tenant's real key it seals bundles whose history was
@@ -110,14 +111,14 @@ func TestR13_OurOwnServerCannotForge(t *testing.T) {
 			f["identity/decision-001.json"] = f["identity/decision-002.json"]
 		}},
 		{name: "another document file", check: "document", files: func(_ *testing.T, f map[string][]byte) {
-			f["document.pdf"] = append(f["document.pdf"], '\n')
+			f["document-signed.pdf"][100] ^= 1
 		}},
 		{name: "another key's ARN", check: "files", files: func(_ *testing.T, f map[string][]byte) {
 			f["kms.json"] = bytes.Replace(f["kms.json"], []byte("arn:aws:kms:eu"), []byte("arn:aws:kms:us"), 1)
 		}},
 		{name: "something extra", check: "files", files: func(_ *testing.T, f map[string][]byte) { f["extra.json"] = []byte("{}") }},
-		{name: "no signature", check: "document signature", files: func(_ *testing.T, f map[string][]byte) { delete(f, "document.p7s") }},
-		{name: "no document", check: "document", files: func(_ *testing.T, f map[string][]byte) { delete(f, "document.pdf") }},
+		{name: "no signature", check: "document", files: func(_ *testing.T, f map[string][]byte) { f["document-signed.pdf"] = approvedPart(report, original) }},
+		{name: "no document", check: "document", files: func(_ *testing.T, f map[string][]byte) { delete(f, "document-signed.pdf") }},
 	} {
 		t.Run(strings.ReplaceAll(c.name, " ", "_"), func(t *testing.T) {
 			history := proto.Clone(report.History).(*historypb.History)
@@ -132,7 +133,11 @@ func TestR13_OurOwnServerCannotForge(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			report := evidence.Verify(reseal(t, original, history, outcome, c.files), roots)
+			raw := reseal(t, original, history, outcome, c.files)
+			report := evidence.Verify(raw, roots)
+			if _, err := certificate.Of(raw, roots); err == nil {
+				t.Error("a certificate is made of it")
+			}
 			if report.Err() == nil {
 				t.Fatal("the forged bundle verifies")
 			}
@@ -236,11 +241,10 @@ func reseal(t *testing.T, original *evidence.Bundle, h *historypb.History, outco
 	}
 	if err != nil {
 		// A history that can't be read is put into the original's other files.
-		return resealFiles(t, withHistory(t, original, h))
+		return resealFiles(t, withHistory(t, original, h), revocation(t))
 	}
-	document, _ := original.File("document.pdf")
-	signature, _ := original.File("document.p7s")
-	material.Document, material.Signature = document, signature
+	material.Document, _ = original.File("document.pdf")
+	material.Signed, _ = original.File("document-signed.pdf")
 	var key struct{ Key, Algorithm string }
 	raw, _ := original.File("kms.json")
 	if err := json.Unmarshal(raw, &key); err != nil {
@@ -269,7 +273,17 @@ func reseal(t *testing.T, original *evidence.Bundle, h *historypb.History, outco
 		}
 		files = changed
 	}
-	return resealFiles(t, files)
+	return resealFiles(t, files, revocation(t))
+}
+
+// revocation reads the lists of the stack's authorities.
+func revocation(t *testing.T) *evidence.Revocation {
+	t.Helper()
+	roots, err := local.Roots()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return evidence.NewRevocation(roots, nil)
 }
 
 func withHistory(t *testing.T, original *evidence.Bundle, h *historypb.History) []evidence.File {
@@ -294,13 +308,14 @@ func withHistory(t *testing.T, original *evidence.Bundle, h *historypb.History) 
 	return files
 }
 
-func resealFiles(t *testing.T, files []evidence.File) []byte {
+// resealFiles seals with the tenant's own key; with lists, the seal keeps them as the product's does.
+func resealFiles(t *testing.T, files []evidence.File, lists *evidence.Revocation) []byte {
 	t.Helper()
-	return resealAsIs(t, withPostQuantum(t, files))
+	return resealAsIs(t, withPostQuantum(t, files), lists)
 }
 
 // resealAsIs seals files with acme's key, whatever they are.
-func resealAsIs(t *testing.T, files []evidence.File) []byte {
+func resealAsIs(t *testing.T, files []evidence.File, lists *evidence.Revocation) []byte {
 	t.Helper()
 	roots, err := local.Roots()
 	if err != nil {
@@ -310,7 +325,7 @@ func resealAsIs(t *testing.T, files []evidence.File) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	signer := operator{keys, local.Tenants["acme"].KeyARN, sealChain(t)}
+	signer := operator{keys, local.Tenants["acme"].KeyARN, sealChain(t), lists}
 	raw, err := evidence.Seal(t.Context(), files, signer, evidence.NewTSAClient(local.TSA.URL, roots.TSAs, nil), time.Now(), roots)
 	if err != nil {
 		t.Fatal(err)
@@ -323,7 +338,10 @@ type operator struct {
 	keys  *kms.Client
 	arn   string
 	chain []*x509.Certificate
+	lists *evidence.Revocation
 }
+
+func (o operator) Revocation() *evidence.Revocation { return o.lists }
 
 func (o operator) Chain() []*x509.Certificate { return o.chain }
 
@@ -335,9 +353,14 @@ func (o operator) SignDigest(ctx context.Context, digest []byte, _ crypto.Hash) 
 	return out.Signature, nil
 }
 
-func sealChain(t *testing.T) (chain []*x509.Certificate) {
+func sealChain(t *testing.T) []*x509.Certificate {
 	t.Helper()
-	rest, err := os.ReadFile(filepath.Join(local.Data, "tenants", "acme-seal.pem"))
+	return certificatesIn(t, filepath.Join(local.Data, "tenants", "acme-seal.pem"))
+}
+
+func certificatesIn(t *testing.T, file string) (chain []*x509.Certificate) {
+	t.Helper()
+	rest, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -232,7 +232,7 @@ func TestR14_RevokedBetweenQuorumAndSigningByTheGrantAbove(t *testing.T) {
 	if report.Statement.Signature != nil || !strings.Contains(report.Statement.Detail, "is revoked") {
 		t.Errorf("it ended with %q, signed as %+v", report.Statement.Detail, report.Statement.Signature)
 	}
-	if signed := versions(t, "documents", countersign.WithheldKey("acme", g.Request.ID, "document.p7s")); len(signed) != 0 {
+	if signed := versions(t, "documents", countersign.WithheldKey("acme", g.Request.ID, "document-signed.pdf")); len(signed) != 0 {
 		t.Errorf("%d signatures are stored", len(signed))
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
-	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -31,11 +30,23 @@ import (
 // logCopy copies a tenant's log as it is now, as an auditor who may read the bucket does.
 func logCopy(t testing.TB, s *stack.Stack, tenant string) string {
 	t.Helper()
+	// The checkpoint first: what it stands on is there by then, and others append meanwhile.
+	checkpoint := evidenceCopy(t, s, countersign.LogKey(tenant, "checkpoint"))
+	dir := evidenceCopy(t, s, countersign.LogKey(tenant, ""))
+	if err := os.Rename(filepath.Join(checkpoint, filepath.Base(countersign.LogKey(tenant, "checkpoint"))), filepath.Join(dir, "checkpoint")); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// evidenceCopy copies what lies under a prefix in the bucket of evidence, with the store's times, as aws s3 sync does.
+func evidenceCopy(t testing.TB, s *stack.Stack, prefix string) string {
+	t.Helper()
 	admin, err := s.S3Client(t.Context(), s.AWS.AdminProfile)
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir, prefix := t.TempDir(), countersign.LogKey(tenant, "")
+	dir := t.TempDir()
 	pages := s3.NewListObjectsV2Paginator(admin, &s3.ListObjectsV2Input{Bucket: aws.String(s.S3.Evidence), Prefix: aws.String(prefix)})
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(t.Context())
@@ -49,12 +60,15 @@ func logCopy(t testing.TB, s *stack.Stack, tenant string) string {
 			}
 			body, err := io.ReadAll(out.Body)
 			out.Body.Close()
-			file := filepath.Join(dir, strings.TrimPrefix(aws.ToString(o.Key), prefix))
+			file := filepath.Join(dir, strings.TrimPrefix(aws.ToString(o.Key), prefix[:strings.LastIndex(prefix, "/")+1]))
 			if err == nil {
 				err = os.MkdirAll(filepath.Dir(file), 0o700)
 			}
 			if err == nil {
 				err = os.WriteFile(file, body, 0o600)
+			}
+			if err == nil {
+				err = os.Chtimes(file, aws.ToTime(o.LastModified), aws.ToTime(o.LastModified))
 			}
 			if err != nil {
 				t.Fatal(err)
@@ -141,6 +155,75 @@ func TestN04_EverySigningIsInTheLogBeforeItsKeyIsAskedAndBeforeItIsReleased(t *t
 			t.Errorf("proof %d is of %+v: %v", i, e, err)
 		}
 	}
+}
+
+// Whoever exports a bundle has the proof of its ending beside it, checks both without a network, and watches the log through the API.
+func TestN04_ABundleHasItsLogsProofBesideItAndTheLogIsWatchedThroughTheAPI(t *testing.T) {
+	t.Parallel()
+	g := contract(t)
+	decide(t, g, "acme/alice", "legal", countersign.Approve)
+	decide(t, g, "hart/carol", "counsel", countersign.Approve)
+	ending, _ := ended(t, g, countersign.Completed)
+	key, dir := local.Tenants["acme"].LogPublicKey, t.TempDir()
+	cli := func(who string, code int, says string, args ...string) {
+		t.Helper()
+		out, fault, got, err := local.CLI(t.Context(), apiURL, dir, who, args...)
+		if err != nil || got != code || !strings.Contains(out+fault, says) {
+			t.Errorf("%s ends with %d, want %d and %q (%v)\n%s%s", args, got, code, says, err, out, fault)
+		}
+	}
+	// A partner of the tenant keeps a checkpoint before, and sees the log go on.
+	state := filepath.Join(dir, "checkpoint")
+	watch := []string{"audit", "log", "watch", "--since", state, "--log-key", key}
+	cli("hart/carol", 1, "", watch...)
+	cli("hart/carol", 0, "nothing was compared", append(watch, "--first")...)
+	file := filepath.Join(dir, "evidence.asice")
+	cli("acme/alice", 0, "proof", "audit", "export", g.Request.ID, "-o", file)
+	verify := []string{"audit", "verify", file, "--tenant-ca", local.TenantCA, "--tsa-ca", local.TSA.CA}
+	cli("acme/alice", 0, "not recorded  log ending", verify...)
+	cli("acme/alice", 0, "pass          log ending", append(verify, "--log-key", key)...)
+	// The same proof lies locked beside the bundle.
+	name := countersign.EvidenceLogKey("acme", g.Request.ID)
+	version := newest(t, local, name)
+	admin, err := local.S3Client(t.Context(), local.AWS.AdminProfile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = admin.DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: aws.String(local.S3.Evidence), Key: &name, VersionId: &version, BypassGovernanceRetention: aws.Bool(true)})
+	wantStatus(t, "deleting the proof", err, http.StatusForbidden)
+	out, err := admin.GetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String(local.S3.Evidence), Key: &name})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Body.Close()
+	var locked translog.Proof
+	if err := json.NewDecoder(out.Body).Decode(&locked); err != nil || locked.Entry != ending.Log.Entry {
+		t.Errorf("the locked proof is of %s: %v", locked.Entry, err)
+	}
+	// The proof of another signing is none of this one.
+	r := request(t, "acme", "supplier-contract")
+	r.ID += "-other"
+	other := begin(t, r)
+	decide(t, other, "acme/alice", "legal", countersign.Reject)
+	rejected, _ := ended(t, other, countersign.Rejected)
+	foreign, err := json.Marshal(rejected.Log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wrong := filepath.Join(dir, "wrong.json")
+	if err := os.WriteFile(wrong, foreign, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cli("acme/alice", 6, "fail          log ending", append(verify, "--log-key", key, "--log-proof", wrong)...)
+	cli("hart/carol", 0, "continue", watch...)
+	// Somebody kept a checkpoint of another history: one that the log's key never signed.
+	if err := os.WriteFile(state, forgery(t, rejected.Log.Checkpoint, ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cli("hart/carol", 6, "not signed by the key", watch...)
+	// The log and the bundles say the same.
+	copied := logCopy(t, local, "acme")
+	logCommand(t, local, 0, "bundles", "verify", copied, "--log-key", key, "--evidence", evidenceCopy(t, local, "acme/evidence/"))
 }
 
 func wantFinding(t *testing.T, report *evidence.Report, check string, want evidence.State) {
@@ -240,7 +323,7 @@ func TestN04_WhatTheBucketsOwnerDoesToTheLogIsFound(t *testing.T) {
 			return part, aws.ToString(out.VersionId)
 		}
 	}
-	const entries = "tile/entries/000.p/4"
+	const entries = "batch/0"
 	changed := func(from, to string) []byte {
 		body := read(entries)
 		if !bytes.Contains(body, []byte(from)) || len(from) != len(to) {
@@ -248,13 +331,8 @@ func TestN04_WhatTheBucketsOwnerDoesToTheLogIsFound(t *testing.T) {
 		}
 		return bytes.ReplaceAll(body, []byte(from), []byte(to))
 	}
-	// The first two entries change places: each lies after its length, in two bytes.
-	swapped := func() []byte {
-		body := read(entries)
-		first := 2 + int(binary.BigEndian.Uint16(body))
-		second := first + 2 + int(binary.BigEndian.Uint16(body[first:]))
-		return slices.Concat(body[first:second], body[:first], body[second:])
-	}
+	// The first two entries change places: a batch may have several.
+	swapped := func() []byte { return slices.Concat(read("batch/1"), read("batch/0")) }
 	// A fork: another key signs the tree as it is, under the log's name.
 	_, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
@@ -276,14 +354,14 @@ func TestN04_WhatTheBucketsOwnerDoesToTheLogIsFound(t *testing.T) {
 		verify string // what verify says; empty where it can't see it
 		watch  string
 	}{
-		{"hides an entry bundle", hide(entries), "no such object", ""},
-		{"hides a tile", hide("tile/0/000.p/4"), "no such object", "no such object"},
+		{"hides an entry", hide(entries), "no such object", "no such object"},
+		{"hides the last entry", hide("batch/3"), "no such object", "no such object"},
 		{"hides the checkpoint", hide("checkpoint"), "no such object", "no such object"},
 		{"puts an older checkpoint back", shadow("checkpoint", []byte(first.Log.Checkpoint)), "", "rolled back"},
 		{"has another key sign", shadow("checkpoint", forged), "not signed by the key", "not signed by the key"},
-		{"changes an entry", shadow(entries, changed("PO-1", "PO-9")), "is not the one that the log's tree has there", ""},
-		{"reorders entries", shadow(entries, swapped()), "is not the one that the log's tree has there", ""},
-		{"changes a tile", shadow("tile/0/000.p/4", make([]byte, 4*32)), "inconsistent tile", "inconsistent tile"},
+		{"changes an entry", shadow(entries, changed("PO-1", "PO-9")), "inconsistent tile", "inconsistent tile"},
+		{"reorders entries", shadow(entries, swapped()), "inconsistent tile", "inconsistent tile"},
+		{"adds an entry", shadow("batch/3", slices.Concat(read("batch/3"), read("batch/0"))), "", ""},
 	} {
 		// Whoever kept the older one needs the log's tiles to be shown that it goes on; that it was rolled back, only the newer one shows.
 		since := first.Log.Checkpoint
@@ -310,11 +388,28 @@ func TestN04_WhatTheBucketsOwnerDoesToTheLogIsFound(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	// Evidence that is hidden, and evidence that no signing made.
+	prefix := strings.TrimSuffix(countersign.EvidenceKey("globex", ""), ".asice")
+	place := func(request string) *string { return aws.String(countersign.EvidenceKey("globex", request)) }
+	marker, err := admin.DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: bucket, Key: place("PO-1")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	logCommand(t, own, 6, "missing  PO-1", "verify", logCopy(t, own, "globex"), "--log-key", key, "--evidence", evidenceCopy(t, own, prefix))
+	if _, err := admin.DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: bucket, Key: place("PO-1"), VersionId: marker.VersionId}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := admin.PutObject(t.Context(), &s3.PutObjectInput{Bucket: bucket, Key: place("PO-9"), Body: strings.NewReader("nobody asked for this")}); err != nil {
+		t.Fatal(err)
+	}
+	logCommand(t, own, 0, "later    "+*place("PO-9"), "verify", logCopy(t, own, "globex"), "--log-key", key, "--evidence", evidenceCopy(t, own, prefix))
+
 	// It was only what the owner did: without it the log holds, and goes on.
 	sign("PO-3")
+	logCommand(t, own, 6, "unlogged  "+*place("PO-9"), "verify", logCopy(t, own, "globex"), "--log-key", key, "--evidence", evidenceCopy(t, own, prefix))
 	dir := logCopy(t, own, "globex")
 	logCommand(t, own, 0, "open     0", "verify", dir, "--log-key", key)
-	logCommand(t, own, 0, "its 6 entries continue the 2", "watch", dir, "--since", kept, "--log-key", key)
+	logCommand(t, own, 0, "its 6 entries continue the 4", "watch", dir, "--since", kept, "--log-key", key)
 }
 
 // forgery is a checkpoint with its signature made by another key of the same name.

@@ -3,6 +3,7 @@ package tests
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"path/filepath"
 	"testing"
 	"time"
@@ -47,6 +48,21 @@ func TestN08_TheSigningStepRefusesWhatACompromisedOrchestrationAsks(t *testing.T
 
 	honest := o.input(t, g)
 	calls := keyCalls(t)
+	// Nothing is signed on decisions that nobody had time-stamped, however good they are.
+	undated := honest
+	undated.Decisions = set(gina, chris)
+	if signature := o.sign(t, g, "not dated", undated); signature.Refusal == nil || signature.Refusal.Code != "not-dated" {
+		t.Errorf("unchecked decisions are answered with %+v", signature.Refusal)
+	}
+	for i, d := range set(gina, chris) {
+		body, err := json.Marshal(d.Signed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if refusal := o.ask(t, g, asked{Name: fmt.Sprint("check ", i), Check: body, Ordinal: i + 1}).Refusal; refusal != nil {
+			t.Fatalf("the decision is refused: %s", refusal)
+		}
+	}
 	for _, row := range []struct {
 		name      string
 		decisions []evidence.CountedDecision
@@ -227,9 +243,12 @@ type asked struct {
 	Name  string
 	Input evidence.SignInput
 	Admit *evidence.AdmitInput // to be admitted as, instead
+	// Check is a decision to be checked instead, which is the how-manieth signal.
+	Check   json.RawMessage
+	Ordinal int
 }
 
-// sagaOfTheAttacker admits, records the intent, and then asks for signatures as it is told. It never checks a decision.
+// sagaOfTheAttacker admits, records the intent, and then asks for signatures as it is told. It checks a decision only when it is told to.
 func sagaOfTheAttacker(ctx workflow.Context, in evidence.SagaInput) (evidence.SagaResult, error) {
 	info := workflow.GetInfo(ctx).WorkflowExecution
 	self := evidence.Execution{Workflow: info.ID, Run: info.RunID}
@@ -274,6 +293,19 @@ func sagaOfTheAttacker(ctx workflow.Context, in evidence.SagaInput) (evidence.Sa
 			var again evidence.Admission
 			err := workflow.ExecuteActivity(on(countersign.TaskQueueSigning), evidence.ActivityAdmit, a.Admit).Get(ctx, &again)
 			if signature.Refusal = again.Refusal; err != nil {
+				signature.Refusal = countersign.Refuse("broken", "%s", err)
+			}
+			answers[a.Name] = signature
+			continue
+		}
+		if a.Ordinal > 0 {
+			var check evidence.Check
+			err := workflow.ExecuteActivity(on(countersign.TaskQueueSigning), evidence.ActivityCheckDecision, evidence.CheckInput{
+				Ordinal: a.Ordinal, Signed: a.Check, Saga: self, Tenant: in.Request.Tenant, Context: admission.Digest, Document: admission.Context.Document,
+				Policy: admission.Context.Policy, PolicyText: admission.PolicyText, Requester: admission.Context.Requester, Stages: admission.Plan.Stages,
+				Decided: []countersign.Actor{}, Issuers: admission.Issuers, Purpose: admission.Plan.Purpose,
+			}).Get(ctx, &check)
+			if signature.Refusal = check.Record.Refusal; err != nil {
 				signature.Refusal = countersign.Refuse("broken", "%s", err)
 			}
 			answers[a.Name] = signature

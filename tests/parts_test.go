@@ -3,7 +3,6 @@ package tests
 import (
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -52,6 +51,8 @@ func TestR16_WrongSettingsAreFoundAtBoot(t *testing.T) {
 		{"a bucket without lock", []string{local.S3.Endpoint, local.S3.Store, "bucket: evidence", "bucket: unlocked"}, "bucket: unlocked", `the bucket \"unlocked\" has no Object Lock`},
 		{"a bucket without versions", []string{local.S3.Endpoint, local.S3.Store, "bucket: documents", "bucket: unlocked"}, "bucket: unlocked", `the bucket \"unlocked\" keeps no versions`},
 		{"a time-stamp authority that is down", []string{local.TSA.URL, "http://127.0.0.1:9/"}, "url: http://127.0.0.1:9/", "couldn't get a time-stamp"},
+		{"a second time-stamp authority that is down", []string{local.SecondTSA.URL, "http://127.0.0.1:9/"}, "url: http://127.0.0.1:9/", "couldn't get a time-stamp"},
+		{"a time-stamp authority of other roots", []string{"tsa-second-ca.pem", "tsa-ca.pem"}, "url: " + local.SecondTSA.URL, "couldn't validate the certificate"},
 		{"an issuer that is down", []string{local.Issuers["hart"].URL, "http://127.0.0.1:9/hart"}, "- id: hart", "issuer hart"},
 		{"a certificate of another key", []string{"certificate: globex-seal.pem", "certificate: " + filepath.Join(local.Data, "tenants", "acme-seal.pem")}, "certificate: ", "is not of the key"},
 		{"a key of another tenant", []string{local.Tenants["globex"].KeyARN, local.Tenants["acme"].KeyARN}, "key: ", "couldn't describe the key"},
@@ -62,6 +63,8 @@ func TestR16_WrongSettingsAreFoundAtBoot(t *testing.T) {
 		{"a certificate of an authority", seals.settings(t, kmstypes.KeySpecEccNistP256, x509.Certificate{KeyUsage: signing | x509.KeyUsageCertSign, IsCA: true}), "certificate: ", "is a certification authority's"},
 		{"a certificate chain out of order", seals.settings(t, kmstypes.KeySpecEccNistP256, x509.Certificate{KeyUsage: signing}, stranger, seals.ca), "certificate: ", "signer's chain is broken"},
 		{"a certificate too many", seals.settings(t, kmstypes.KeySpecEccNistP384, x509.Certificate{KeyUsage: signing}, seals.ca, seals.again(t)), "certificate: ", "carried that the chain does not need"},
+		{"a certificate that is revoked", seals.revoked(t), "certificate: ", "the certificate is revoked"},
+		{"a revocation list that is not there", seals.settings(t, kmstypes.KeySpecEccNistP256, x509.Certificate{KeyUsage: signing, CRLDistributionPoints: []string{"http://127.0.0.1:9/ca.crl"}}), "certificate: ", "couldn't use the revocation list at http://127.0.0.1:9/ca.crl"},
 		{"a quorum larger than its people", []string{"quorum: 1", "quorum: 9"}, "quorum: 9", "needs 9 approvals, but only"},
 		{"one person for two stages", []string{"roles: [legal]", "roles: [legal, counsel]", "roles: [counsel]", "roles: []"}, "quorum: 1", "need 2 approvals together, but only 1 people hold their roles; nobody counts twice"},
 		{"a misspelt setting", []string{"retention:", "retenton:"}, "retenton: ", "there is no setting \"retenton\" here"},
@@ -170,23 +173,6 @@ func TestM4_FailedWhenTheKeyIsDisabledAndEvidencedWhenItIsBack(t *testing.T) {
 	}
 }
 
-// A time-stamp authority that is down is waited for; a local clock never stands in for it.
-func TestR11_SigningWaitsForTheTimestampAuthority(t *testing.T) {
-	tsa := fault(t, local.TSA.URL)
-	faultyWorkers(t, "url: "+local.TSA.URL, "url: "+tsa.URL+"/")
-	g := begin(t, request(t, "globex", "supplier-contract"))
-	decide(t, g, "globex/gina", "legal", countersign.Approve)
-	tsa.Break(func(*http.Request) bool { return true })
-	decide(t, g, "hart/chris", "counsel", countersign.Approve)
-	<-tsa.Hit()
-	<-tsa.Hit()
-	if status, err := g.Status(t.Context()); err != nil || status.State != "signing" {
-		t.Errorf("without time-stamps the signing is in %q (%v), want it to wait", status.State, err)
-	}
-	tsa.Heal()
-	ended(t, g, countersign.Completed)
-}
-
 // Settings that change while a signing is in flight: nobody decides under an issuer that the evidence's reader would not know, and what was admitted
 // stays readable.
 func TestR16_SettingsThatChangeInFlightDoNotBreakTheEvidence(t *testing.T) {
@@ -288,7 +274,7 @@ func TestR14_RevokedBetweenApprovalAndSigning(t *testing.T) {
 	if report.Statement.Signature != nil || !strings.Contains(report.Statement.Detail, `no longer holds the role "legal"`) {
 		t.Errorf("it ended with %q, signed as %+v", report.Statement.Detail, report.Statement.Signature)
 	}
-	if signed := versions(t, "documents", countersign.WithheldKey("globex", g.Request.ID, "document.p7s")); len(signed) != 0 {
+	if signed := versions(t, "documents", countersign.WithheldKey("globex", g.Request.ID, "document-signed.pdf")); len(signed) != 0 {
 		t.Errorf("%d signatures are stored", len(signed))
 	}
 }

@@ -89,7 +89,7 @@ func TestR15_PostQuantumSignatureBesideTheSeal(t *testing.T) {
 		"another form of the public key": {change("postquantum/signature.json", `"publicKey": "MII`, `"publicKey": "NII`), "couldn't read the public key"},
 	} {
 		t.Run(strings.ReplaceAll(name, " ", "_"), func(t *testing.T) {
-			forged := resealAsIs(t, c.files)
+			forged := resealAsIs(t, c.files, revocation(t))
 			found(t, forged, evidence.Fail, c.says)
 			found(t, forged, evidence.Fail, c.says, acme)
 		})
@@ -115,7 +115,7 @@ func TestR15_PostQuantumSignatureBesideTheSeal(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		forged := resealAsIs(t, assembled)
+		forged := resealAsIs(t, assembled, revocation(t))
 		// The seal's key alone can hide it from whoever has nothing else, and from nobody who has the post-quantum key.
 		found(t, forged, evidence.NotRecorded, "named no key")
 		found(t, forged, evidence.Fail, "and a key for one was given", acme)
@@ -125,7 +125,7 @@ func TestR15_PostQuantumSignatureBesideTheSeal(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		forged := resealAsIs(t, signed)
+		forged := resealAsIs(t, signed, revocation(t))
 		found(t, forged, evidence.NotRecorded, "which anybody could have made")
 		found(t, forged, evidence.Fail, "which is none of those given", acme)
 	})
@@ -263,7 +263,7 @@ func TestR16_WrongPostQuantumKeysAreFoundAtBoot(t *testing.T) {
 		{name: "an alias", key: "arn:aws:kms:eu-central-1:000000000000:alias/globex-postquantum", public: public, at: "key: arn:aws:kms:eu-central-1:000000000000:alias/", says: "must be the ARN of a key of its own"},
 		{name: "no public half", key: smaller, public: `""`, at: "publicKey: ", says: "kms.postQuantum.publicKey is missing"},
 		{name: "a public half that is not there", key: smaller, public: "nowhere.pem", at: "publicKey: nowhere.pem", says: "no such file"},
-		{name: "a certificate as the public half", key: smaller, public: local.TenantCA, at: "publicKey: ", says: "want one PUBLIC KEY (PEM)"},
+		{name: "a certificate as the public half", key: smaller, public: local.TenantCA, at: "publicKey: ", says: "want PUBLIC KEY blocks (PEM) and nothing else"},
 	} {
 		t.Run(strings.ReplaceAll(c.name, " ", "_"), func(t *testing.T) {
 			t.Parallel()
@@ -315,11 +315,11 @@ func quantumKey(t *testing.T, file string) *evidence.PostQuantumKey {
 	if err != nil {
 		t.Fatal(err)
 	}
-	key, err := evidence.ParsePostQuantumPEM(text)
-	if err != nil {
-		t.Fatal(err)
+	keys, err := evidence.ParsePostQuantumPEM(text)
+	if err != nil || len(keys) != 1 {
+		t.Fatal(len(keys), err)
 	}
-	return key
+	return keys[0]
 }
 
 func quantumKeyOf(t *testing.T, public *mldsa.PublicKey) *evidence.PostQuantumKey {

@@ -204,13 +204,13 @@ func TestM3_ComplianceFindsSigningsThatEnded(t *testing.T) {
 			cursor = page.Cursor
 		}
 	}
-	for _, query := range []string{document, document + "&person=" + carol, document + "&partner=" + hart + "&outcome=completed&purpose=supplier-contract&from=2026-01-01T00:00:00Z"} {
+	for _, query := range []string{document, document + "&person=" + carol, document + "&partner=" + url.QueryEscape("Hart & Lowe LLP") + "&text=SUPPLY", document + "&partner=" + hart + "&outcome=completed&purpose=supplier-contract&from=2026-01-01T00:00:00Z"} {
 		found := find(query)
 		if len(found) != 1 || found[0].Request != g.Request.ID || found[0].Evidence != ending.Evidence || found[0].Requester == nil || *found[0].Requester != local.Actor("acme/procurement") {
 			t.Errorf("%s finds %+v", query, found)
 		}
 	}
-	for _, query := range []string{document + "&outcome=rejected", document + "&person=" + url.QueryEscape(local.Actor("nord/rhea").String()), document + "&partner=" + url.QueryEscape(local.Issuers["globex"].URL), document + "&until=2026-01-01T00:00:00Z"} {
+	for _, query := range []string{document + "&outcome=rejected", document + "&partner=Nobody+Ltd", document + "&person=" + url.QueryEscape(local.Actor("nord/rhea").String()), document + "&partner=" + url.QueryEscape(local.Issuers["globex"].URL), document + "&until=2026-01-01T00:00:00Z"} {
 		if found := find(query); len(found) != 0 {
 			t.Errorf("%s finds %+v", query, found)
 		}

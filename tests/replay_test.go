@@ -11,7 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/countersign-dev/countersign"
-	"github.com/countersign-dev/countersign/evidence"
+	"github.com/countersign-dev/countersign/evidence/replay"
 	"github.com/countersign-dev/countersign/workflows"
 )
 
@@ -23,7 +23,7 @@ func TestM5_ReplayFindsEveryForgedPayload(t *testing.T) {
 	decide(t, g, "acme/alice", "legal", countersign.Approve)
 	decide(t, g, "hart/carol", "counsel", countersign.Approve)
 	_, report := ended(t, g, countersign.Completed)
-	if err := evidence.Replay(t.Context(), report.History, workflows.Register); err != nil {
+	if err := replay.History(t.Context(), report.History, workflows.Register); err != nil {
 		t.Fatalf("the true history doesn't replay: %v", err)
 	}
 
@@ -65,7 +65,7 @@ func TestM5_ReplayFindsEveryForgedPayload(t *testing.T) {
 			if !forge(forged, forgery.payload, forgery.from, forgery.to) {
 				t.Fatalf("the history has no %q in its %s", forgery.from, forgery.name)
 			}
-			if err := evidence.Replay(t.Context(), forged, workflows.Register); err == nil {
+			if err := replay.History(t.Context(), forged, workflows.Register); err == nil {
 				t.Error("the forged history replays")
 			} else {
 				t.Log(err)

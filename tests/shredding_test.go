@@ -152,7 +152,7 @@ func TestShredding_LockedEvidenceSaysNothingOfAnybodyAndIsHandedOutWhole(t *test
 	if ending.Log == nil || !strings.Contains(string(ending.Log.Entry), `"concealed":"`+ending.Evidence.Concealed+`"`) {
 		t.Errorf("the log's entry doesn't name what is stored: %+v", ending.Log)
 	}
-	body, shredded, err := as("machine:globex/procurement").Evidence(t.Context(), g.Request.ID, ending.Evidence)
+	body, shredded, err := as("machine:globex/procurement").EvidenceFile(t.Context(), g.Request.ID, ending.Evidence)
 	if err != nil || shredded || !bytes.Equal(body, plain) {
 		t.Errorf("the API gave %d bytes, shredded %v, %v", len(body), shredded, err)
 	}
@@ -247,7 +247,7 @@ func TestShredding_OfOnePersonByTwoOthersAndTheRestStillProvesWhatItProved(t *te
 	other.Key = strings.Repeat("0", 32)
 	_, err = as("globex/georg").AnswerShredding(t.Context(), approval(t, "globex/georg", other))
 	wantRefusal(t, "an approval of another key", err, "other-order")
-	if body, shredded, err := as("globex/greta").Evidence(t.Context(), g.Request.ID, ending.Evidence); err != nil || shredded || !bytes.Equal(body, plain) {
+	if body, shredded, err := as("globex/greta").EvidenceFile(t.Context(), g.Request.ID, ending.Evidence); err != nil || shredded || !bytes.Equal(body, plain) {
 		t.Fatalf("before it was approved, the API gave %d bytes, shredded %v, %v", len(body), shredded, err)
 	}
 	done, err := as("globex/georg").AnswerShredding(t.Context(), approval(t, "globex/georg", proposed))
@@ -268,7 +268,7 @@ func TestShredding_OfOnePersonByTwoOthersAndTheRestStillProvesWhatItProved(t *te
 	if !bytes.Equal(storedOf(t, ending), before) {
 		t.Error("what is locked has changed")
 	}
-	body, shredded, err := as("globex/greta").Evidence(t.Context(), g.Request.ID, ending.Evidence)
+	body, shredded, err := as("globex/greta").EvidenceFile(t.Context(), g.Request.ID, ending.Evidence)
 	if err != nil || !shredded {
 		t.Fatalf("after it, the API gave %d bytes, shredded %v, %v", len(body), shredded, err)
 	}

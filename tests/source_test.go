@@ -66,4 +66,3 @@ func TestR11_TheTimelineSaysFromWhereARequestAndADecisionCame(t *testing.T) {
 		}
 	}
 }
-

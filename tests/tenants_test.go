@@ -72,7 +72,7 @@ func TestR17_TheTenantIsInEveryKeyMessageAndContext(t *testing.T) {
 	decide(t, g, "hart/carol", "counsel", countersign.Approve)
 	ending, report := ended(t, g, countersign.Completed)
 
-	withheld := countersign.Object{Bucket: "documents", Key: countersign.WithheldKey("acme", g.Request.ID, "document.p7s")}
+	withheld := countersign.Object{Bucket: "documents", Key: countersign.WithheldKey("acme", g.Request.ID, "document-signed.pdf")}
 	for what, o := range map[string]countersign.Object{"document": uploaded, "intent": *report.Statement.Intent.Stored, "signature": withheld, "evidence": ending.Evidence.Object} {
 		if !strings.HasPrefix(o.Key, "acme/") {
 			t.Errorf("the %s lies at %q", what, o.Key)

@@ -92,19 +92,21 @@ func wantSigned(t *testing.T, g *stack.Signing, these, others []byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	document, _ := b.File("document.pdf")
-	signature, _ := b.File("document.p7s")
-	if !bytes.Equal(document, these) {
+	signed, _ := b.File("document-signed.pdf")
+	if !bytes.HasPrefix(signed, these) {
 		t.Error("the evidence has another document than was approved")
 	}
 	roots, err := local.Roots()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := evidence.VerifyDetached(these, signature, roots); err != nil {
+	of := func(document []byte) evidence.ApprovedPDF {
+		return evidence.ApprovedPDF{Bytes: int64(len(document)), SHA256: countersign.SHA256(document), At: report.Statement.Intent.At}
+	}
+	if _, err := evidence.VerifyPDF(bytes.NewReader(signed), int64(len(signed)), of(these), roots); err != nil {
 		t.Errorf("the signature is not of the bytes that were approved: %v", err)
 	}
-	if _, err := evidence.VerifyDetached(others, signature, roots); err == nil {
+	if _, err := evidence.VerifyPDF(bytes.NewReader(signed), int64(len(signed)), of(others), roots); err == nil {
 		t.Error("the signature is of the other version as well")
 	}
 }

@@ -46,6 +46,7 @@ type custody struct {
 	detail  string
 	problem string // what it can't do and tries again, for a person to mend
 	cried   bool   // everybody was told of a problem
+	late    string // of a recovery: why what was signed is not released
 }
 
 // StateNotASigning is the state of a custodian that was started wrongly: there is no saga, and its detail says why.
@@ -88,20 +89,27 @@ func (c *custody) notASigning(kind, why string) error {
 	return temporal.NewNonRetryableApplicationError(why, kind, nil)
 }
 
-// run is the procedure: run the saga, seal, lock, release. What was signed but can't be locked in time is voided.
+// run is the procedure: run the saga, then keep what became of it.
 func (c *custody) run(ctx workflow.Context) (evidence.Ending, error) {
+	if err := c.notEarlier(ctx); err != nil {
+		return evidence.Ending{}, err
+	}
 	outcome, detail := c.runSaga(ctx)
 	if c.saga.Run == "" {
 		return evidence.Ending{}, c.notASigning("NoSaga", detail)
 	}
 	// Custody does not end because somebody cancels it.
 	ctx, _ = workflow.NewDisconnectedContext(ctx)
+	return c.keep(ctx, outcome, detail)
+}
 
-	if outcome != countersign.Completed {
+// keep turns an ended saga into locked evidence: seal, lock, release. What was signed but can't be locked in time is voided.
+func (c *custody) keep(ctx workflow.Context, outcome countersign.Outcome, detail string) (evidence.Ending, error) {
+	if outcome != countersign.Completed && outcome != countersign.Voided {
 		c.outcome, c.detail = outcome, detail
 	}
 	locked, err := c.archive(ctx, outcome, detail, aWhile)
-	why := ""
+	why := c.late
 	if err != nil && outcome == countersign.Completed {
 		c.state, why = "voiding", reason(err)
 		outcome, detail = countersign.Voided, evidence.DetailVoided
@@ -140,6 +148,22 @@ func (c *custody) run(ctx workflow.Context) (evidence.Ending, error) {
 		c.tell(ctx, evidence.EventEnded, outcome, detail, &locked.Object)
 	}
 	return evidence.Ending{Outcome: outcome, Meaning: outcome.Meaning(), Detail: detail, Context: c.result.Context, Evidence: locked, Log: c.logged}, nil
+}
+
+// notEarlier ends a request whose id an earlier signing has, of which the server knows nothing any more: its evidence holds the place, so neither a signature nor a
+// refusal could be locked there.
+func (c *custody) notEarlier(ctx workflow.Context) error {
+	if workflow.GetVersion(ctx, "a-request-is-signed-once", workflow.DefaultVersion, 1) == workflow.DefaultVersion {
+		return nil
+	}
+	var earlier evidence.Earlier
+	if err := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, stubborn), evidence.ActivityFindEarlier, c.request.ID).Get(ctx, &earlier); err != nil {
+		return c.notASigning("NoSaga", "whether this request id was used before could not be found out: "+reason(err))
+	}
+	if earlier.Key == "" {
+		return nil
+	}
+	return c.notASigning("RequestTaken", "an earlier signing has this request id ("+earlier.Key+" is locked), and nothing is signed twice")
 }
 
 // mayHaveSigned says that a signature may be left that will not be released. A saga that was ended from outside could not undo its own steps.
@@ -273,7 +297,7 @@ func (c *custody) logInTheEnd(ctx workflow.Context, locked evidence.Locked) erro
 
 func (c *custody) log(ctx workflow.Context, locked evidence.Locked, within time.Duration) error {
 	how := stubborn
-	how.TaskQueue, how.ScheduleToCloseTimeout = countersign.TaskQueueKeys, within
+	how.ScheduleToCloseTimeout = within
 	entry := evidence.EndingEntry(c.request, c.saga, c.result.Context, locked)
 	return workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, how), evidence.ActivityAppendLog, entry).Get(ctx, &c.logged)
 }
@@ -327,8 +351,9 @@ type CustodyStatus struct {
 	Detail   string              `json:"detail,omitempty"`
 	Problem  string              `json:"problem,omitempty"` // what a person has to mend, so that it can go on
 	Evidence *evidence.Locked    `json:"evidence,omitempty"`
+	Log      *translog.Proof     `json:"log,omitempty"` // that the ending is in the tenant's log; absent until it is
 }
 
 func (c *custody) status() (CustodyStatus, error) {
-	return CustodyStatus{State: c.state, Saga: c.saga, Outcome: c.outcome, Detail: c.detail, Problem: c.problem, Evidence: c.locked}, nil
+	return CustodyStatus{State: c.state, Saga: c.saga, Outcome: c.outcome, Detail: c.detail, Problem: c.problem, Evidence: c.locked, Log: c.logged}, nil
 }

@@ -23,7 +23,13 @@ func Register(r worker.WorkflowRegistry) {
 	r.RegisterWorkflowWithOptions(Access, workflow.RegisterOptions{Name: countersign.WorkflowAccess})
 	r.RegisterWorkflowWithOptions(Review, workflow.RegisterOptions{Name: countersign.WorkflowReview})
 	r.RegisterWorkflowWithOptions(Shredding, workflow.RegisterOptions{Name: countersign.WorkflowShredding})
+	r.RegisterWorkflowWithOptions(Hold, workflow.RegisterOptions{Name: countersign.WorkflowHold})
+	r.RegisterWorkflowWithOptions(Retain, workflow.RegisterOptions{Name: countersign.WorkflowRetain})
+	r.RegisterWorkflowWithOptions(Renewal, workflow.RegisterOptions{Name: countersign.WorkflowRenewal})
 	r.RegisterWorkflowWithOptions(Enrolment, workflow.RegisterOptions{Name: countersign.WorkflowEnrolment})
+	r.RegisterWorkflowWithOptions(CustodySweep, workflow.RegisterOptions{Name: countersign.WorkflowSweep})
+	r.RegisterWorkflowWithOptions(EvidenceCheck, workflow.RegisterOptions{Name: countersign.WorkflowEvidenceCheck})
+	r.RegisterWorkflowWithOptions(Recovery, workflow.RegisterOptions{Name: countersign.WorkflowRecovery})
 }
 
 // CodeDigest is the SHA-256 over the workflow sources that were compiled in, without tests: it names the code that a history has to be replayed with.

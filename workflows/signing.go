@@ -11,6 +11,7 @@ import (
 
 	"github.com/countersign-dev/countersign"
 	"github.com/countersign-dev/countersign/evidence"
+	"github.com/countersign-dev/countersign/evidence/translog"
 )
 
 // Signing is the saga of one document: admit, approve step by step, record the intent, sign, tell. It is started by its custodian
@@ -105,15 +106,8 @@ func (s *signing) approve(ctx workflow.Context, step []countersign.Stage) *endin
 // intend locks the intent to sign, before the key is asked. It is the last moment at which the requester can withdraw.
 func (s *signing) intend(ctx workflow.Context) *ending {
 	s.state, s.opened = "signing", nil
-	var intent evidence.Intent
-	if err := s.do(ctx, patient, evidence.ActivityIntend, s.signInput(), &intent); err != nil {
-		return s.broken(ctx, "the intent to sign could not be recorded", err)
-	}
-	if workflow.GetVersion(ctx, "intents-are-logged", workflow.DefaultVersion, 1) > workflow.DefaultVersion {
-		entry := evidence.IntentEntry(s.in.Request, s.self, s.admission.Digest)
-		if err := s.do(ctx, keys, evidence.ActivityAppendLog, entry, &s.logged); err != nil {
-			return s.broken(ctx, "the intent to sign could not be put into the log", err)
-		}
+	if ended := s.recordIntent(ctx); ended != nil {
+		return ended
 	}
 	if err := workflow.Await(ctx, func() bool { return !s.checking }); err != nil {
 		return s.cancelled()
@@ -122,6 +116,44 @@ func (s *signing) intend(ctx workflow.Context) *ending {
 		return &ending{countersign.Withdrawn, s.withdrawn.Reason}
 	}
 	s.tooLate = true
+	return nil
+}
+
+// recordIntent locks the intent and puts it into the log, both at once: neither stands on the other, and the key is asked after both.
+func (s *signing) recordIntent(ctx workflow.Context) *ending {
+	entry := evidence.IntentEntry(s.in.Request, s.self, s.admission.Digest)
+	if workflow.GetVersion(ctx, "intents-are-locked-and-logged-at-once", workflow.DefaultVersion, 1) == workflow.DefaultVersion {
+		return s.recordIntentInTurn(ctx, entry)
+	}
+	locking := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, patient), evidence.ActivityIntend, s.signInput())
+	appending := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, logging), evidence.ActivityAppendLog, entry)
+	var intent evidence.Intent
+	locked, logged := s.end(ctx, evidence.ActivityIntend, locking, &intent), s.end(ctx, evidence.ActivityAppendLog, appending, &s.logged)
+	if locked != nil {
+		return s.broken(ctx, intentNotRecorded, locked)
+	}
+	if logged != nil {
+		return s.broken(ctx, intentNotLogged, logged)
+	}
+	return nil
+}
+
+const (
+	intentNotRecorded = "the intent to sign could not be recorded"
+	intentNotLogged   = "the intent to sign could not be put into the log"
+)
+
+// recordIntentInTurn is how sagas of earlier builds do it.
+func (s *signing) recordIntentInTurn(ctx workflow.Context, entry translog.Entry) *ending {
+	var intent evidence.Intent
+	if err := s.do(ctx, patient, evidence.ActivityIntend, s.signInput(), &intent); err != nil {
+		return s.broken(ctx, intentNotRecorded, err)
+	}
+	if workflow.GetVersion(ctx, "intents-are-logged", workflow.DefaultVersion, 1) > workflow.DefaultVersion {
+		if err := s.do(ctx, keys, evidence.ActivityAppendLog, entry, &s.logged); err != nil {
+			return s.broken(ctx, intentNotLogged, err)
+		}
+	}
 	return nil
 }
 

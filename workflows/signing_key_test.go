@@ -167,6 +167,19 @@ func TestN04_TheKeyIsNotAskedBeforeTheIntentIsInTheLog(t *testing.T) {
 	}
 }
 
+// Neither the lock of the intent nor its entry may be missing, whichever of the two is there first.
+func TestN04_TheKeyIsNotAskedBeforeTheIntentIsLocked(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.everybodyApproves()
+	s.intend = func(evidence.SignInput) (evidence.Intent, error) {
+		return evidence.Intent{}, temporal.NewNonRetryableApplicationError("the bucket is gone", "Setting", nil)
+	}
+	s.wantOutcome(s.runSaga(), countersign.Failed, "the intent to sign could not be recorded: the bucket is gone")
+	s.wantTimes(evidence.ActivityAppendLog, 1)
+	s.wantTimes(evidence.ActivitySign, 0)
+}
+
 func TestN04_WhatIsToldOfASignatureHasTheCheckpoint(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
@@ -180,7 +193,9 @@ func TestN04_WhatIsToldOfASignatureHasTheCheckpoint(t *testing.T) {
 func TestN04_ASagaOfAnOlderBuildReplaysWithoutALog(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
-	s.env.OnGetVersion("intents-are-logged", workflow.DefaultVersion, workflow.Version(1)).Return(workflow.DefaultVersion)
+	for _, change := range []string{"intents-are-logged", "intents-are-locked-and-logged-at-once"} {
+		s.env.OnGetVersion(change, workflow.DefaultVersion, workflow.Version(1)).Return(workflow.DefaultVersion)
+	}
 	s.everybodyApproves()
 	s.wantOutcome(s.runSaga(), countersign.Completed, "")
 	s.wantTimes(evidence.ActivityAppendLog, 0)

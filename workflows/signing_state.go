@@ -100,6 +100,8 @@ var (
 		WaitForCancellation: true, TaskQueue: countersign.TaskQueueKeys, StartToCloseTimeout: 2 * time.Minute, HeartbeatTimeout: noticed, ScheduleToCloseTimeout: time.Hour,
 		RetryPolicy: &temporal.RetryPolicy{InitialInterval: 500 * time.Millisecond, BackoffCoefficient: 2, MaximumInterval: time.Minute, NonRetryableErrorTypes: []string{evidence.ErrorKeyUnusable}},
 	}
+	// logging: the log's key. What waits at the same time shares one call of it, so it needs no rate, and no queue of its own.
+	logging = func() workflow.ActivityOptions { how := keys; how.TaskQueue = countersign.TaskQueueSigning; return how }()
 	// stubborn: it has to happen, however long it takes.
 	stubborn = workflow.ActivityOptions{
 		TaskQueue: countersign.TaskQueueSigning, StartToCloseTimeout: 2 * time.Minute, HeartbeatTimeout: noticed, RetryPolicy: retries(time.Minute),
@@ -117,9 +119,13 @@ func retries(longest time.Duration) *temporal.RetryPolicy {
 
 // do runs one activity and folds its result, byte for byte, into the records.
 func (s *signing) do(ctx workflow.Context, how workflow.ActivityOptions, name string, in, out any) error {
+	return s.end(ctx, name, workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, how), name, in), out)
+}
+
+// end waits for an activity that was begun, and folds its result into the records.
+func (s *signing) end(ctx workflow.Context, name string, begun workflow.Future, out any) error {
 	var raw converter.RawValue
-	err := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, how), name, in).Get(ctx, &raw)
-	if err != nil {
+	if err := begun.Get(ctx, &raw); err != nil {
 		s.records.add(name+" failed", []byte(reason(err)))
 		return err
 	}

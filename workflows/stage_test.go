@@ -83,6 +83,9 @@ type stage struct {
 	locks    []evidence.Sealed
 	entries  []translog.Entry
 	admitted []evidence.AdmitInput
+	earlier  evidence.Earlier
+	dead     func(evidence.FindDeadInput) (evidence.FoundDead, error)
+	late     func(evidence.FindUnfinishedInput) (evidence.FoundUnfinished, error)
 }
 
 func newStage(t *testing.T) *stage {
@@ -134,6 +137,12 @@ func newStage(t *testing.T) *stage {
 		s.note(func() { s.entries = append(s.entries, in) })
 		return s.appends(in)
 	})
+	// It comes before everything, and is in no list of what ended.
+	s.env.RegisterActivityWithOptions(func(context.Context, string) (evidence.Earlier, error) { return s.earlier, nil }, activity.RegisterOptions{Name: evidence.ActivityFindEarlier})
+	s.env.RegisterActivityWithOptions(func(_ context.Context, in evidence.FindDeadInput) (evidence.FoundDead, error) { return s.dead(in) }, activity.RegisterOptions{Name: evidence.ActivityFindDead})
+	s.env.RegisterActivityWithOptions(func(_ context.Context, in evidence.FindUnfinishedInput) (evidence.FoundUnfinished, error) {
+		return s.late(in)
+	}, activity.RegisterOptions{Name: evidence.ActivityFindUnfinished})
 	for _, mock := range s.mocks { // only after all are registered: so the SDK wants it
 		mock()
 	}

@@ -16,6 +16,9 @@ type Audit struct {
 	Entries    int64
 	// Open are the entries that say that the key was about to be asked, and which no ending follows.
 	Open []Entry
+	// Endings are the entries that say how a signing ended, each with its bundle.
+	Endings []Entry
+	Newest  time.Time // of all entries' times, the latest
 }
 
 // Audit reads the whole log: every entry and every tile, against the root that the log's key signed. It refuses a log in which anything is missing,
@@ -30,8 +33,7 @@ func (r Reader) Audit(ctx context.Context) (*Audit, error) {
 	if err != nil {
 		return nil, err
 	}
-	open := map[string]int{} // by request, place in Open
-	ended := map[string]bool{}
+	said := saying{tenant: tenant, steps: map[string]Entry{}}
 	var hashes []tlog.Hash
 	stored := tlog.HashReaderFunc(func(indexes []int64) ([]tlog.Hash, error) {
 		out := make([]tlog.Hash, len(indexes))
@@ -46,19 +48,8 @@ func (r Reader) Audit(ctx context.Context) (*Audit, error) {
 			return err
 		}
 		hashes = append(hashes, added...)
-		e, err := ParseEntry(raw)
-		switch _, intended := open[e.Request]; {
-		case err != nil:
+		if err := said.hear(raw); err != nil {
 			return fmt.Errorf("entry %d: %w", i, err)
-		case e.Tenant != tenant:
-			return fmt.Errorf("entry %d is of tenant %q", i, e.Tenant)
-		case ended[e.Request] || intended && !e.Ended():
-			return fmt.Errorf("entry %d says once more how request %s was intended or ended", i, e.Request)
-		case e.Ended():
-			ended[e.Request] = true
-		default:
-			open[e.Request] = len(a.Open)
-			a.Open = append(a.Open, e)
 		}
 		return nil
 	})
@@ -77,14 +68,62 @@ func (r Reader) Audit(ctx context.Context) (*Audit, error) {
 			return nil, errors.Join(fmt.Errorf("%s is not the tile of this tree", tileName(t)), err)
 		}
 	}
-	var left []Entry
-	for _, e := range a.Open {
-		if !ended[e.Request] {
-			left = append(left, e)
+	a.Open, a.Endings, a.Newest = said.unfinished(), said.endings, said.newest
+	return a, nil
+}
+
+// saying is what a log said so far of each step of each request.
+type saying struct {
+	tenant  string
+	steps   map[string]Entry // by request and step
+	intents []Entry
+	endings []Entry
+	newest  time.Time
+}
+
+// hear takes the next entry, and refuses one that contradicts those before.
+func (s *saying) hear(raw []byte) error {
+	e, err := ParseEntry(raw)
+	if err != nil {
+		return err
+	}
+	if e.Tenant != s.tenant {
+		return fmt.Errorf("it is of tenant %q", e.Tenant)
+	}
+	place := func(step string) string { return e.Request + " " + step }
+	if _, double := s.steps[place(e.step())]; double {
+		return fmt.Errorf("it says once more how request %s was %s", e.Request, e.step())
+	}
+	if before := e.before(); before != "" {
+		b, there := s.steps[place(before)]
+		if !there || *b.Bundle != *e.Bundle {
+			return fmt.Errorf("it says that request %s is %s, and nothing before it says that the same bundle was %s", e.Request, e.Kind, before)
 		}
 	}
-	a.Open = left
-	return a, nil
+	if _, ended := s.steps[place("ended")]; ended && e.Kind == Intended {
+		return fmt.Errorf("it intends request %s, which has ended", e.Request)
+	}
+	switch {
+	case e.Kind == Intended:
+		s.intents = append(s.intents, e)
+	case e.Ended():
+		s.endings = append(s.endings, e)
+	}
+	if e.At.After(s.newest) {
+		s.newest = e.At
+	}
+	s.steps[place(e.step())] = e
+	return nil
+}
+
+// unfinished are the intents that no ending follows.
+func (s *saying) unfinished() (open []Entry) {
+	for _, e := range s.intents {
+		if _, ended := s.steps[e.Request+" ended"]; !ended {
+			open = append(open, e)
+		}
+	}
+	return open
 }
 
 // Overdue are the open intents from before an instant: a key that may have signed what no evidence tells of.

@@ -4,21 +4,21 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"golang.org/x/mod/sumdb/note"
-	"golang.org/x/mod/sumdb/tlog"
 	"pgregory.net/rapid"
 
 	"github.com/countersign-dev/countersign"
 )
 
-func audited(t *testing.T, l Log, store Source) (*Audit, error) {
+func audited(t *testing.T, l *Log, store Source) (*Audit, error) {
 	t.Helper()
-	return Reader{store, l.Verifier}.Audit(t.Context())
+	return read(l, store).Audit(t.Context())
 }
 
 func TestN04_EveryEntryIsProvenAndTheWholeLogHolds(t *testing.T) {
@@ -27,7 +27,7 @@ func TestN04_EveryEntryIsProvenAndTheWholeLogHolds(t *testing.T) {
 	l := newLog(t, store)
 	// More than a tile, so that full and partial tiles of two levels are there.
 	for i, p := range fill(t, l, 2*bundleWidth+3) {
-		e, c, err := p.Check(l.Verifier)
+		e, c, err := p.Check(l.key)
 		if err != nil || !e.Same(intended(i)) || p.Index != int64(i) || c.N != int64(i)+1 {
 			t.Fatalf("entry %d: %+v at %d of %d: %v", i, e, p.Index, c.N, err)
 		}
@@ -39,7 +39,7 @@ func TestN04_EveryEntryIsProvenAndTheWholeLogHolds(t *testing.T) {
 	if store.swaps != 2*bundleWidth+3 {
 		t.Errorf("%d checkpoints for %d entries", store.swaps, 2*bundleWidth+3)
 	}
-	for _, name := range []string{"tile/entries/000", "tile/entries/000.p/1", "tile/entries/002.p/3", "tile/0/000", "tile/0/002.p/3", "tile/1/000.p/2"} {
+	for _, name := range []string{"tile/entries/000", "tile/entries/001", "tile/0/000", "tile/0/001", "tile/1/000.p/2", "batch/512", "batch/514"} {
 		if _, there := store.objects[name]; !there {
 			t.Errorf("there is no %s", name)
 		}
@@ -71,7 +71,7 @@ func TestN04_AnEntryIsInTheLogOnceHoweverOftenItIsAppended(t *testing.T) {
 func TestN04_ACrashAtAnyWriteLosesAndDoublesNothing(t *testing.T) {
 	t.Parallel()
 	for _, before := range []int{0, 1, bundleWidth - 1, bundleWidth} {
-		for write := range 6 {
+		for write := range 7 {
 			for _, late := range []bool{false, true} {
 				t.Run(fmt.Sprintf("%d entries, write %d, stored %v", before, write, late), func(t *testing.T) {
 					t.Parallel()
@@ -85,15 +85,19 @@ func TestN04_ACrashAtAnyWriteLosesAndDoublesNothing(t *testing.T) {
 					if (err != nil) != (n > write) {
 						t.Fatalf("%d writes, the error is %v", n, err)
 					}
-					// Somebody else appends first, then the entry is tried again.
-					if _, err := l.Append(t.Context(), intended(before+1)); err != nil {
+					// Another process appends first, then the entry is tried again, by a third one or by the one that failed.
+					if _, err := another(l).Append(t.Context(), intended(before+1)); err != nil {
 						t.Fatal(err)
 					}
-					p, err := l.Append(t.Context(), sealed(before))
+					again := l
+					if late {
+						again = another(l)
+					}
+					p, err := again.Append(t.Context(), sealed(before))
 					if err != nil {
 						t.Fatal(err)
 					}
-					if _, _, err := p.Check(l.Verifier); err != nil {
+					if _, _, err := p.Check(l.key); err != nil {
 						t.Error(err)
 					}
 					if a, err := audited(t, l, store); err != nil || a.Entries != int64(before)+2 {
@@ -109,21 +113,86 @@ func TestN04_ManyAppendAtOnceAndEachEntryHasOnePlace(t *testing.T) {
 	t.Parallel()
 	store := newMemory()
 	l := newLog(t, store)
-	const each, writers = 20, 4
+	const each, processes = 20, 4
 	var wait sync.WaitGroup
-	for range writers {
-		wait.Go(func() {
-			for i := range each { // the same entries: as if an attempt went on whose worker was given up
-				if _, err := l.Append(context.Background(), intended(i)); err != nil {
+	for range processes {
+		own := another(l)
+		for i := range each { // the same entries: as if an attempt went on whose worker was given up
+			wait.Go(func() {
+				p, err := own.Append(context.Background(), intended(i))
+				if err == nil {
+					_, _, err = p.Check(l.key)
+				}
+				if err != nil {
 					t.Error(err)
 				}
-			}
-		})
+			})
+		}
 	}
 	wait.Wait()
 	if a, err := audited(t, l, store); err != nil || a.Entries != each {
 		t.Errorf("the audit is %+v: %v", a, err)
 	}
+}
+
+// What waits while a batch is worked on goes into the log together: one batch, one signature and one checkpoint, over the end of a full bundle as well.
+func TestN04_WhatWaitsAtTheSameTimeSharesACheckpoint(t *testing.T) {
+	t.Parallel()
+	store := newMemory()
+	key := &slowKey{keySigner: newKey(t), asked: make(chan struct{}), answers: make(chan struct{})}
+	l := NewLog(store, key)
+	const waiting = bundleWidth + 40
+	var wait sync.WaitGroup
+	proofs := make([]Proof, 1+waiting)
+	add := func(i int) {
+		wait.Go(func() {
+			var err error
+			if proofs[i], err = l.Append(context.Background(), intended(i)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	add(0)
+	<-key.asked
+	for i := range waiting {
+		add(1 + i)
+	}
+	for queued := 0; queued < waiting; runtime.Gosched() {
+		l.mu.Lock()
+		queued = len(l.waiting)
+		l.mu.Unlock()
+	}
+	close(key.answers)
+	wait.Wait()
+	checkpoints := map[string]bool{}
+	for i, p := range proofs {
+		e, _, err := p.Check(l.key)
+		if err != nil || !e.Same(intended(i)) {
+			t.Fatalf("the proof of entry %d is of %+v: %v", i, e, err)
+		}
+		checkpoints[p.Checkpoint] = true
+	}
+	a, err := audited(t, l, store)
+	if err != nil || a.Entries != 1+waiting {
+		t.Errorf("the audit is %+v: %v", a, err)
+	}
+	// The first entry alone, then what had room in its bundle, then the rest.
+	if store.swaps != 3 || len(checkpoints) != 3 {
+		t.Errorf("%d entries had %d checkpoints, and were proven under %d, want 3", 1+waiting, store.swaps, len(checkpoints))
+	}
+}
+
+// slowKey says that it was asked, and answers once it may.
+type slowKey struct {
+	keySigner
+	once           sync.Once
+	asked, answers chan struct{}
+}
+
+func (k *slowKey) Sign(ctx context.Context, text []byte) ([]byte, error) {
+	k.once.Do(func() { close(k.asked) })
+	<-k.answers
+	return k.keySigner.Sign(ctx, text)
 }
 
 func TestN04_WhatTheBucketsOwnerDoesIsFound(t *testing.T) {
@@ -134,31 +203,24 @@ func TestN04_WhatTheBucketsOwnerDoesIsFound(t *testing.T) {
 	kept := store.objects[checkpointName]
 	fill(t, l, bundleWidth+10)
 	now := store.objects[checkpointName]
-	if _, _, err := (Reader{store, l.Verifier}).Watch(t.Context(), kept); err != nil {
+	if _, _, err := read(l, store).Watch(t.Context(), kept); err != nil {
 		t.Fatalf("the log continues: %v", err)
 	}
 	// What another key signs, over the same entries and over others.
 	forged := newLog(t, newMemory())
 	fill(t, forged, bundleWidth+10)
 	shorter := newMemory()
-	short := Log{shorter, l.Signer, l.Verifier}
+	short := NewLog(shorter, l.key)
 	fill(t, short, 3)
 	// Another history that the log's own key signed.
 	forked := newMemory()
-	fork := Log{forked, l.Signer, l.Verifier}
+	fork := NewLog(forked, l.key)
 	if _, err := fork.Append(t.Context(), sealed(9999)); err != nil {
 		t.Fatal(err)
 	}
 	fill(t, fork, bundleWidth+9)
 
-	swapEntries := func(o map[string]string) {
-		entries, err := unpackEntries([]byte(o["tile/entries/001.p/10"]), 10)
-		if err != nil {
-			t.Fatal(err)
-		}
-		entries[2], entries[3] = entries[3], entries[2]
-		o["tile/entries/001.p/10"] = string(packEntries(entries))
-	}
+	swapEntries := func(o map[string]string) { o["batch/258"], o["batch/259"] = o["batch/259"], o["batch/258"] }
 	for _, c := range []struct {
 		what           string
 		change         func(map[string]string)
@@ -167,13 +229,14 @@ func TestN04_WhatTheBucketsOwnerDoesIsFound(t *testing.T) {
 		{"nothing", func(map[string]string) {}, "", ""},
 		{"an entry bundle is deleted", func(o map[string]string) { delete(o, "tile/entries/000") }, "tile/entries/000", ""},
 		{"a tile is deleted", func(o map[string]string) { delete(o, "tile/0/000") }, "tile/0/000", ""},
-		{"a tile that no proof needs is changed", func(o map[string]string) { o["tile/0/000.p/7"] = "x" }, "", ""},
-		{"two entries change places", swapEntries, "entry 258 is not the one", ""},
+		{"a batch is deleted", func(o map[string]string) { delete(o, "batch/260") }, "no such object", "no such object"},
+		{"a batch that a full bundle has is changed", func(o map[string]string) { o["batch/7"] = "x" }, "", ""},
+		{"two entries change places", swapEntries, "inconsistent tile", "inconsistent tile"},
 		{"the checkpoint is deleted", func(o map[string]string) { delete(o, checkpointName) }, "no such object", "no such object"},
 		{"an older checkpoint is put back", func(o map[string]string) { o[checkpointName] = shorter.objects[checkpointName] }, "", "rolled back"},
 		{"another key signs the same tree", func(o map[string]string) {
-			tree, _ := ParseCheckpoint(now, l.Verifier)
-			signed, err := note.Sign(&note.Note{Text: checkpointText(Origin("acme"), tree.Tree)}, forged.Signer)
+			tree, _ := ParseCheckpoint(now, l.key)
+			signed, err := note.Sign(&note.Note{Text: checkpointText(Origin("acme"), tree.Tree)}, signer{forged.key, t.Context()})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -187,7 +250,7 @@ func TestN04_WhatTheBucketsOwnerDoesIsFound(t *testing.T) {
 		}, "", "forked"},
 		{"an entry is left out and the tree made anew", func(o map[string]string) {
 			clear(o)
-			for name, body := range forged.Store.(*memory).objects {
+			for name, body := range forged.store.(*memory).objects {
 				o[name] = body
 			}
 		}, "not signed by the key", "not signed by the key"},
@@ -196,7 +259,7 @@ func TestN04_WhatTheBucketsOwnerDoesIsFound(t *testing.T) {
 			changed := store.copied(c.change)
 			_, err := audited(t, l, changed)
 			wantFault(t, "the audit", err, c.audit)
-			_, _, err = Reader{changed, l.Verifier}.Watch(t.Context(), kept)
+			_, _, err = read(l, changed).Watch(t.Context(), kept)
 			wantFault(t, "the watch", err, c.watched)
 		})
 	}
@@ -242,11 +305,7 @@ func TestN04_TheKeySignsNothingThatIsNoEntry(t *testing.T) {
 		store := newMemory()
 		l := newLog(t, store)
 		fill(t, l, 1)
-		first, err := unpackEntries([]byte(store.objects["tile/entries/000.p/1"]), 1)
-		if err != nil {
-			t.Fatal(err)
-		}
-		store.objects["tile/entries/000.p/2"] = string(packEntries(append(first, []byte(planted))))
+		store.objects["batch/1"] = string(packEntries([][]byte{[]byte(planted)}))
 		if _, err := l.Append(t.Context(), sealed(0)); err == nil || !strings.Contains(err.Error(), "no entry of this log") {
 			t.Errorf("%q in the next place: %v", planted, err)
 		}
@@ -290,7 +349,7 @@ func TestN04_AnyLogContinuesAnyCheckpointOfItsOwn(t *testing.T) {
 	for _, p := range fill(t, l, bundleWidth+40) {
 		kept = append(kept, p.Checkpoint)
 	}
-	r := Reader{store, l.Verifier}
+	r := read(l, store)
 	rapid.Check(t, func(t *rapid.T) {
 		at := rapid.IntRange(0, len(kept)-1).Draw(t, "kept")
 		old, now, err := r.Watch(context.Background(), kept[at])
@@ -299,7 +358,7 @@ func TestN04_AnyLogContinuesAnyCheckpointOfItsOwn(t *testing.T) {
 		}
 		wrong := old.Tree
 		wrong.Hash[rapid.IntRange(0, 31).Draw(t, "byte")] ^= 1 << rapid.IntRange(0, 7).Draw(t, "bit")
-		signed, err := note.Sign(&note.Note{Text: checkpointText(Origin("acme"), wrong)}, l.Signer)
+		signed, err := note.Sign(&note.Note{Text: checkpointText(Origin("acme"), wrong)}, signer{l.key, context.Background()})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -320,71 +379,10 @@ func FuzzParseCheckpoint(f *testing.F) {
 }
 
 func FuzzUnpackEntries(f *testing.F) {
-	f.Add(packEntries([][]byte{[]byte("a"), nil}), 2)
-	f.Fuzz(func(t *testing.T, raw []byte, width int) {
-		if entries, err := unpackEntries(raw, width); err == nil && string(packEntries(entries)) != string(raw) {
+	f.Add(packEntries([][]byte{[]byte("a"), nil}))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		if entries, err := unpackEntries(raw); err == nil && string(packEntries(entries)) != string(raw) {
 			t.Errorf("%x is read as %q", raw, entries)
 		}
 	})
-}
-
-// BenchmarkMillion measures a log of a million entries without a network: how large a proof is, and how long it takes to verify one.
-func BenchmarkMillion(b *testing.B) {
-	const million = 1_000_000
-	var hashes []tlog.Hash
-	stored := tlog.HashReaderFunc(func(indexes []int64) ([]tlog.Hash, error) {
-		out := make([]tlog.Hash, len(indexes))
-		for i, index := range indexes {
-			out[i] = hashes[index]
-		}
-		return out, nil
-	})
-	l := newLog(b, newMemory())
-	entry := func(i int) []byte {
-		raw, err := countersign.Canonical(sealed(i))
-		if err != nil {
-			b.Fatal(err)
-		}
-		return raw
-	}
-	text := string(entry(0))
-	for i := range million {
-		added, err := tlog.StoredHashes(int64(i), []byte(strings.Replace(text, "PO-0", fmt.Sprintf("PO-%d", i), 1)), stored)
-		if err != nil {
-			b.Fatal(err)
-		}
-		hashes = append(hashes, added...)
-	}
-	tree := tlog.Tree{N: million}
-	var err error
-	if tree.Hash, err = tlog.TreeHash(million, stored); err != nil {
-		b.Fatal(err)
-	}
-	signed, err := note.Sign(&note.Note{Text: checkpointText(Origin("acme"), tree)}, l.Signer)
-	if err != nil {
-		b.Fatal(err)
-	}
-	at := million / 3
-	proof, err := tlog.ProveRecord(million, int64(at), stored)
-	if err != nil {
-		b.Fatal(err)
-	}
-	p := Proof{string(entry(at)), int64(at), proof, string(signed)}
-	b.ResetTimer()
-	for range b.N {
-		if _, _, err := p.Check(l.Verifier); err != nil {
-			b.Fatal(err)
-		}
-	}
-	b.ReportMetric(float64(len(proof)*tlog.HashSize), "proof-bytes")
-}
-
-// BenchmarkAppend appends to a log in memory: what appending costs beside store and key.
-func BenchmarkAppend(b *testing.B) {
-	l := newLog(b, newMemory())
-	for i := range b.N {
-		if _, err := l.Append(b.Context(), intended(i)); err != nil {
-			b.Fatal(err)
-		}
-	}
 }

@@ -58,8 +58,8 @@ func (m *memory) Add(_ context.Context, name string, body []byte) error {
 	})
 }
 
-func (m *memory) Swap(_ context.Context, name string, body []byte, tag string) error {
-	return m.write(name, func() error {
+func (m *memory) Swap(_ context.Context, name string, body []byte, tag string) (string, error) {
+	return countersign.SHA256(body), m.write(name, func() error {
 		old, there := m.objects[name]
 		if there != (tag != "") || there && countersign.SHA256([]byte(old)) != tag {
 			return ErrExists
@@ -102,7 +102,9 @@ type keySigner struct {
 	private ed25519.PrivateKey
 }
 
-func (s keySigner) Sign(msg []byte) ([]byte, error) { return ed25519.Sign(s.private, msg), nil }
+func (s keySigner) Sign(_ context.Context, msg []byte) ([]byte, error) {
+	return ed25519.Sign(s.private, msg), nil
+}
 
 func newKey(t testing.TB) keySigner {
 	t.Helper()
@@ -121,10 +123,16 @@ func newKey(t testing.TB) keySigner {
 	return keySigner{v, private}
 }
 
-func newLog(t testing.TB, store Store) Log {
-	k := newKey(t)
-	return Log{store, k, k.Verifier}
+func newLog(t testing.TB, store Store) *Log {
+	t.Helper()
+	return NewLog(store, newKey(t))
 }
+
+// another is the same log in another process.
+func another(l *Log) *Log { return NewLog(l.store, l.key) }
+
+// read reads a log as it lies in a store.
+func read(l *Log, store Source) Reader { return Reader{Stored(store), l.key} }
 
 var start = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
@@ -139,7 +147,7 @@ func sealed(i int) Entry {
 	return e
 }
 
-func fill(t testing.TB, l Log, n int) (proofs []Proof) {
+func fill(t testing.TB, l *Log, n int) (proofs []Proof) {
 	t.Helper()
 	for i := range n {
 		p, err := l.Append(context.Background(), intended(i))

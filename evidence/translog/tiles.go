@@ -33,13 +33,14 @@ func entryTile(size int64) tlog.Tile {
 // ErrGone says that there is no such object.
 var ErrGone = errors.New("there is no such object")
 
-// Source is where a log lies: a store, or a copy of it.
+// Source is where a log lies: a store, or a copy of it, or a server.
 type Source interface {
 	// Get reads one object, of at most limit bytes. Where there is none, the error is ErrGone.
 	Get(ctx context.Context, name string, limit int64) ([]byte, error)
 }
 
-// Reader reads a log that somebody else keeps, and believes nothing but the log's key.
+// Reader reads a log that somebody else keeps, and believes nothing but the log's key. Its source has the files of C2SP tlog-tiles: a log
+// as it lies in a store is read through Stored.
 type Reader struct {
 	Source   Source
 	Verifier note.Verifier
@@ -100,7 +101,10 @@ func (r Reader) bundle(ctx context.Context, size int64) ([][]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("couldn't read %s: %w", tileName(t), err)
 	}
-	entries, err := unpackEntries(raw, t.W)
+	entries, err := unpackEntries(raw)
+	if err == nil && len(entries) != t.W {
+		err = fmt.Errorf("it has %d entries instead of %d", len(entries), t.W)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("couldn't read %s: %w", tileName(t), err)
 	}

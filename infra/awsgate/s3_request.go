@@ -48,9 +48,10 @@ var subresources = []string{
 
 // parameters are those that change nothing about what is asked, by the subresource that has them.
 var parameters = map[string][]string{
-	"":          {"versionId", "list-type", "prefix", "delimiter", "max-keys", "continuation-token", "start-after", "fetch-owner", "encoding-type", "marker"},
-	"versions":  {"prefix", "delimiter", "max-keys", "key-marker", "version-id-marker", "encoding-type"},
-	"retention": {"versionId"},
+	"":           {"versionId", "list-type", "prefix", "delimiter", "max-keys", "continuation-token", "start-after", "fetch-owner", "encoding-type", "marker"},
+	"versions":   {"prefix", "delimiter", "max-keys", "key-marker", "version-id-marker", "encoding-type"},
+	"legal-hold": {"versionId"},
+	"retention":  {"versionId"},
 }
 
 // bucketActions are by method and subresource. A HEAD of a bucket is a listing to IAM.
@@ -133,6 +134,10 @@ func readS3(r *http.Request, now time.Time) (asking, error) {
 		add(map[bool]string{true: "s3:GetObjectVersion", false: "s3:GetObject"}[version], nil)
 	case level == "GET retention":
 		add("s3:GetObjectRetention", nil)
+	case level == "GET legal-hold":
+		add("s3:GetObjectLegalHold", nil)
+	case level == "PUT legal-hold":
+		add("s3:PutObjectLegalHold", nil)
 	case level == "PUT " && !version:
 		if err := a.put(key, header, now); err != nil {
 			return a, err

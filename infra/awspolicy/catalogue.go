@@ -34,9 +34,11 @@ var actions = map[string]action{
 	"s3:DeleteObject":              {resource: objectResource},
 	"s3:DeleteObjectVersion":       {resource: objectResource},
 	"s3:GetObject":                 {resource: objectResource},
+	"s3:GetObjectLegalHold":        {resource: objectResource},
 	"s3:GetObjectRetention":        {resource: objectResource},
 	"s3:GetObjectVersion":          {resource: objectResource},
 	"s3:PutObject":                 {objectResource, []string{keyTag, keyLockMode, keyLockDays}},
+	"s3:PutObjectLegalHold":        {resource: objectResource},
 	"s3:PutObjectRetention":        {objectResource, []string{keyLockMode, keyLockDays}},
 	"s3:PutObjectTagging":          {objectResource, []string{keyTag}},
 

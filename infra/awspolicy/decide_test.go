@@ -71,7 +71,7 @@ func TestOperators(t *testing.T) {
 		{"StringNotLike", keyPrefix, "a/*", "a/b", false}, {"StringNotLike", keyPrefix, "a/*", "b/a/", true}, {"StringNotLike", keyPrefix, "a/*", none, true},
 		{"ArnLike", "aws:PrincipalArn", "arn:aws:iam::1:role/a/*", "arn:aws:iam::1:role/a/b/c", true}, {"ArnLike", "aws:PrincipalArn", "arn:aws:iam::1:role/a/*", "arn:aws:iam::2:role/a/b", false},
 		{"ArnLike", "aws:PrincipalArn", "arn:aws:iam::*:role/a", "arn:aws:iam::1:role/a", true}, {"ArnLike", "aws:PrincipalArn", "arn:aws:*:role/a", "arn:aws:iam::1:role/a", false}, {"ArnLike", "aws:PrincipalArn", "arn:aws:iam::1:role/a", none, false},
-		{"ArnNotLike", "aws:PrincipalArn", "arn:aws:iam::1:role/a/*", "arn:aws:iam::1:role/a/b", false}, {"ArnNotLike", "aws:PrincipalArn", "arn:aws:iam::1:role/a/*", "arn:aws:iam::1:role/b/a", true}, {"ArnNotLike", "aws:PrincipalArn", "arn:aws:iam::1:role/a/*", none, true},
+		{"ArnNotLike", "aws:PrincipalArn", "arn:aws:iam::1:role/a/*", "arn:aws:iam::1:role/a/b", false}, {"ArnNotLike", "aws:PrincipalArn", "arn:aws:iam::1:role/a/*", "arn:aws:iam::2:role/a/b", true}, {"ArnNotLike", "aws:PrincipalArn", "arn:aws:iam::1:role/a", none, true},
 		{"Bool", "aws:SecureTransport", "false", "false", true}, {"Bool", "aws:SecureTransport", "false", "true", false}, {"Bool", "aws:SecureTransport", "false", none, false},
 		{"Null", tag, "true", none, true}, {"Null", tag, "true", "a", false}, {"Null", tag, "false", "a", true}, {"Null", tag, "false", none, false},
 		{"NumericLessThan", keyLockDays, "10", "9", true}, {"NumericLessThan", keyLockDays, "10", "10", false}, {"NumericLessThan", keyLockDays, "10", "-3", true}, {"NumericLessThan", keyLockDays, "10", none, false},

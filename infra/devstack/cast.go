@@ -25,6 +25,8 @@ var organisations = []organisation{
 		{Login: "ben", Subject: "a-1002", Name: "Ben Brandt", Email: "ben@acme.example"},
 		{Login: "olivia", Subject: "a-1003", Name: "Olivia Ortiz", Email: "olivia@acme.example"},
 		{Login: "dave", Subject: "a-1004", Name: "Dave Dunn", Email: "dave@acme.example", Disabled: true},
+		{Login: "cora", Subject: "a-1005", Name: "Cora Castle", Email: "cora@acme.example"},
+		{Login: "colin", Subject: "a-1006", Name: "Colin Cole", Email: "colin@acme.example"},
 	}},
 	{id: "globex", name: "Globex GmbH", machine: "procurement", people: []idp.Person{
 		{Login: "gina", Subject: "g-2001", Name: "Gina Gross", Email: "gina@globex.example"},
@@ -66,6 +68,8 @@ var tenants = []tenantCast{
 		{"acme", "ben", []string{"finance", "requester", "board", "duty-officer"}},
 		{"acme", "olivia", []string{"owner", "compliance", "board"}},
 		{"acme", "dave", []string{"legal"}},
+		{"acme", "cora", []string{"compliance"}},
+		{"acme", "colin", []string{"compliance"}},
 		{"hart", "carol", []string{"counsel", "board"}},
 		{"hart", "chris", []string{"counsel", "board"}},
 		{"nord", "rhea", []string{"reseller"}},

@@ -57,15 +57,20 @@ func openCA(dir string) (*certificateAuthority, error) {
 }
 
 // ensureSeal writes the certificate of a tenant's seal key, then the CA's. It keeps
-// the one that is there while it fits the key and is valid.
-func (ca *certificateAuthority) ensureSeal(name string, public crypto.PublicKey, organisation string) error {
+// the one that is there while it fits the key and is valid. list is where the CA's revocation list is read; "" for nowhere.
+func (ca *certificateAuthority) ensureSeal(name string, public crypto.PublicKey, organisation, list string) error {
 	if old, err := readCertificate(name); err == nil && old.CheckSignatureFrom(ca.certificate) == nil && time.Now().Before(old.NotAfter) {
 		if key, ok := old.PublicKey.(*ecdsa.PublicKey); ok && key.Equal(public) {
 			return nil
 		}
 	}
+	var lists []string
+	if list != "" {
+		lists = []string{list}
+	}
 	leaf, err := issue(&x509.Certificate{
 		SerialNumber:          serial(),
+		CRLDistributionPoints: lists,
 		Subject:               pkix.Name{CommonName: organisation + " signing seal", Organization: []string{organisation}},
 		NotBefore:             time.Now().Add(-time.Hour),
 		NotAfter:              time.Now().AddDate(5, 0, 0),

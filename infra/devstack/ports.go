@@ -17,6 +17,7 @@ var fixedPorts = map[string]int{
 	"temporal": 7233, "temporal-ui": 8233, "s3": 9740, "kms": 9741,
 	"idp-acme": 9742, "idp-globex": 9743, "idp-hart": 9744,
 	"tsa": 9745, "smtp": 9746, "mail": 9747, "idp-nord": 9748, "s3-store": 9749,
+	"tsa-second": 9750, "revocation": 9751,
 }
 
 // portFlag collects --port name=N.

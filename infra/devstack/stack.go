@@ -10,19 +10,20 @@ import (
 // stack is what a running devstack tells about itself: DIR/stack.json and --json.
 // It contains passwords.
 type stack struct {
-	Data     string                `json:"data"`
-	Temporal temporalInfo          `json:"temporal"`
-	S3       s3Info                `json:"s3"`
-	KMS      kmsInfo               `json:"kms"`
-	AWS      awsInfo               `json:"aws"`
-	TSA      tsaInfo               `json:"tsa"`
-	Mail     mailInfo              `json:"mail"`
-	TenantCA string                `json:"tenantCA"`
-	Tenants  map[string]tenantInfo `json:"tenants"`
-	Platform string                `json:"platform"`
-	Issuers  map[string]issuerInfo `json:"issuers"`
-	People   []personInfo          `json:"people"`
-	Machines []machineInfo         `json:"machines"`
+	Data      string                `json:"data"`
+	Temporal  temporalInfo          `json:"temporal"`
+	S3        s3Info                `json:"s3"`
+	KMS       kmsInfo               `json:"kms"`
+	AWS       awsInfo               `json:"aws"`
+	TSA       tsaInfo               `json:"tsa"`
+	SecondTSA tsaInfo               `json:"secondTSA"`
+	Mail      mailInfo              `json:"mail"`
+	TenantCA  string                `json:"tenantCA"`
+	Tenants   map[string]tenantInfo `json:"tenants"`
+	Platform  string                `json:"platform"`
+	Issuers   map[string]issuerInfo `json:"issuers"`
+	People    []personInfo          `json:"people"`
+	Machines  []machineInfo         `json:"machines"`
 }
 
 type (

@@ -18,8 +18,8 @@ import (
 	"github.com/countersign-dev/countersign/infra/kms"
 	"github.com/countersign-dev/countersign/infra/mailbox"
 	"github.com/countersign-dev/countersign/infra/objectstore"
+	"github.com/countersign-dev/countersign/infra/revocation"
 	"github.com/countersign-dev/countersign/infra/temporal"
-	"github.com/countersign-dev/countersign/infra/tsa"
 )
 
 // running is a stack as it comes up: what to say about it, and how to end it.
@@ -31,6 +31,8 @@ type running struct {
 	storeGate    *awsgate.Gate // before S3
 	timeSkipping bool
 	without      withoutFlag
+	single       bool           // one time-stamp authority, and certificates that name no revocation lists
+	lists        *http.ServeMux // revocation lists
 	about        stack
 	providers    map[string]*idp.Provider
 	stops        []namedStop
@@ -50,6 +52,7 @@ func startCommand(ctx context.Context, args []string, output *os.File) error {
 	forTests := set.Bool("for-tests", false, "allow --without")
 	without := withoutFlag{}
 	set.Var(without, "without", "switch off a `layer` between tenants, for tests of the others (needs --for-tests): issuers, keys, namespaces, prefixes; repeatable")
+	single := set.Bool("single-authority", false, "one time-stamp authority, and certificates that name no revocation lists: for an installation that serves no more")
 	wanted := portFlag{}
 	set.Var(wanted, "port", "`name=N`: take port N for a part at the first start; repeatable")
 	if err := parse(set, args, 0); err != nil {
@@ -82,7 +85,7 @@ func startCommand(ctx context.Context, args []string, output *os.File) error {
 
 	fmt.Fprint(os.Stderr, without.warning())
 	began := time.Now()
-	r := &running{dir: dir, ports: open, timeSkipping: *skipping, without: without, providers: map[string]*idp.Provider{}, failed: make(chan error, 8)}
+	r := &running{dir: dir, ports: open, timeSkipping: *skipping, without: without, single: *single, lists: http.NewServeMux(), providers: map[string]*idp.Provider{}, failed: make(chan error, 8)}
 	err = r.start(ctx)
 	if err == nil {
 		fmt.Fprintf(os.Stderr, "ready %39d ms\n", time.Since(began).Milliseconds())
@@ -105,7 +108,7 @@ func (r *running) start(ctx context.Context) error {
 	}{
 		{"keys and credentials", r.startSecrets},
 		{"AWS policies", r.startGate},
-		{"time-stamping authority", r.startTSA},
+		{"time-stamping authorities", r.startTSAs},
 		{"mailbox", r.startMailbox},
 		{"KMS", r.startKMS},
 		{"identity providers", r.startProviders},
@@ -200,20 +203,6 @@ func (r *running) startSecrets(ctx context.Context) (string, error) {
 	r.about.AWS = awsInfo{CredentialsFile: credentials, AdminProfile: adminProfile}
 	r.about.Platform = r.path("platform")
 	return r.dir, nil
-}
-
-func (r *running) startTSA(context.Context) (string, error) {
-	authority, err := tsa.Open(r.path("tsa"))
-	if err != nil {
-		return "", err
-	}
-	ca := r.path("ca", "tsa-ca.pem")
-	if err := writePrivate(ca, authority.CAPEM()); err != nil {
-		return "", err
-	}
-	r.serve("tsa", authority)
-	r.about.TSA = tsaInfo{URL: r.ports.url("tsa") + "/", CA: ca}
-	return r.about.TSA.URL, nil
 }
 
 func (r *running) startMailbox(context.Context) (string, error) {
@@ -313,6 +302,7 @@ func (r *running) startTenants(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	list := r.publish("tenant-ca", revocation.New(ca.certificate, ca.key, r.path("revoked", "tenant-ca")))
 	r.about.TenantCA = r.path("ca", "tenant-ca.pem")
 	r.about.Tenants = map[string]tenantInfo{}
 	admin := r.profiles[slices.IndexFunc(r.profiles, func(p profile) bool { return p.name == adminProfile })]
@@ -325,7 +315,7 @@ func (r *running) startTenants(ctx context.Context) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		if err := ca.ensureSeal(sealFileName(r.dir, t.id), public, t.name); err != nil {
+		if err := ca.ensureSeal(sealFileName(r.dir, t.id), public, t.name, list); err != nil {
 			return "", err
 		}
 		key := kmsEntry{Key: arn, Certificate: t.id + "-seal.pem", Roots: "../ca/tenant-ca.pem"}
@@ -344,7 +334,7 @@ func (r *running) startTenants(ctx context.Context) (string, error) {
 				return "", err
 			}
 		}
-		if err := writeTenant(r.dir, r.ports, t, key, log, personalDataKey, r.without[layerIssuers]); err != nil {
+		if err := writeTenant(r.dir, r.ports, t, key, log, personalDataKey, r.without[layerIssuers], r.single); err != nil {
 			return "", err
 		}
 		r.about.Tenants[t.id] = info

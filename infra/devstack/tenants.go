@@ -124,8 +124,9 @@ type (
 		PublicKey string `yaml:"publicKey"`
 	}
 	timestampEntry struct {
-		URL   string `yaml:"url"`
-		Roots string `yaml:"roots"`
+		URL    string          `yaml:"url"`
+		Roots  string          `yaml:"roots"`
+		Second *timestampEntry `yaml:"second,omitempty"`
 	}
 	documentsEntry struct {
 		Bucket   string `yaml:"bucket"`
@@ -176,7 +177,7 @@ func (f *tenantFile) add(t tenantCast, owner string) {
 
 // writeTenant writes a tenant's file. Paths in it are relative to it, so that the
 // data directory can be moved. With anyIssuer the file trusts every identity provider.
-func writeTenant(dir string, p ports, t tenantCast, key kmsEntry, log logEntry, personalDataKey string, anyIssuer bool) error {
+func writeTenant(dir string, p ports, t tenantCast, key kmsEntry, log logEntry, personalDataKey string, anyIssuer, single bool) error {
 	owner := findPerson(t.id, t.owner)
 	file := tenantFile{
 		Tenant:     t.id,
@@ -209,6 +210,9 @@ func writeTenant(dir string, p ports, t tenantCast, key kmsEntry, log logEntry, 
 		Webhooks:  []webhookEntry{{URL: p.url("mail") + "/hooks/" + t.id, SecretFile: "../webhooks/" + t.id + ".secret"}},
 		// Browsers take localhost as a site of its own (Web Authentication Level 3, section 5.1.3).
 		Passkeys: passkeysEntry{RelyingParty: "localhost", Origins: []string{"http://localhost:8080"}},
+	}
+	if !single {
+		file.Timestamp.Second = &timestampEntry{URL: p.url("tsa-second") + "/", Roots: "../ca/tsa-second-ca.pem"}
 	}
 	trusted := append([]string{t.id}, t.partners...)
 	for _, o := range organisations {

@@ -96,7 +96,7 @@ func Start(ctx context.Context, c Config) (*Store, error) {
 	running, stop := context.WithCancel(context.Background())
 	s := &Store{Endpoint: "http://" + c.Address, Metadata: metadata, stop: stop, done: make(chan error, 1)}
 	go func() {
-		err := embedgw.RunVersityGW(running, backend, &embedgw.Config{
+		err := embedgw.RunVersityGW(running, holding{backend}, &embedgw.Config{
 			RootUserAccess:    c.Root.AccessKeyID,
 			RootUserSecret:    c.Root.SecretAccessKey,
 			Region:            c.Region,

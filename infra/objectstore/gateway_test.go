@@ -361,3 +361,52 @@ func TestASecondStartKeepsWhatIsThere(t *testing.T) {
 		}
 	}
 }
+
+// A hold outlasts the retention, as on S3; without one the version can go.
+func TestN11_WhatIsHeldIsKeptThoughItsRetentionRanOut(t *testing.T) {
+	store := start(t, false)
+	ctx, client := context.Background(), store.as("root")
+	versions := map[bool]*string{}
+	for held, key := range map[bool]string{true: "acme/intents/held.json", false: "acme/intents/free.json"} {
+		out, err := put(ctx, client, Evidence, key, func(in *s3.PutObjectInput) {
+			in.ObjectLockMode, in.ObjectLockRetainUntilDate = types.ObjectLockModeCompliance, aws.Time(time.Now().Add(2*time.Second))
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		versions[held] = out.VersionId
+	}
+	held, free := aws.String("acme/intents/held.json"), aws.String("acme/intents/free.json")
+	hold := func(status types.ObjectLockLegalHoldStatus) {
+		t.Helper()
+		_, err := client.PutObjectLegalHold(ctx, &s3.PutObjectLegalHoldInput{Bucket: aws.String(Evidence), Key: held, VersionId: versions[true], LegalHold: &types.ObjectLockLegalHold{Status: status}})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	hold(types.ObjectLockLegalHoldStatusOn)
+	remove := func(key, version *string) error {
+		_, err := client.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: aws.String(Evidence), Key: key, VersionId: version})
+		return err
+	}
+	often, last := time.NewTicker(100*time.Millisecond), time.After(30*time.Second)
+	defer often.Stop()
+	for remove(free, versions[false]) != nil {
+		select {
+		case <-often.C:
+		case <-last:
+			t.Fatal("the retention doesn't run out")
+		}
+	}
+	if got := status(t, remove(held, versions[true])); got != http.StatusForbidden {
+		t.Errorf("deleting what is held answers %d", got)
+	}
+	out, err := client.DeleteObjects(ctx, &s3.DeleteObjectsInput{Bucket: aws.String(Evidence), Delete: &types.Delete{Objects: []types.ObjectIdentifier{{Key: held, VersionId: versions[true]}}}})
+	if err == nil && len(out.Errors) == 0 {
+		t.Error("in a batch it is deleted")
+	}
+	hold(types.ObjectLockLegalHoldStatusOff)
+	if err := remove(held, versions[true]); err != nil {
+		t.Errorf("what is free again can't be deleted: %v", err)
+	}
+}

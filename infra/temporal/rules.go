@@ -20,6 +20,9 @@ const (
 	grantWorkflow   = "Access"
 	keyWorkflow     = "Enrolment"
 	shredWorkflow   = "Shredding"
+	holdWorkflow    = "Hold"
+	retainWorkflow  = "Retain"
+	renewalWorkflow = "Renewal"
 	useUpdate       = "use"
 	requestQueue    = "signing"
 	maxWorkflowID   = 512
@@ -69,25 +72,32 @@ func newRoleRules(timeSkipping bool) roleRules {
 				// A grant, or a key, notes that a decision used it.
 				"UpdateWorkflowExecution":     updateRule,
 				"PollWorkflowExecutionUpdate": updateRule,
+				// At boot it makes the schedules of what watches over the tenant's evidence.
+				"CreateSchedule":   scheduleRule,
+				"DescribeSchedule": scheduleRule,
+				"UpdateSchedule":   scheduleRule,
 			}),
 			RoleStarter: with(read, rules{"QueryWorkflow": nil}),
 			RoleOperator: with(read, rules{
 				"DescribeTaskQueue":              nil,
 				"TerminateWorkflowExecution":     nil,
 				"RequestCancelWorkflowExecution": nil,
+				"PatchSchedule":                  triggerRule,
 			}),
-			RoleCompliance: with(read, rules{"DescribeTaskQueue": nil}),
+			RoleCompliance: with(read, rules{"DescribeTaskQueue": nil, "PatchSchedule": triggerRule}),
 		},
 		requester: rules{
 			"StartWorkflowExecution":  startRule(requestWorkflow, "signing", timeSkipping),
 			"SignalWorkflowExecution": signalRule("saga", "withdraw"),
 		},
 		person: rules{
-			// A grant and a key are refused by their own workflows where they are not the sender's to give: here it is enough that a person
+			// A grant, a key, an order about evidence and a renewal of it are refused by their own workflows where they are not the sender's to give: here it is enough that a person
 			// of the tenant's file sends it.
-			"StartWorkflowExecution": anyOf(startRule(grantWorkflow, "access", false), startRule(keyWorkflow, "enrolment", false), startRule(shredWorkflow, "shred", false)),
+			"StartWorkflowExecution": anyOf(startRule(grantWorkflow, "access", false), startRule(keyWorkflow, "enrolment", false), startRule(shredWorkflow, "shred", false),
+				startRule(holdWorkflow, "hold", false), startRule(retainWorkflow, "retention", false), startRule(renewalWorkflow, "renewal", false)),
 			"SignalWorkflowExecution": anyOf(
-				signalRule("saga", "decide"), signalRule("access", "accept", "revoke", "give-back"), signalRule("enrolment", "retire"), signalRule("review", "close"), signalRule("shred", "answer")),
+				signalRule("saga", "decide"), signalRule("access", "accept", "revoke", "give-back"), signalRule("enrolment", "retire"), signalRule("review", "close"), signalRule("hold", "answer"),
+				signalRule("shred", "answer")),
 		},
 		reach: rules{
 			"GetSystemInfo":     nil,
@@ -193,7 +203,12 @@ func startRule(workflow, kind string, timeSkipping bool) rule {
 	}
 	// A request's name is taken once. A grant or a key that was refused leaves its name free, or somebody could take it from its owner.
 	reuse := enumspb.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE
-	if workflow != requestWorkflow {
+	switch workflow {
+	case requestWorkflow:
+	case holdWorkflow, retainWorkflow:
+		// Evidence can be held, lifted and held again: one order after another.
+		reuse = enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE
+	default:
 		reuse = enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE_FAILED_ONLY
 	}
 	return func(t *tenant, request any) error {

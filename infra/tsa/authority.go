@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/digitorus/timestamp"
+
+	"github.com/countersign-dev/countersign/infra/revocation"
 )
 
 // Policy is the policy under which every token is issued: an arc of the private
@@ -33,10 +35,17 @@ const maxQuery = 16 << 10
 
 // Authority issues time-stamp tokens. It is safe for concurrent use.
 type Authority struct {
-	ca   *x509.Certificate
-	cert *x509.Certificate
-	key  crypto.Signer
-	now  func() time.Time
+	ca    *x509.Certificate
+	caKey crypto.Signer
+	cert  *x509.Certificate
+	key   crypto.Signer
+	now   func() time.Time
+}
+
+// Options say what a new authority's certificates name. They change nothing about one that is there.
+type Options struct {
+	Name          string // of the authority; its root is called the same, with "root" behind it
+	RevocationURL string // where the root's revocation list is read; without it the certificate names none
 }
 
 // Open loads the authority from dir, or makes a new one if dir holds none. The
@@ -44,11 +53,21 @@ type Authority struct {
 // of the four files is an error, because a new certificate would orphan every
 // token that was issued before.
 func Open(dir string) (*Authority, error) {
-	identity, err := loadOrCreate(dir)
+	return OpenWith(dir, Options{Name: "Countersign development TSA"})
+}
+
+// OpenWith is Open for an authority of another name, or one with a revocation list.
+func OpenWith(dir string, o Options) (*Authority, error) {
+	identity, err := loadOrCreate(dir, o)
 	if err != nil {
 		return nil, fmt.Errorf("couldn't open the time-stamp authority in %s: %w", dir, err)
 	}
-	return &Authority{ca: identity.ca, cert: identity.cert, key: identity.key, now: time.Now}, nil
+	return &Authority{ca: identity.ca, caKey: identity.caKey, cert: identity.cert, key: identity.key, now: time.Now}, nil
+}
+
+// Revocation is the root's revocation list; file names what it revokes (see the package revocation).
+func (a *Authority) Revocation(file string) *revocation.List {
+	return revocation.New(a.ca, a.caKey, file)
 }
 
 // CAPEM returns the certificate of the authority's root as PEM: the trust anchor

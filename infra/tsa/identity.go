@@ -31,11 +31,11 @@ var (
 )
 
 type identity struct {
-	ca, cert *x509.Certificate
-	key      crypto.Signer
+	ca, cert   *x509.Certificate
+	caKey, key crypto.Signer
 }
 
-func loadOrCreate(dir string) (*identity, error) {
+func loadOrCreate(dir string, o Options) (*identity, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
@@ -49,7 +49,7 @@ func loadOrCreate(dir string) (*identity, error) {
 	}
 	switch len(found) {
 	case 0:
-		if err := create(dir); err != nil {
+		if err := create(dir, o); err != nil {
 			return nil, err
 		}
 	case 4:
@@ -68,17 +68,13 @@ func load(dir string) (*identity, error) {
 	if err != nil {
 		return nil, err
 	}
-	block, err := readPEM(filepath.Join(dir, certKeyFile), "PRIVATE KEY")
+	key, err := readKey(dir, certKeyFile, cert, certFile)
 	if err != nil {
 		return nil, err
 	}
-	parsed, err := x509.ParsePKCS8PrivateKey(block)
+	caKey, err := readKey(dir, caKeyFile, ca, caFile)
 	if err != nil {
-		return nil, fmt.Errorf("couldn't parse %s: %w", certKeyFile, err)
-	}
-	key, ok := parsed.(*ecdsa.PrivateKey)
-	if !ok || !key.PublicKey.Equal(cert.PublicKey) {
-		return nil, fmt.Errorf("%s isn't the key of %s", certKeyFile, certFile)
+		return nil, err
 	}
 	if err := cert.CheckSignatureFrom(ca); err != nil {
 		return nil, fmt.Errorf("%s wasn't issued by %s: %w", certFile, caFile, err)
@@ -86,10 +82,27 @@ func load(dir string) (*identity, error) {
 	if time.Now().After(cert.NotAfter) {
 		return nil, fmt.Errorf("%s expired on %s; remove the directory to make a new authority", certFile, cert.NotAfter.Format(time.DateOnly))
 	}
-	return &identity{ca: ca, cert: cert, key: key}, nil
+	return &identity{ca: ca, cert: cert, caKey: caKey, key: key}, nil
 }
 
-func create(dir string) error {
+// readKey reads the key of a certificate.
+func readKey(dir, name string, cert *x509.Certificate, certName string) (*ecdsa.PrivateKey, error) {
+	block, err := readPEM(filepath.Join(dir, name), "PRIVATE KEY")
+	if err != nil {
+		return nil, err
+	}
+	parsed, err := x509.ParsePKCS8PrivateKey(block)
+	if err != nil {
+		return nil, fmt.Errorf("couldn't parse %s: %w", name, err)
+	}
+	key, ok := parsed.(*ecdsa.PrivateKey)
+	if !ok || !key.PublicKey.Equal(cert.PublicKey) {
+		return nil, fmt.Errorf("%s isn't the key of %s", name, certName)
+	}
+	return key, nil
+}
+
+func create(dir string, o Options) error {
 	caKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return err
@@ -102,7 +115,7 @@ func create(dir string) error {
 	start := time.Now().Add(-time.Hour).UTC().Truncate(time.Second)
 	root := &x509.Certificate{
 		SerialNumber:          serial(),
-		Subject:               pkix.Name{Organization: []string{"Countersign development"}, CommonName: "Countersign development TSA root"},
+		Subject:               pkix.Name{Organization: []string{"Countersign development"}, CommonName: o.Name + " root"},
 		NotBefore:             start,
 		NotAfter:              start.AddDate(20, 0, 0),
 		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
@@ -126,12 +139,15 @@ func create(dir string) error {
 	}
 	leaf := &x509.Certificate{
 		SerialNumber:          serial(),
-		Subject:               pkix.Name{Organization: []string{"Countersign development"}, CommonName: "Countersign development TSA"},
+		Subject:               pkix.Name{Organization: []string{"Countersign development"}, CommonName: o.Name},
 		NotBefore:             start,
 		NotAfter:              start.AddDate(10, 0, 0),
 		KeyUsage:              x509.KeyUsageDigitalSignature,
 		BasicConstraintsValid: true,
 		ExtraExtensions:       []pkix.Extension{{Id: oidExtKeyUsage, Critical: true, Value: usage}},
+	}
+	if o.RevocationURL != "" {
+		leaf.CRLDistributionPoints = []string{o.RevocationURL}
 	}
 	leafDER, err := x509.CreateCertificate(rand.Reader, leaf, issuer, key.Public(), caKey)
 	if err != nil {

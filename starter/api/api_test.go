@@ -9,6 +9,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -136,7 +137,7 @@ func locked(outcome countersign.Outcome) *evidence.Locked {
 	return &evidence.Locked{Mode: "COMPLIANCE", Outcome: outcome, Object: countersign.Object{Bucket: "evidence", Key: "acme/evidence/PO-1.asice", VersionID: "v", SHA256: countersign.SHA256([]byte("bundle"))}}
 }
 
-func TestM4_CompletedIsSaidOnlyOnceTheEvidenceIsLocked(t *testing.T) {
+func TestN10_SignedWithEvidencePendingIsAStateAndCompletedIsSaidOnlyOnceItIsLocked(t *testing.T) {
 	t.Parallel()
 	saga := workflows.Status{State: "ending", Requester: countersign.Actor{Issuer: "http://i", Subject: "s"}}
 	for name, c := range map[string]struct {
@@ -159,6 +160,10 @@ func TestM4_CompletedIsSaidOnlyOnceTheEvidenceIsLocked(t *testing.T) {
 		s := merge("acme", "PO-1", c.custody, saga)
 		if s.Released != c.released || s.Outcome != c.outcome || s.State != c.custody.State || s.Detail != c.custody.Detail || (s.Meaning == "") != (c.outcome == "") {
 			t.Errorf("%s: %+v", name, s)
+		}
+		// Signed, evidence pending: a state of its own, of nothing that ended otherwise.
+		if want := name == "sealing" || name == "locking" || name == "an older build"; s.Pending != want {
+			t.Errorf("%s: its evidence is pending: %v", name, s.Pending)
 		}
 	}
 }
@@ -341,9 +346,45 @@ func TestFilesAreTheOnesThatWereNamed(t *testing.T) {
 	if response.StatusCode != http.StatusOK || string(body) != "bundle" || response.Header.Get("Content-Type") != evidence.MediaType {
 		t.Errorf("the evidence came as %d %s", response.StatusCode, body)
 	}
+	// A bundle that holds a signed PDF gives it out, with a digest of its own; one of an older version has none to give.
+	golden, err := os.ReadFile("../../tests/golden/histories/v0.1.0/completed.asice")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for want, bundle := range map[string][]byte{"%PDF-signed": bundleOf(t, "document-signed.pdf", "%PDF-signed"), "": golden} {
+		o := custody.Evidence.Object
+		o.SHA256 = countersign.SHA256(bundle)
+		custody.Evidence.Object, s.objects.stored[o.Key] = o, bundle
+		s.pipeline.custody["PO-1"] = custody
+		response, body = s.call(http.MethodGet, "/v1/acme/signings/PO-1/signed", s.token("alice"), nil, nil)
+		if want == "" {
+			s.refusal(response, body, http.StatusConflict, "not-signed")
+			continue
+		}
+		sum := sha256.Sum256([]byte(want))
+		if response.StatusCode != http.StatusOK || string(body) != want || response.Header.Get("Content-Type") != "application/pdf" ||
+			response.Header.Get("Repr-Digest") != "sha-256=:"+base64.StdEncoding.EncodeToString(sum[:])+":" {
+			t.Errorf("the signed PDF came as %d %s %v", response.StatusCode, body, response.Header)
+		}
+	}
 	s.objects.stored["acme/documents/x.pdf"] = []byte("another document")
 	response, body = s.call(http.MethodGet, "/v1/acme/signings/PO-1/document", s.token("alice"), nil, nil)
 	s.refusal(response, body, http.StatusBadGateway, "digest-mismatch")
+}
+
+// bundleOf is a container with one file, unsealed: whoever hands it out leaves judging it to its reader.
+func bundleOf(t *testing.T, name, body string) []byte {
+	t.Helper()
+	files := []evidence.File{{Name: name, Bytes: []byte(body)}}
+	manifest, err := evidence.Manifest(files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := evidence.WriteBundle(files, manifest, []byte("no seal"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
 }
 
 func TestAPartThatIsDownIsSaidWithoutDetails(t *testing.T) {

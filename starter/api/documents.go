@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -47,7 +48,7 @@ func (s *Server) putDocument(ctx context.Context, in *uploadInput) (*uploadOutpu
 			return nil, err
 		}
 	}
-	if _, refusal := activities.InspectPDF(in.RawBody); refusal != nil {
+	if _, refusal := activities.InspectPDF(bytes.NewReader(in.RawBody), int64(len(in.RawBody))); refusal != nil {
 		return nil, refused(http.StatusUnprocessableEntity, refusal)
 	}
 	d, err := c.tenant.objects.PutDocument(ctx, in.RawBody)
@@ -118,19 +119,8 @@ func (s *Server) getDocument(ctx context.Context, in *signingInput) (*fileOutput
 // getEvidence is the locked bundle, to those who may see the signing, and only once it is locked. Where somebody's personal data in it was shredded, it is
 // a shredded file: the concealed bundle as it is stored, with the keys for it that are left.
 func (s *Server) getEvidence(ctx context.Context, in *signingInput) (*fileOutput, error) {
-	status, err := s.view(ctx, in.Request, in.Grant)
+	revealed, o, err := s.released(ctx, in, evidence.ReadBundleFile)
 	if err != nil {
-		return nil, err
-	}
-	if status.State != client.StateDone || status.Evidence == nil {
-		return nil, newProblem(http.StatusConflict, "evidence-pending", "the evidence is not locked yet: the signing is at "+status.State)
-	}
-	o := status.Evidence.Object
-	revealed, err := callerOf(ctx).tenant.objects.Locked(ctx, *status.Evidence)
-	if err != nil {
-		return nil, unread(ctx, "read the evidence", err)
-	}
-	if err := s.noteReading(ctx, evidence.Reading{What: evidence.ReadBundleFile, Request: in.Request, Grant: in.Grant, Object: &o, Outcome: status.Outcome}); err != nil {
 		return nil, err
 	}
 	if body, err := revealed.Whole(); err == nil {
@@ -141,6 +131,43 @@ func (s *Server) getEvidence(ctx context.Context, in *signingInput) (*fileOutput
 		return nil, fault(ctx, "write what is left of the evidence", err)
 	}
 	return file(shred.FileMediaType, in.Request+".asice"+shred.FileSuffix, countersign.Object{SHA256: countersign.SHA256(body)}, body), nil
+}
+
+// getSigned is the signed PDF, out of the locked bundle: to the same people, and as late.
+func (s *Server) getSigned(ctx context.Context, in *signingInput) (*fileOutput, error) {
+	revealed, o, err := s.released(ctx, in, evidence.ReadSigned)
+	if err != nil {
+		return nil, err
+	}
+	pdf, err := revealed.SignedPDF()
+	if err != nil {
+		return nil, fault(ctx, "read the evidence", err)
+	}
+	if pdf == nil {
+		return nil, newProblem(http.StatusConflict, "not-signed", "there is no signed PDF: the signing ended without a signature, or a version up to v0.1.0 signed beside the document")
+	}
+	o.SHA256 = countersign.SHA256(pdf)
+	return file(pdfType, in.Request+"-signed.pdf", o, pdf), nil
+}
+
+// released reads the locked bundle, and notes that it, or a part of it, is read.
+func (s *Server) released(ctx context.Context, in *signingInput, what string) (none activities.Revealed, _ countersign.Object, err error) {
+	status, err := s.view(ctx, in.Request, in.Grant)
+	if err != nil {
+		return none, countersign.Object{}, err
+	}
+	if status.State != client.StateDone || status.Evidence == nil {
+		return none, countersign.Object{}, newProblem(http.StatusConflict, "evidence-pending", "the evidence is not locked yet: the signing is at "+status.State)
+	}
+	o := status.Evidence.Object
+	revealed, err := callerOf(ctx).tenant.objects.Locked(ctx, *status.Evidence)
+	if err != nil {
+		return none, countersign.Object{}, unread(ctx, "read the evidence", err)
+	}
+	if err := s.noteReading(ctx, evidence.Reading{What: what, Request: in.Request, Grant: in.Grant, Object: &o, Outcome: status.Outcome}); err != nil {
+		return none, countersign.Object{}, err
+	}
+	return revealed, o, nil
 }
 
 // unread tells an object that is not what it should be from a store that doesn't answer.

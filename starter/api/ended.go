@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/url"
@@ -21,7 +22,7 @@ import (
 // endedOfAPage is how many signings one page of evidence looks at.
 const endedOfAPage = 25
 
-// ended is one custodian that ended with locked evidence.
+// ended is one custodian, or the recovery of one that died, that ended with locked evidence.
 type ended struct {
 	request, run string
 	started      time.Time
@@ -31,7 +32,7 @@ type ended struct {
 func (p *temporalPipeline) Ended(ctx context.Context, from, until time.Time, limit int, page []byte) (all []ended, next []byte, err error) {
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
-	query := "WorkflowType = '" + countersign.WorkflowRequestSigning + "' AND ExecutionStatus = 'Completed'"
+	query := "WorkflowType IN ('" + countersign.WorkflowRequestSigning + "', '" + countersign.WorkflowRecovery + "') AND ExecutionStatus = 'Completed'"
 	if !from.IsZero() {
 		query += " AND CloseTime >= '" + from.UTC().Format(time.RFC3339Nano) + "'"
 	}
@@ -44,6 +45,9 @@ func (p *temporalPipeline) Ended(ctx context.Context, from, until time.Time, lim
 	}
 	for _, e := range answer.GetExecutions() {
 		request, own := strings.CutPrefix(e.GetExecution().GetWorkflowId(), countersign.CustodianID(p.tenant, ""))
+		if !own {
+			request, own = strings.CutPrefix(e.GetExecution().GetWorkflowId(), countersign.RecoveryID(p.tenant, ""))
+		}
 		if !own || countersign.CheckRequestID(request) != nil {
 			continue
 		}
@@ -56,8 +60,16 @@ func (p *temporalPipeline) Ended(ctx context.Context, from, until time.Time, lim
 func (p *temporalPipeline) Ending(ctx context.Context, request, run string) (evidence.Ending, error) {
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
+	e, err := p.endingOf(ctx, countersign.CustodianID(p.tenant, request), run)
+	if errors.Is(err, errNotFound) {
+		return p.endingOf(ctx, countersign.RecoveryID(p.tenant, request), run)
+	}
+	return e, err
+}
+
+func (p *temporalPipeline) endingOf(ctx context.Context, workflow, run string) (evidence.Ending, error) {
 	var e evidence.Ending
-	events := p.reads.GetWorkflowHistory(ctx, countersign.CustodianID(p.tenant, request), run, false, enumspb.HISTORY_EVENT_FILTER_TYPE_CLOSE_EVENT)
+	events := p.reads.GetWorkflowHistory(ctx, workflow, run, false, enumspb.HISTORY_EVENT_FILTER_TYPE_CLOSE_EVENT)
 	if !events.HasNext() {
 		return e, errNotFound
 	}
@@ -66,7 +78,7 @@ func (p *temporalPipeline) Ending(ctx context.Context, request, run string) (evi
 		return e, known(err)
 	}
 	if err := converter.GetDefaultDataConverter().FromPayloads(last.GetWorkflowExecutionCompletedEventAttributes().GetResult(), &e); err != nil {
-		return e, fmt.Errorf("couldn't read how the signing %s ended: %w", request, err)
+		return e, fmt.Errorf("couldn't read how %s ended: %w", workflow, err)
 	}
 	return e, nil
 }
@@ -76,17 +88,20 @@ type evidenceInput struct {
 	From     time.Time `query:"from" doc:"Ended from this instant on."`
 	Until    time.Time `query:"until" doc:"Ended before this instant."`
 	Person   string    `query:"person" maxLength:"1024" doc:"A person or machine (iss#sub) who requested, could have decided, or decided."`
-	Partner  string    `query:"partner" maxLength:"1024" doc:"URL of an issuer whose people requested, could have decided, or decided."`
-	Document string    `query:"document" pattern:"^[0-9a-f]{64}$" doc:"SHA-256 of the document."`
+	Partner  string    `query:"partner" maxLength:"1024" doc:"URL of an issuer, or name of an organisation, whose people requested, could have decided, or decided."`
+	Document string    `query:"document" maxLength:"1024" pattern:"^([0-9a-f]{64}|[0-9a-z-]+/.+)$" doc:"SHA-256 of the document, or its object key."`
 	Outcome  string    `query:"outcome" enum:"completed,rejected,expired,withdrawn,refused,revoked,failed,voided,terminated"`
 	Purpose  string    `query:"purpose" maxLength:"128"`
-	Cursor   string    `query:"cursor" maxLength:"4096" doc:"Where the page before ended."`
+	// What follows is in the request itself: no bundle is read for it.
+	Requester string `query:"requester" maxLength:"1024" doc:"Who requested (iss#sub)."`
+	Text      string `query:"text" maxLength:"200" doc:"Words that the title has, in any case."`
+	Cursor    string `query:"cursor" maxLength:"4096" doc:"Where the page before ended."`
 }
 
 // filter is what was asked for, without the place: the list that a cursor belongs to.
 func (in *evidenceInput) filter() string {
 	asked := url.Values{}
-	for name, value := range map[string]string{"person": in.Person, "partner": in.Partner, "document": in.Document, "outcome": in.Outcome, "purpose": in.Purpose} {
+	for name, value := range map[string]string{"person": in.Person, "partner": in.Partner, "document": in.Document, "outcome": in.Outcome, "purpose": in.Purpose, "requester": in.Requester, "text": in.Text} {
 		if value != "" {
 			asked.Set(name, value)
 		}
@@ -97,6 +112,14 @@ func (in *evidenceInput) filter() string {
 		}
 	}
 	return asked.Encode()
+}
+
+// fits says whether a request, and who asked it, is one of those that are looked for. Who had another part in it stands in the bundle alone.
+func (in *evidenceInput) fits(asked countersign.Request, by countersign.Actor) bool {
+	return (in.Purpose == "" || asked.Purpose == in.Purpose) &&
+		(in.Document == "" || asked.Document.SHA256 == in.Document || asked.Document.Key == in.Document) &&
+		(in.Requester == "" || by.String() == in.Requester) &&
+		(in.Text == "" || strings.Contains(strings.ToLower(asked.Title), strings.ToLower(in.Text)))
 }
 
 type endedPlace struct {
@@ -178,7 +201,7 @@ func (t *tenant) endedRow(ctx context.Context, e ended, in *evidenceInput) (row 
 		return row, false, err
 	}
 	asked, by, err := t.pipeline.Beginning(ctx, e.request)
-	if err != nil || in.Purpose != "" && asked.Purpose != in.Purpose || in.Document != "" && asked.Document.SHA256 != in.Document {
+	if err != nil || !in.fits(asked, by) {
 		return row, false, err
 	}
 	row = client.EndedSigning{
@@ -188,6 +211,17 @@ func (t *tenant) endedRow(ctx context.Context, e ended, in *evidenceInput) (row 
 	if !by.IsZero() {
 		row.Requester = &by
 	}
+	if ending.Log != nil {
+		row.Log = &ending.Log.Index
+		if row.Proof, err = json.Marshal(ending.Log); err != nil {
+			return row, false, fmt.Errorf("couldn't write the proof of the log: %w", err)
+		}
+	}
+	kept, err := t.objects.Kept(ctx, ending.Evidence.Object)
+	if err != nil {
+		return row, false, err
+	}
+	row.Kept = &kept
 	if in.Person == "" && in.Partner == "" {
 		return row, true, nil
 	}
@@ -221,12 +255,15 @@ func (t *tenant) hadPart(ctx context.Context, locked evidence.Locked, requester 
 	}
 	people := e.People()
 	if !requester.IsZero() {
-		people = append(people, requester)
+		people = append(people, evidence.Named{Actor: requester})
+		if e.Requester != nil && e.Requester.Actor == requester {
+			people = append(people, *e.Requester)
+		}
 	}
 	foundPerson, foundPartner := person == "", partner == ""
 	for _, p := range people {
-		foundPerson = foundPerson || p.String() == person
-		foundPartner = foundPartner || p.Issuer == partner
+		foundPerson = foundPerson || p.Actor.String() == person
+		foundPartner = foundPartner || p.Actor.Issuer == partner || p.Organisation == partner
 	}
 	return foundPerson && foundPartner, nil
 }

@@ -25,6 +25,7 @@ import (
 	"github.com/countersign-dev/countersign"
 	"github.com/countersign-dev/countersign/activities"
 	"github.com/countersign-dev/countersign/evidence"
+	"github.com/countersign-dev/countersign/evidence/translog"
 	"github.com/countersign-dev/countersign/identity"
 	"github.com/countersign-dev/countersign/policy"
 	"github.com/countersign-dev/countersign/starter/client"
@@ -402,7 +403,35 @@ func (m *memoryObjects) Readings(_ context.Context, after readingPlace, limit in
 	return page, nil
 }
 
+func (m *memoryObjects) Orders(_ context.Context, request string, _ int) (records []countersign.Object, more bool, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, key := range slices.Sorted(maps.Keys(m.stored)) {
+		if of, _, ok := countersign.ParseOrderKey("acme", key); ok && (request == "" || of == request) {
+			records = append(records, countersign.Object{Bucket: "evidence", Key: key})
+		}
+	}
+	return records, false, nil
+}
+
+func (m *memoryObjects) Kept(_ context.Context, o countersign.Object) (evidence.KeptObject, error) {
+	return evidence.KeptObject{Key: o.Key, VersionID: o.VersionID}, nil
+}
+
 func (m *memoryObjects) Check(context.Context) error { return nil }
+
+// Log has what was put under the tenant's log.
+func (m *memoryObjects) Log() translog.Source { return translog.Stored(memoryLog{m}) }
+
+type memoryLog struct{ *memoryObjects }
+
+func (m memoryLog) Get(ctx context.Context, name string, limit int64) ([]byte, error) {
+	body, err := m.Read(ctx, countersign.Object{Key: countersign.LogKey("acme", name)}, limit)
+	if err != nil {
+		err = fmt.Errorf("%s: %w", name, translog.ErrGone)
+	}
+	return body, err
+}
 
 func (m *memoryObjects) PutDocument(_ context.Context, body []byte) (countersign.Document, error) {
 	m.mu.Lock()

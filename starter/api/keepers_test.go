@@ -55,6 +55,13 @@ func (m *memoryPipeline) Ask(_ context.Context, id string, into any) error {
 	return json.Unmarshal(raw, into)
 }
 
+func (m *memoryPipeline) Runs(_ context.Context, id string) (bool, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	_, ok := m.kept[id]
+	return ok, nil
+}
+
 func (m *memoryPipeline) Live(_ context.Context, kind string, limit int) ([]string, bool, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

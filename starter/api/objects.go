@@ -15,6 +15,7 @@ import (
 	"github.com/countersign-dev/countersign"
 	"github.com/countersign-dev/countersign/activities"
 	"github.com/countersign-dev/countersign/evidence"
+	"github.com/countersign-dev/countersign/evidence/translog"
 )
 
 // objects is what the API asks of S3, under the tenant's own profile for the starter.
@@ -31,13 +32,26 @@ type objects interface {
 	PutReading(ctx context.Context, key string, body []byte) error
 	// Readings lists a page of the locked records of reads, in the order of their keys, after a place; an empty next is the last page.
 	Readings(ctx context.Context, after readingPlace, limit int) (page readingPage, err error)
+	// Orders lists the locked records of orders, of one request or of all, in the order of their keys and the first version of each; at most limit.
+	Orders(ctx context.Context, request string, limit int) (records []countersign.Object, more bool, err error)
+	// Kept tells how a version of a bundle is kept.
+	Kept(ctx context.Context, o countersign.Object) (evidence.KeptObject, error)
+	// Log is the tenant's log, as files of C2SP tlog-tiles.
+	Log() translog.Source
 }
 
 type bucketObjects struct {
 	s3       *s3.Client
 	subjects *activities.Subjects
 	settings *countersign.Settings
+	log      translog.Source
 }
+
+func newBucketObjects(c *s3.Client, subjects *activities.Subjects, s *countersign.Settings) *bucketObjects {
+	return &bucketObjects{c, subjects, s, translog.Stored(activities.LogSource(c, s))}
+}
+
+func (b *bucketObjects) Log() translog.Source { return b.log }
 
 func (b *bucketObjects) Check(ctx context.Context) error {
 	documents, locked := b.settings.Documents.Bucket, b.settings.Evidence.Bucket
@@ -156,4 +170,17 @@ func (b *bucketObjects) Readings(ctx context.Context, after readingPlace, limit 
 		}
 	}
 	return page, nil
+}
+
+func (b *bucketObjects) Orders(ctx context.Context, request string, limit int) (records []countersign.Object, more bool, err error) {
+	prefix := countersign.OrdersPrefix(b.settings.Tenant)
+	if request != "" {
+		prefix += request + "/"
+	}
+	all, more, err := activities.ListVersions(ctx, b.s3, b.settings.Tenant, b.settings.Evidence.Bucket, prefix, limit)
+	return activities.FirstOrders(b.settings.Tenant, all), more, err
+}
+
+func (b *bucketObjects) Kept(ctx context.Context, o countersign.Object) (evidence.KeptObject, error) {
+	return activities.Kept(ctx, b.s3, b.settings.Tenant, o)
 }

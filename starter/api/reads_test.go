@@ -141,7 +141,9 @@ func TestR10_ACursorIsOfOneTenantOneListAndOneFilter(t *testing.T) {
 			t.Errorf("%s takes the cursor", what)
 		}
 	}
-	for query, want := range map[string]int{"outcome=voided": 0, "purpose=contract": endedOfAPage, "purpose=gift": 0, "document=" + countersign.SHA256([]byte("the document")): endedOfAPage, "document=" + strings.Repeat("0", 64): 0} {
+	for query, want := range map[string]int{"outcome=voided": 0, "purpose=contract": endedOfAPage, "purpose=gift": 0, "document=" + countersign.SHA256([]byte("the document")): endedOfAPage, "document=" + strings.Repeat("0", 64): 0,
+		"text=AGREE": endedOfAPage, "requester=" + url.QueryEscape(s.actor("procurement").String()): endedOfAPage, "document=acme/documents/x.pdf": endedOfAPage,
+		"text=nothing+like+it": 0, "requester=" + url.QueryEscape("https://id.nowhere.example#x"): 0, "document=acme/documents/other.pdf": 0} {
 		if l, _, _ := list(query); len(l.Evidence) != want || l.Cursor == "" {
 			t.Errorf("%q finds %d, want %d, and a next page", query, len(l.Evidence), want)
 		}

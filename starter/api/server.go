@@ -16,13 +16,14 @@ import (
 
 // Server serves the API of every tenant.
 type Server struct {
-	tenants map[string]*tenant
-	log     zerolog.Logger
-	now     func() time.Time
-	hold    func(context.Context, time.Duration)
-	proxies []netip.Prefix
-	handler http.Handler
-	served  []Route
+	tenants  map[string]*tenant
+	log      zerolog.Logger
+	now      func() time.Time
+	hold     func(context.Context, time.Duration)
+	proxies  []netip.Prefix
+	handler  http.Handler
+	served   []Route
+	verifier *verifierPage // nil where the installation serves none
 
 	streams chan struct{}   // bounds event streams
 	closing context.Context // ends event streams at shutdown
@@ -58,9 +59,8 @@ func newServer(tenants map[string]*tenant, log zerolog.Logger) *Server {
 	api := huma.NewAPI(config, &noting{Adapter: humago.NewAdapter(mux, ""), server: s})
 	api.UseMiddleware(s.authenticate)
 	s.routes(api)
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		writeProblem(w, newProblem(http.StatusNotFound, "not-found", "there is nothing here; /openapi.json names every route"))
-	})
+	mux.HandleFunc("GET "+verifierPath, s.verify)
+	mux.HandleFunc("/", s.nothing)
 	s.handler = s.outer(mux)
 	return s
 }
@@ -124,6 +124,10 @@ func (s *Server) routes(api huma.API) {
 	document := transfer("get-document", http.MethodGet, signing+"/document", "The document that is decided about", http.StatusOK)
 	huma.Register(api, document, s.getDocument)
 	huma.Register(api, transfer("get-evidence", http.MethodGet, signing+"/evidence", "The locked evidence bundle (ASiC-E)", http.StatusOK), s.getEvidence)
+	huma.Register(api, small("get-evidence-log", http.MethodGet, signing+"/evidence/log", "The proof that the ending is in the tenant's log, with the digest of the bundle", http.StatusOK), s.getEvidenceLog)
+	huma.Register(api, small("get-checkpoint", http.MethodGet, "/v1/{tenant}/log/checkpoint", "The newest checkpoint of the tenant's log (C2SP tlog-checkpoint)", http.StatusOK), s.getCheckpoint)
+	huma.Register(api, small("get-tile", http.MethodGet, "/v1/{tenant}/log/tile/{tile...}", "A tile of the tenant's log, or an entry bundle (C2SP tlog-tiles); entries are for the tenant's compliance and owner", http.StatusOK), s.getTile)
+	huma.Register(api, transfer("get-signed", http.MethodGet, signing+"/signed", "The signed PDF, once its evidence is locked", http.StatusOK), s.getSigned)
 
 	grant, key := "/v1/{tenant}/grants", "/v1/{tenant}/keys"
 	huma.Register(api, small("give-grant", http.MethodPost, grant, "Offer somebody a part of your authority", http.StatusAccepted), s.giveGrant)
@@ -148,7 +152,15 @@ func (s *Server) routes(api huma.API) {
 	huma.Register(api, small("propose-shredding", http.MethodPost, shredding, "Propose that a person's data in the evidence is shredded", http.StatusAccepted), s.proposeShredding)
 	huma.Register(api, small("get-shredding", http.MethodGet, shredding+"/{shredding}", "Where a shredding stands", http.StatusOK), s.getShredding)
 	huma.Register(api, small("answer-shredding", http.MethodPost, shredding+"/{shredding}/answer", "Approve or reject the shredding that another one of compliance proposed", http.StatusOK), s.answerShredding)
+	huma.Register(api, small("renew-evidence", http.MethodPost, "/v1/{tenant}/renewals", "Have locked evidence time-stamped anew where it is due, for the tenant's compliance and owner", http.StatusAccepted), s.renewEvidence)
+	huma.Register(api, small("get-renewal", http.MethodGet, "/v1/{tenant}/renewals/{renewal}", "How far a renewal is, for the tenant's compliance and owner", http.StatusOK), s.getRenewal)
 	huma.Register(api, small("list-reads", http.MethodGet, "/v1/{tenant}/reads", "Who read which evidence, the first first, for the tenant's compliance and owner", http.StatusOK), s.listReads)
+
+	order := "/v1/{tenant}/orders"
+	huma.Register(api, small("list-holds", http.MethodGet, order, "The evidence that is held, and the orders about evidence that wait, for the tenant's compliance and owner", http.StatusOK), s.listHolds)
+	huma.Register(api, small("get-orders", http.MethodGet, order+"/{request}", "What was ordered about a request's evidence, and how it is kept", http.StatusOK), s.getOrders)
+	huma.Register(api, small("give-order", http.MethodPost, order+"/{request}", "Order evidence to be held, a hold to be lifted, or a retention to be extended", http.StatusOK), s.giveOrder)
+	huma.Register(api, small("answer-order", http.MethodPost, order+"/{request}/answer", "Approve or reject the order of another one of compliance", http.StatusOK), s.answerOrder)
 
 	open := func(id, path, summary string) huma.Operation {
 		return huma.Operation{OperationID: id, Method: http.MethodGet, Path: path, Summary: summary, Metadata: map[string]any{anonymous: true}, Security: []map[string][]string{}}

@@ -16,6 +16,7 @@ import (
 	"github.com/countersign-dev/countersign"
 	"github.com/countersign-dev/countersign/activities"
 	"github.com/countersign-dev/countersign/evidence"
+	"github.com/countersign-dev/countersign/starter/client"
 	"github.com/countersign-dev/countersign/workflows"
 )
 
@@ -32,13 +33,15 @@ type pipeline interface {
 	Signal(ctx context.Context, request, name string, payload any) error
 	Custody(ctx context.Context, request string) (workflows.CustodyStatus, error)
 	Saga(ctx context.Context, request string) (workflows.Status, error)
-	// Keep starts the keeper of a grant or a key as the actor, under its name. One that was refused may be started again; another one that
-	// is there is errExists.
+	// Keep starts the keeper of a grant, a key or an order as the actor, under its name. One that was refused may be started again, and an order after
+	// an order that ended; another one that is there is errExists.
 	Keep(ctx context.Context, id, workflow string, input any) error
 	// Tell sends a signal to a keeper as the actor.
 	Tell(ctx context.Context, id, name string, payload any) error
 	// Ask is the status of a keeper.
 	Ask(ctx context.Context, id string, into any) error
+	// Runs says whether a keeper still runs: one that an operator ended answers with what it was in the middle of.
+	Runs(ctx context.Context, id string) (bool, error)
 	// Live lists the running workflows of a kind, at most limit, and says whether there are more.
 	Live(ctx context.Context, kind string, limit int) (ids []string, more bool, err error)
 	// Running lists the requests of running sagas, at most limit, and says whether there are more.
@@ -158,7 +161,36 @@ func (p *temporalPipeline) Signal(ctx context.Context, request, name string, pay
 
 func (p *temporalPipeline) Custody(ctx context.Context, request string) (workflows.CustodyStatus, error) {
 	var c workflows.CustodyStatus
-	return c, p.query(ctx, countersign.CustodianID(p.tenant, request), &c)
+	custodian := countersign.CustodianID(p.tenant, request)
+	if err := p.query(ctx, custodian, &c); err != nil || c.State == client.StateDone || c.State == workflows.StateNotASigning {
+		return c, err
+	}
+	lives, err := p.lives(ctx, custodian)
+	if err != nil || lives {
+		return c, err
+	}
+	// It may have ended well since it was asked, and else it died: then its recovery knows more, once a sweep has started one.
+	if err := p.query(ctx, custodian, &c); err != nil || c.State == client.StateDone {
+		return c, err
+	}
+	switch err := p.query(ctx, countersign.RecoveryID(p.tenant, request), &c); {
+	case errors.Is(err, errNotFound):
+		c.Problem = "its custodian has ended; the next sweep gives it a new one"
+		return c, nil
+	default:
+		return c, err
+	}
+}
+
+// lives says whether a workflow runs.
+func (p *temporalPipeline) lives(ctx context.Context, workflow string) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
+	defer cancel()
+	answer, err := p.reads.DescribeWorkflowExecution(ctx, workflow, "")
+	if err != nil {
+		return false, known(err)
+	}
+	return answer.GetWorkflowExecutionInfo().GetStatus() == enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING, nil
 }
 
 func (p *temporalPipeline) Saga(ctx context.Context, request string) (workflows.Status, error) {
@@ -218,9 +250,13 @@ func (p *temporalPipeline) Live(ctx context.Context, kind string, limit int) (id
 }
 
 func (p *temporalPipeline) Keep(ctx context.Context, id, workflow string, input any) error {
+	reuse := enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE_FAILED_ONLY
+	if workflow == countersign.WorkflowHold || workflow == countersign.WorkflowRetain {
+		reuse = enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE
+	}
 	_, err := p.acts.ExecuteWorkflow(ctx, temporal.StartWorkflowOptions{
 		ID: id, TaskQueue: countersign.TaskQueueSigning,
-		WorkflowIDReusePolicy:                    enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE_FAILED_ONLY,
+		WorkflowIDReusePolicy:                    reuse,
 		WorkflowExecutionErrorWhenAlreadyStarted: true,
 	}, workflow, input)
 	var exists *serviceerror.WorkflowExecutionAlreadyStarted
@@ -236,6 +272,16 @@ func (p *temporalPipeline) Tell(ctx context.Context, id, name string, payload an
 
 func (p *temporalPipeline) Ask(ctx context.Context, id string, into any) error {
 	return p.query(ctx, id, into)
+}
+
+func (p *temporalPipeline) Runs(ctx context.Context, id string) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
+	defer cancel()
+	d, err := p.reads.DescribeWorkflowExecution(ctx, id, "")
+	if err != nil {
+		return false, known(err)
+	}
+	return d.GetWorkflowExecutionInfo().GetStatus() == enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING, nil
 }
 
 // Follow waits at the server for the next event: nothing is asked again and again.

@@ -10,9 +10,11 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+	signednote "golang.org/x/mod/sumdb/note"
 
 	"github.com/countersign-dev/countersign"
 	"github.com/countersign-dev/countersign/activities"
+	"github.com/countersign-dev/countersign/evidence/translog"
 	"github.com/countersign-dev/countersign/identity"
 	"github.com/countersign-dev/countersign/policy"
 )
@@ -23,6 +25,7 @@ type Options struct {
 	Tenants  string         // directory of the tenants' files (*.yaml)
 	Platform string         // directory of the processes' keys: starter-<tenant>.pem
 	Proxies  []netip.Prefix // proxies of ours, whose X-Forwarded-For is believed
+	Verifier string         // file with the page that checks evidence in a browser; may be empty
 	Log      zerolog.Logger
 }
 
@@ -33,9 +36,10 @@ type tenant struct {
 	engine    *policy.Engine
 	pipeline  pipeline
 	objects   objects
-	queries   chan struct{} // bounds the status queries of inboxes
-	transfers chan struct{} // bounds documents and bundles in memory
-	cursors   []byte        // key that cursors are sealed with
+	logKey    signednote.Verifier // of the tenant's log
+	queries   chan struct{}       // bounds the status queries of inboxes
+	transfers chan struct{}       // bounds documents and bundles in memory
+	cursors   []byte              // key that cursors are sealed with
 }
 
 // bootTimeout bounds each check of one part at boot.
@@ -70,6 +74,9 @@ func Open(ctx context.Context, o Options) (*Server, error) {
 	}
 	s := newServer(tenants, o.Log)
 	s.proxies = o.Proxies
+	if s.verifier, err = readVerifier(o.Verifier); err != nil {
+		faults = append(faults, err)
+	}
 	if err := errors.Join(faults...); err != nil {
 		s.Close()
 		return nil, err
@@ -86,6 +93,9 @@ func openTenant(ctx context.Context, o Options, file string) (*tenant, error) {
 	if t.engine, err = activities.LoadPolicy(s, filepath.Dir(file)); err != nil {
 		return nil, err
 	}
+	if t.logKey, err = translog.ParseVerifier(s.Log.PublicKey, s.Tenant); err != nil {
+		return nil, s.Fault(err, "log", "publicKey")
+	}
 	keyFile := filepath.Join(o.Platform, "starter-"+s.Tenant+".pem")
 	credential, err := identity.OpenPlatform("starter", s.Tenant, keyFile)
 	if err != nil {
@@ -99,7 +109,7 @@ func openTenant(ctx context.Context, o Options, file string) (*tenant, error) {
 		return nil, s.Fault(err, "aws", "starterProfile")
 	}
 	store := activities.NewS3(cfg, s.AWS.S3)
-	t.objects = &bucketObjects{s3: store, subjects: activities.NewSubjects(store, activities.NewKMS(cfg, s), s), settings: s}
+	t.objects = newBucketObjects(store, activities.NewSubjects(store, activities.NewKMS(cfg, s), s), s)
 	dial, cancel := context.WithTimeout(ctx, bootTimeout)
 	defer cancel()
 	if t.pipeline, err = dialTemporal(dial, o.Temporal, s, credential, o.Log); err != nil {

@@ -117,6 +117,8 @@ func merge(tenant, request string, custody workflows.CustodyStatus, saga workflo
 	}
 	// Nothing is released before its evidence is locked, and nothing is called completed either, whatever build of the workers answered.
 	s.Released = custody.State == client.StateDone && custody.Outcome == countersign.Completed && custody.Evidence != nil && custody.Evidence.Outcome == countersign.Completed
+	// The custodian names every outcome but that one before its evidence is locked.
+	s.Pending = (custody.State == client.StateSealing || custody.State == client.StateLocking) && (custody.Outcome == "" || custody.Outcome == countersign.Completed)
 	if s.Released || custody.Outcome != countersign.Completed {
 		s.Outcome, s.Detail = custody.Outcome, custody.Detail
 	}

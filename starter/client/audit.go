@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"net/url"
 	"time"
@@ -14,6 +15,7 @@ import (
 type EvidenceFilter struct {
 	From, Until                                 time.Time
 	Person, Partner, Document, Outcome, Purpose string
+	Requester, Text                             string
 }
 
 // EndedSigning is one signing that ended, with where its evidence is locked.
@@ -28,6 +30,10 @@ type EndedSigning struct {
 	Started   time.Time            `json:"started"`
 	Ended     time.Time            `json:"ended"`
 	Evidence  evidence.Locked      `json:"evidence"`
+	Log       *int64               `json:"log,omitempty" doc:"Where the ending stands in the tenant's log."`
+	// Kept is how the store keeps the bundle now: its legal hold, and its retention, which may have been extended since it was locked.
+	Kept  *evidence.KeptObject `json:"kept,omitempty"`
+	Proof json.RawMessage      `json:"proof,omitempty" doc:"Proof that its end is in the tenant's log."`
 }
 
 // EvidenceList is a page of signings that ended, the last to end first.
@@ -48,7 +54,7 @@ type Reads struct {
 // EvidencePage lists a page of the signings that ended, after a cursor or from the first.
 func (c *Client) EvidencePage(ctx context.Context, f EvidenceFilter, cursor string) (EvidenceList, error) {
 	var l EvidenceList
-	query := paged(f.From, f.Until, cursor, map[string]string{"person": f.Person, "partner": f.Partner, "document": f.Document, "outcome": f.Outcome, "purpose": f.Purpose})
+	query := paged(f.From, f.Until, cursor, map[string]string{"person": f.Person, "partner": f.Partner, "document": f.Document, "outcome": f.Outcome, "purpose": f.Purpose, "requester": f.Requester, "text": f.Text})
 	return l, c.do(ctx, http.MethodGet, "/evidence"+query, nil, nil, &l)
 }
 

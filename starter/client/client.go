@@ -158,9 +158,21 @@ func (c *Client) Document(ctx context.Context, request, digest string) ([]byte, 
 	return c.file(ctx, signing(request, "/document"+c.with(url.Values{})), maxDocument, digest)
 }
 
-// Evidence downloads the locked bundle of a signing and compares it with what the signing names. Shredded says that personal data in it was shredded: it is
+// ErrShredded says that personal data in a bundle was shredded, so that it isn't handed out whole: EvidenceFile gets what is left.
+var ErrShredded = errors.New("personal data in the evidence was shredded; `countersign audit export REQUEST` writes what is left of it")
+
+// Evidence reads the locked bundle of a signing and checks it against the digest that the status names.
+func (c *Client) Evidence(ctx context.Context, request, digest string) ([]byte, error) {
+	body, shredded, err := c.EvidenceFile(ctx, request, evidence.Locked{Object: countersign.Object{SHA256: digest}})
+	if shredded {
+		return nil, ErrShredded
+	}
+	return body, err
+}
+
+// EvidenceFile downloads the locked bundle of a signing and compares it with what the signing names. Shredded says that personal data in it was shredded: it is
 // then a file with what is stored, as the signing names it, and the keys for it that are left.
-func (c *Client) Evidence(ctx context.Context, request string, locked evidence.Locked) (body []byte, shredded bool, err error) {
+func (c *Client) EvidenceFile(ctx context.Context, request string, locked evidence.Locked) (body []byte, shredded bool, err error) {
 	path := signing(request, "/evidence"+c.with(url.Values{}))
 	if body, err = c.download(ctx, path, evidence.MaxBundleSize+2*shred.MaxOverhead); err != nil {
 		return nil, false, err
@@ -237,6 +249,9 @@ func (c *Client) do(ctx context.Context, method, path string, body []byte, heade
 	return nil
 }
 
+// ErrUnreachable says that the API did not answer.
+var ErrUnreachable = errors.New("couldn't reach the API")
+
 // send makes a call, and turns what is not a success into a *Problem.
 func (c *Client) send(ctx context.Context, hc *http.Client, method, path string, body []byte, header http.Header) (*http.Response, error) {
 	token, err := c.token(ctx)
@@ -253,7 +268,7 @@ func (c *Client) send(ctx context.Context, hc *http.Client, method, path string,
 	request.Header.Set("Authorization", "Bearer "+token)
 	response, err := hc.Do(request)
 	if err != nil {
-		return nil, fmt.Errorf("couldn't reach the API: %w", err)
+		return nil, fmt.Errorf("%w: %w", ErrUnreachable, err)
 	}
 	if response.StatusCode/100 == 2 {
 		return response, nil

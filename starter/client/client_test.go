@@ -10,7 +10,6 @@ import (
 	"testing"
 
 	"github.com/countersign-dev/countersign"
-	"github.com/countersign-dev/countersign/evidence"
 )
 
 func token(context.Context) (string, error) { return "secret-token", nil }
@@ -73,7 +72,7 @@ func TestADownloadMustBeWhatWasNamed(t *testing.T) {
 	if body, err := c.Document(t.Context(), "PO-1", countersign.SHA256([]byte("bytes"))); err != nil || string(body) != "bytes" {
 		t.Errorf("%s %v", body, err)
 	}
-	if _, _, err := c.Evidence(t.Context(), "PO-1", evidence.Locked{Object: countersign.Object{SHA256: countersign.SHA256([]byte("other"))}}); err == nil {
+	if _, err := c.Evidence(t.Context(), "PO-1", countersign.SHA256([]byte("other"))); err == nil {
 		t.Error("other bytes are taken")
 	}
 }

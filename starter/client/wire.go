@@ -55,6 +55,7 @@ type Status struct {
 	Stage       string                         `json:"stage,omitempty" doc:"The open stage; the first of them where several are open side by side."`
 	Open        []string                       `json:"open,omitempty" doc:"All open stages, in the plan's order."`
 	Released    bool                           `json:"released" doc:"True only when the signing is completed and its evidence locked."`
+	Pending     bool                           `json:"evidencePending" doc:"Signed, and its evidence is not locked yet: nothing is released, and it may still be voided."`
 	Outcome     countersign.Outcome            `json:"outcome,omitempty" doc:"How it ended. A completed signing has none before its evidence is locked."`
 	Meaning     string                         `json:"meaning,omitempty"`
 	Detail      string                         `json:"detail,omitempty"`

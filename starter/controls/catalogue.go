@@ -50,7 +50,7 @@ var catalogue = []Control{
 		[]string{"workflows/stages.go", "workflows/custody.go"}},
 	{csf, "RC.RP-05", "What is restored is verified before it is relied on",
 		"Any bundle can be verified, and its history run against the workflow code again, by anybody and at any time.",
-		[]string{"evidence/verify.go", "evidence/replay.go"}},
+		[]string{"evidence/verify.go", "evidence/replay/replay.go"}},
 	{nhi, "NHI1", "Improper offboarding",
 		"Off-boarding revokes grants and retires keys at once, and authority is asked for again in the moment of signing.",
 		[]string{"starter/api/keys.go", "workflows/access.go", "activities/signer.go"}},
@@ -118,4 +118,5 @@ var requirements = []Requirement{
 	{"N6", "Duties stay segregated along delegation and across employers", []string{"GV.RR-02"}},
 	{"N7", "A quorum has a composition", []string{"PR.AA-05"}},
 	{"N8", "The signing step takes only decisions that satisfy the quorum", []string{"PR.AA-05"}},
+	{"N11", "A legal hold takes two people", []string{"PR.PS-04", "GV.RR-02"}},
 }

@@ -3,6 +3,7 @@ package floors
 
 import (
 	"encoding/json"
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -18,6 +19,7 @@ var below = map[string][]string{
 	"policy":     {""},
 	"evidence":   {"", "identity", "policy", "evidence"},
 	"activities": {"", "identity", "policy", "evidence"},
+	"verifier":   {"", "identity", "policy", "evidence"},
 	"workflows":  {"", "identity", "policy", "evidence", "activities"},
 	"workers":    {"", "identity", "policy", "evidence", "activities", "workflows", "workers"},
 	"starter":    {"", "identity", "policy", "evidence", "activities", "workflows", "starter"},
@@ -80,8 +82,30 @@ func TestTheVocabularyDoesNoIO(t *testing.T) {
 	}
 }
 
+// Whoever verifies, and whoever reviews what verifies, is spared the clients of everything that a bundle was made with.
+func TestR15_TheVerifierLinksNoClientOfAnything(t *testing.T) {
+	for _, target := range []string{"GOOS=linux", "GOOS=js GOARCH=wasm"} {
+		cmd := exec.CommandContext(t.Context(), "go", "list", "-deps", "./verifier")
+		cmd.Dir, cmd.Env = "../..", append(os.Environ(), strings.Fields(target)...)
+		out, err := cmd.Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Contains(strings.Fields(string(out)), module+"/evidence") {
+			t.Fatalf("%s: this is no list of what the verifier links", target)
+		}
+		for _, p := range strings.Fields(string(out)) {
+			for _, heavy := range []string{"go.temporal.io/sdk", "go.temporal.io/api/workflowservice", "google.golang.org/grpc", "github.com/aws/", "github.com/danielgtaylor/", module + "/evidence/replay"} {
+				if strings.HasPrefix(p, heavy) {
+					t.Errorf("%s: the verifier links %s", target, p)
+				}
+			}
+		}
+	}
+}
+
 func TestTheProductDoesNotDependOnTheDevelopmentParts(t *testing.T) {
-	cmd := exec.CommandContext(t.Context(), "go", "list", "-deps", "./workers", "./starter", "./tests/...")
+	cmd := exec.CommandContext(t.Context(), "go", "list", "-deps", "./workers", "./starter", "./verifier/...", "./tests/...")
 	cmd.Dir = "../.."
 	out, err := cmd.Output()
 	if err != nil {

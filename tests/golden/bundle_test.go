@@ -9,6 +9,7 @@ import (
 
 	"github.com/countersign-dev/countersign"
 	"github.com/countersign-dev/countersign/evidence"
+	"github.com/countersign-dev/countersign/evidence/replay"
 	"github.com/countersign-dev/countersign/workflows"
 )
 
@@ -59,7 +60,7 @@ func TestR15_BundlesOfEveryReleasedVersionVerifyOffline(t *testing.T) {
 		if report.Statement.Outcome != countersign.Completed || len(report.Findings) < 10 {
 			t.Errorf("%s: %s by %d findings", version, report.Statement.Outcome, len(report.Findings))
 		}
-		if err := evidence.Replay(t.Context(), report.History, workflows.Register); err != nil {
+		if err := replay.History(t.Context(), report.History, workflows.Register); err != nil {
 			t.Errorf("%s: %v", version, err)
 		}
 	}
@@ -136,7 +137,7 @@ func BenchmarkReplay(b *testing.B) {
 		report := evidence.Verify(g.raw, g.roots)
 		b.Run(version, func(b *testing.B) {
 			for b.Loop() {
-				if err := evidence.Replay(b.Context(), report.History, workflows.Register); err != nil {
+				if err := replay.History(b.Context(), report.History, workflows.Register); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/countersign-dev/countersign"
 	"github.com/countersign-dev/countersign/evidence"
+	"github.com/countersign-dev/countersign/evidence/replay"
 	"github.com/countersign-dev/countersign/workflows"
 )
 
@@ -37,7 +38,7 @@ func TestM5_HistoriesOfEveryReleasedVersionReplay(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if err := evidence.Replay(t.Context(), h, workflows.Register); err != nil {
+				if err := replay.History(t.Context(), h, workflows.Register); err != nil {
 					t.Errorf("it doesn't replay any more: %v", err)
 				}
 				c, err := evidence.ReadHistory(h)

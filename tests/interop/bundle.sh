@@ -174,10 +174,41 @@ signed() {
 }
 
 signed "seal of the bundle" "$seal" "$manifest"
-if [ -e document.p7s ]; then
+# inside PDF DIR: takes the signature out of a signed PDF, and what it covers: everything but the place that it lies in.
+inside() {
+	mkdir -p "$2" && python3 - "$1" "$2" <<'PY'
+import re, sys
+body = open(sys.argv[1], "rb").read()
+a, b, c, d = map(int, re.findall(rb"/ByteRange \[ (\d+) (\d+) (\d+) (\d+) ", body)[-1])
+assert a == 0 and c + d == len(body) and body[b:b + 1] == b"<" and body[c - 1:c] == b">", "the signature doesn't cover all but itself"
+der = bytes.fromhex(body[b + 1:c - 1].decode())
+length = 4 + int.from_bytes(der[2:4], "big")
+assert der[:2] == b"\x30\x82" and not any(der[length:]), "something follows the signature"
+open(sys.argv[2] + "/document.p7s", "wb").write(der[:length])
+open(sys.argv[2] + "/covered", "wb").write(body[:b] + body[c:])
+PY
+}
+
+# approved PDF: it begins with the document that the statement names, and has the other digest that it names.
+approved() {
+	python3 - "$1" <<'PY'
+import hashlib, json, sys
+body, (document, signed) = open(sys.argv[1], "rb").read(), json.load(open("statement.json"))["subject"]
+assert document["name"] == "document.pdf" and signed["name"] == "document-signed.pdf"
+assert hashlib.sha256(body[: document["annotations"]["bytes"]]).hexdigest() == document["digest"]["sha256"]
+assert hashlib.sha256(body).hexdigest() == signed["digest"]["sha256"]
+PY
+}
+
+if [ -e document-signed.pdf ]; then
+	must "the signed PDF begins with the approved document" approved document-signed.pdf
+	mustnt "a signed PDF with a changed byte" approved "$(changed document-signed.pdf 100)"
+	must "the signature can be taken out of the PDF" inside document-signed.pdf "$work/inside"
+	signed "signature in the document" "$work/inside/document.p7s" "$work/inside/covered"
+elif [ -e document.p7s ]; then
 	signed "signature of the document" document.p7s document.pdf
 else
-	echo "     bundle: nothing was signed, so there is no document.p7s"
+	echo "     bundle: nothing was signed, so there is no document-signed.pdf"
 fi
 
 # --- the post-quantum signature ---------------------------------------------------------------------------------------

@@ -1,16 +1,17 @@
 #!/usr/bin/env bash
 # Uses the local stack as strangers do: signings from TypeScript and Python with plain JSON, their evidence checked with unzip,
-# sha256sum, openssl and the EU's DSS, its lock tried with Amazon's own SDK, and our KMS held to a third party's.
+# sha256sum, openssl, the EU's DSS, veraPDF and the page in a browser, PDFs of strangers signed and judged by
+# pyHanko as well, its lock tried with Amazon's own SDK, and our KMS held to a third party's.
 #
 # Needs, and checks: go, node 20 and npm, python 3.10 with venv, java 17 and maven, unzip, openssl 3 (Debian: golang nodejs npm python3
-# python3-venv default-jdk-headless maven unzip openssl coreutils), and registries for npm, Python and Maven packages. It writes only below
+# python3-venv default-jdk-headless maven unzip openssl poppler-utils coreutils chromium), and registries for npm, Python and Maven packages. It writes only below
 # ./var/interop and where Maven keeps what it downloads, and ends what it started.
 set -uo pipefail
 cd "$(dirname "$0")/../.."
 repo=$PWD interop=$PWD/tests/interop here=$PWD/var/interop
 export PYTHONDONTWRITEBYTECODE=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 
-for need in go:golang node:nodejs npm:npm python3:python3 javac:default-jdk-headless mvn:maven unzip:unzip zipinfo:unzip openssl:openssl sha256sum:coreutils timeout:coreutils; do
+for need in go:golang node:nodejs npm:npm python3:python3 javac:default-jdk-headless mvn:maven unzip:unzip zipinfo:unzip openssl:openssl sha256sum:coreutils timeout:coreutils chromium:chromium pdftotext:poppler-utils; do
 	command -v "${need%%:*}" >/dev/null || { echo "${need%%:*} is missing; on Debian: apt-get install ${need#*:}" >&2; exit 2; }
 done
 python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "$(python3 --version) is too old; 3.10 or later is needed" >&2; exit 2; }
@@ -37,7 +38,7 @@ step() {
 	shift
 	echo "== $name"
 	before=$(grep -c '^FAIL ' "$run/lines")
-	timeout --foreground --kill-after=10 600 "$@" 2>&1 | tee -a "$run/lines"
+	timeout --foreground --kill-after=10 1500 "$@" 2>&1 | tee -a "$run/lines"
 	rc=${PIPESTATUS[0]}
 	after=$(grep -c '^FAIL ' "$run/lines")
 	if [ "$rc" -ne 0 ] && [ "$after" -eq "$before" ]; then line "FAIL $name: exit code $rc"; fi
@@ -103,7 +104,12 @@ golden=tests/golden/histories/v0.1.0
 step "DSS agrees" "$interop/dss/dss.sh" "$run/typescript.asice" "$data/ca/tenant-ca.pem" "$data/ca/tsa-ca.pem" \
 	"$golden/completed.asice" "$golden/tenant-ca.pem" "$golden/tsa-ca.pem"
 step "DSS's own samples" "$interop/dss/samples.sh" "$golden/completed.asice" "$golden/tenant-ca.pem" "$golden/tsa-ca.pem"
+step "veraPDF takes certificates" "$interop/verapdf/verapdf.sh" "$run/typescript.asice" "$data/ca/tenant-ca.pem" "$data/ca/tsa-ca.pem" \
+	"$golden/completed.asice" "$golden/tenant-ca.pem" "$golden/tsa-ca.pem"
+tsa=$("$python" -c 'import json, sys; print(json.load(open(sys.argv[1]))["tsa"]["url"])' "$run/stack.json")
+step "PDFs of strangers" "$interop/pades/pades.sh" "$tsa" "$data/ca/tsa-ca.pem" "$here/pades"
 step "vectors, by a second implementation" "$python" "$interop/python/verifier/vectors.py" tests/vectors "$run/typescript.asice" "$run/python.asice"
+step "the page, without a network" "$interop/page/page.sh"
 step "the lock" "$python" "$interop/python/storage.py" lock "$data" "$run/typescript-ending.json"
 whole "the KMS contract holds for moto, too" "$interop/kms-moto.sh"
 step "extracts of the documentation" "$python" "$interop/extracts.py" "$repo" docs/sdk.md

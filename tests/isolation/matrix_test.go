@@ -7,7 +7,12 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
+	enumspb "go.temporal.io/api/enums/v1"
+	temporal "go.temporal.io/sdk/client"
+
 	"github.com/countersign-dev/countersign"
+	"github.com/countersign-dev/countersign/evidence"
 	"github.com/countersign-dev/countersign/starter/client"
 	"github.com/countersign-dev/countersign/tests/stack"
 )
@@ -50,6 +55,7 @@ type row struct {
 // asked is one request.
 type asked struct {
 	request, grant, key string // the ids in its path
+	renewal             string
 	query               string
 	kind                string
 	body                []byte
@@ -59,9 +65,9 @@ var everybody = slices.Sorted(maps.Keys(actors))
 
 // inOrder is the order in which what is allowed is done: what ends something comes late.
 var inOrder = []string{
-	"/openapi.json", "/openapi-3.0.json", "/openapi.yaml", "/openapi-3.0.yaml", "/", "alive", "ready", "put-document", "request-signing", "get-inbox", "get-signing", "explain-signing", "explain-purpose", "draft-decision", "watch-signing", "get-document", "get-evidence",
+	"/openapi.json", "/openapi-3.0.json", "/openapi.yaml", "/openapi-3.0.yaml", "/verify/", "/", "alive", "ready", "put-document", "request-signing", "get-inbox", "get-signing", "explain-signing", "explain-purpose", "draft-decision", "watch-signing", "get-document", "get-evidence", "get-signed", "get-evidence-log", "get-checkpoint", "get-tile",
 	"list-grants", "get-grant", "list-keys", "get-key", "send-decision", "give-grant", "enrol-key", "accept-grant", "revoke-grant", "give-back-grant",
-	"retire-key", "list-reviews", "get-review", "close-review", "list-evidence", "list-reads", "list-shreddings", "propose-shredding", "get-shredding", "answer-shredding", "offboard", "withdraw",
+	"retire-key", "list-reviews", "get-review", "close-review", "list-evidence", "list-reads", "list-holds", "get-orders", "give-order", "answer-order", "list-shreddings", "propose-shredding", "get-shredding", "answer-shredding", "renew-evidence", "get-renewal", "offboard", "withdraw",
 }
 
 // matrix says for each operation who may. Every route has a row, or the first test fails.
@@ -70,6 +76,7 @@ var matrix = map[string]row{
 	"/openapi-3.0.json": {yes: everybody},
 	"/openapi.yaml":     {yes: everybody},
 	"/openapi-3.0.yaml": {yes: everybody},
+	"/verify/":          {}, // this installation serves no page
 	"/":                 {}, // what is nothing else
 	"alive":             {yes: everybody},
 	"ready":             {yes: everybody},
@@ -91,6 +98,17 @@ var matrix = map[string]row{
 	"get-document":    {yes: []string{"alice", "olivia", "system", "lent"}, change: under},
 	"draft-decision":  {yes: []string{"alice", "lent"}, change: func(w *world, a actor, q *asked) error { q.query = "verdict=approve"; return under(w, a, q) }},
 	"get-evidence": {yes: []string{"alice", "olivia", "system"}, change: func(w *world, a actor, q *asked) error {
+		q.request = w.done.Request.ID
+		return under(w, a, q)
+	}},
+	"get-evidence-log": {yes: []string{"alice", "olivia", "system"}, change: func(w *world, a actor, q *asked) error {
+		q.request = w.done.Request.ID
+		return under(w, a, q)
+	}},
+	// Whoever the file lists watches the log.
+	"get-checkpoint": {yes: []string{"alice", "olivia", "system", "lent", "expired", "revoked", "borrowing", "gina-home", "their-home", "lent-there"}},
+	"get-tile":       {yes: []string{"alice", "olivia", "system", "lent", "expired", "revoked", "borrowing", "gina-home", "their-home", "lent-there"}},
+	"get-signed": {yes: []string{"alice", "olivia", "system"}, change: func(w *world, a actor, q *asked) error {
 		q.request = w.done.Request.ID
 		return under(w, a, q)
 	}},
@@ -151,9 +169,44 @@ var matrix = map[string]row{
 		}}
 		return q.proven(w, a, s.Answer.Digest, &s.Proof, &s)
 	}},
+	"list-holds": {yes: []string{"olivia"}},
+	"get-orders": {yes: []string{"olivia"}, change: func(w *world, _ actor, q *asked) error { q.request = w.done.Request.ID; return nil }},
+	// One of compliance is enough to retain longer; cora proposed to hold, and olivia is another one.
+	"give-order": {yes: []string{"olivia"}, change: func(w *world, a actor, q *asked) error {
+		q.request = w.done.Request.ID
+		o := countersign.SignedOrder{Order: w.ordered(countersign.OrderRetain, "acme/olivia")}
+		o.Order.Actor = w.named(a)
+		return q.proven(w, a, o.Order.Digest, &o.Proof, &o)
+	}},
+	"answer-order": {yes: []string{"olivia"}, change: func(w *world, a actor, q *asked) error {
+		q.request = w.done.Request.ID
+		s := countersign.SignedOrderAnswer{Answer: countersign.OrderAnswer{V: 1, Tenant: "acme", Order: w.order, Verdict: countersign.Approve, Actor: w.named(a), IssuedAt: time.Now().Unix()}}
+		return q.proven(w, a, s.Answer.Digest, &s.Proof, &s)
+	}},
+	"renew-evidence": {yes: []string{"olivia"}, change: func(_ *world, _ actor, q *asked) error {
+		return q.json(client.RenewalBody{WithinDays: 1, DryRun: true})
+	}},
+	"get-renewal": {yes: []string{"olivia"}, change: func(w *world, _ actor, q *asked) (err error) {
+		q.renewal, err = w.renewal()
+		return err
+	}},
 	"offboard": {yes: []string{"olivia"}, change: func(w *world, _ actor, q *asked) error {
 		return q.json(client.Leaver{Issuer: w.Issuers["nord"].URL, Reason: "over", DryRun: true})
 	}},
+}
+
+// renewal is one that olivia started, which renews nothing.
+func (w *world) renewal() (string, error) {
+	c, err := w.Dial(w.ctx, "acme", "acme/olivia")
+	if err != nil {
+		return "", err
+	}
+	defer c.Close()
+	id := uuid.NewString()
+	_, err = c.ExecuteWorkflow(w.ctx, temporal.StartWorkflowOptions{
+		ID: countersign.RenewalID("acme", id), TaskQueue: countersign.TaskQueueSigning, WorkflowIDReusePolicy: enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE_FAILED_ONLY,
+	}, countersign.WorkflowRenewal, evidence.RenewalRequest{Tenant: "acme", DryRun: true})
+	return id, err
 }
 
 // under asks by the actor's grant.

@@ -43,6 +43,7 @@ type world struct {
 	status   workflows.Status
 	done     *stack.Signing // completed without waiting for everybody, with its evidence and its review
 	ending   evidence.Ending
+	order    string // digest of cora's, to hold that evidence: it waits for its second person
 
 	live, revoked, expired, offered string // grants of rhea's, the first and last to remy, the others to rona
 	keys                            [2]string
@@ -152,6 +153,18 @@ func (w *world) request(ctx context.Context, tenant, purpose, id, title, mark st
 	return countersign.Request{V: 1, Tenant: tenant, ID: id, Purpose: purpose, Title: title, Document: document}, err
 }
 
+// ordered is an order about the evidence of the signing that is done.
+func (w *world) ordered(act, who string) countersign.Order {
+	o := countersign.Order{
+		V: 1, Tenant: "acme", Request: w.done.Request.ID, Act: act, Matter: "matter " + w.tag, Reason: "claim " + w.tag, Bundle: w.ending.Evidence.Object,
+		Actor: w.Actor(who), IssuedAt: time.Now().Unix(),
+	}
+	if act == countersign.OrderRetain {
+		o.Until = time.Now().AddDate(0, 0, 60).Unix()
+	}
+	return o
+}
+
 // fill makes what acme has: a signing that waits, one that is done, grants in each state, keys.
 func (w *world) fill(ctx context.Context) error {
 	mark := make([]byte, 6)
@@ -185,6 +198,9 @@ func (w *world) fill(ctx context.Context) error {
 			}
 			if err == nil && w.ending.Outcome != countersign.Completed {
 				err = fmt.Errorf("the signing ended as %s: %s", w.ending.Outcome, w.ending.Detail)
+			}
+			if err == nil {
+				w.order, err = w.Order(ctx, "acme/cora", w.ordered(countersign.OrderHold, "acme/cora"))
 			}
 			return err
 		},

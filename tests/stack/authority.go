@@ -20,9 +20,13 @@ func (s *Stack) keep(ctx context.Context, tenant, who, id, workflow string, inpu
 		return err
 	}
 	defer c.Close()
+	reuse := enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE_FAILED_ONLY
+	if workflow == countersign.WorkflowHold || workflow == countersign.WorkflowRetain {
+		reuse = enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE
+	}
 	_, err = c.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
 		ID: id, TaskQueue: countersign.TaskQueueSigning,
-		WorkflowIDReusePolicy:                    enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE_FAILED_ONLY,
+		WorkflowIDReusePolicy:                    reuse,
 		WorkflowExecutionErrorWhenAlreadyStarted: true,
 	}, workflow, input)
 	return err
@@ -73,6 +77,23 @@ func (s *Stack) Accept(ctx context.Context, tenant, who, grant string) error {
 		return err
 	}
 	return s.Tell(ctx, tenant, who, countersign.AccessID(tenant, grant), countersign.SignalAccept, countersign.SignedAcceptance{Acceptance: a, Proof: countersign.Proof{IDToken: token}})
+}
+
+// Order proves an order about evidence as somebody and gives it to its keeper. It returns the order's digest.
+func (s *Stack) Order(ctx context.Context, who string, o countersign.Order) (string, error) {
+	digest, err := o.Digest()
+	if err != nil {
+		return "", err
+	}
+	token, err := s.ProveDigest(ctx, who, digest)
+	if err != nil {
+		return "", err
+	}
+	kind := countersign.WorkflowHold
+	if !o.NeedsSecond() {
+		kind = countersign.WorkflowRetain
+	}
+	return digest, s.keep(ctx, o.Tenant, who, o.Keeper(), kind, countersign.SignedOrder{Order: o, Proof: countersign.Proof{IDToken: token}})
 }
 
 // Enrol enrols a passkey for somebody. It returns the key's id.

@@ -16,18 +16,20 @@ func (s *Stack) Roots() (evidence.Roots, error) {
 	if err != nil {
 		return evidence.Roots{}, err
 	}
-	tsas, err := pool(s.TSA.CA)
+	tsas, err := pool(s.TSA.CA, s.SecondTSA.CA)
 	return evidence.Roots{Signers: signers, TSAs: tsas}, err
 }
 
-func pool(file string) (*x509.CertPool, error) {
-	raw, err := os.ReadFile(file)
-	if err != nil {
-		return nil, err
-	}
+func pool(files ...string) (*x509.CertPool, error) {
 	p := x509.NewCertPool()
-	if !p.AppendCertsFromPEM(raw) {
-		return nil, errors.New(file + " has no certificate")
+	for _, file := range files {
+		raw, err := os.ReadFile(file)
+		if err != nil {
+			return nil, err
+		}
+		if !p.AppendCertsFromPEM(raw) {
+			return nil, errors.New(file + " has no certificate")
+		}
 	}
 	return p, nil
 }

@@ -22,19 +22,20 @@ import (
 
 // Info is what the devstack prints when everything is ready.
 type Info struct {
-	Data     string                       `json:"data"`
-	Temporal struct{ Address, UI string } `json:"temporal"`
-	S3       struct{ Endpoint, Store, Region, Documents, Evidence string }
-	KMS      struct{ Endpoint, Region string }
-	AWS      struct{ CredentialsFile, AdminProfile string }
-	TSA      struct{ URL, CA string }
-	Mail     struct{ SMTP, Page string }
-	TenantCA string
-	Tenants  map[string]struct{ File, Namespace, KeyARN, LogKeyARN, LogPublicKey, PostQuantumPublicKey string }
-	Platform string
-	Issuers  map[string]struct{ URL, Client, EvidenceClient string }
-	People   []Person
-	Machines []struct{ Issuer, Client, KeyFile string }
+	Data      string                       `json:"data"`
+	Temporal  struct{ Address, UI string } `json:"temporal"`
+	S3        struct{ Endpoint, Store, Region, Documents, Evidence string }
+	KMS       struct{ Endpoint, Region string }
+	AWS       struct{ CredentialsFile, AdminProfile string }
+	TSA       struct{ URL, CA string }
+	SecondTSA struct{ URL, CA string }
+	Mail      struct{ SMTP, Page string }
+	TenantCA  string
+	Tenants   map[string]struct{ File, Namespace, KeyARN, LogKeyARN, LogPublicKey, PostQuantumPublicKey string }
+	Platform  string
+	Issuers   map[string]struct{ URL, Client, EvidenceClient string }
+	People    []Person
+	Machines  []struct{ Issuer, Client, KeyFile string }
 }
 
 // Person is somebody whom an identity provider of the stack knows.

@@ -53,7 +53,7 @@ func (b bundle) check(t *testing.T) map[string]evidence.State {
 	}
 	roots := evidence.Roots{Signers: pool(t, b.TenantCA), TSAs: pool(t, b.TSACA)}
 	if b.Quantum != "" {
-		roots.PostQuantum = []*evidence.PostQuantumKey{must(evidence.ParsePostQuantumPEM(read(t, b.Quantum)))}
+		roots.PostQuantum = must(evidence.ParsePostQuantumPEM(read(t, b.Quantum)))
 	}
 	found := map[string]evidence.State{}
 	for _, f := range evidence.Verify(raw, roots).Findings {
@@ -98,7 +98,7 @@ func TestR15_VectorsOfBundles(t *testing.T) {
 	}
 }
 
-func read(t *testing.T, file string) []byte {
+func read(t testing.TB, file string) []byte {
 	t.Helper()
 	raw, err := os.ReadFile(file)
 	if err != nil {
@@ -124,7 +124,10 @@ const golden = "../golden/histories/v0.1.0/"
 // bundles writes the bundles of a signing that was rejected, whole and forged: each forgery is sealed and time-stamped in good order, so that only
 // the check it is for can find it.
 func bundles(t *testing.T) (list []bundle) {
-	w := newWorld(t)
+	if err := os.MkdirAll("bundles", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld(t, "bundles")
 	add := func(v bundle) {
 		v.Findings = v.check(t)
 		v.Fails = failing(v.Findings)
@@ -221,7 +224,8 @@ type world struct {
 	at     time.Time
 }
 
-func newWorld(t *testing.T) *world {
+// newWorld makes one, and writes its roots into a directory.
+func newWorld(t testing.TB, dir string) *world {
 	t.Helper()
 	w := &world{at: time.Date(2026, 11, 24, 3, 0, 0, 0, time.UTC)}
 	critical := pkix.Extension{Id: asn1.ObjectIdentifier{2, 5, 29, 37}, Critical: true, Value: must(asn1.Marshal([]asn1.ObjectIdentifier{{1, 3, 6, 1, 5, 5, 7, 3, 8}}))}
@@ -235,11 +239,8 @@ func newWorld(t *testing.T) *world {
 	w.signer = evidence.NewKeySigner(key, []*x509.Certificate{leaf})
 	w.stamps = stamper{tsa, tsaKey, w.roots.TSAs, w.at}
 	w.facts = evidence.KeyFacts{ARN: "arn:aws:kms:eu-central-1:000000000000:key/vectors", Algorithm: "ECDSA_SHA_256", Certificate: leaf}
-	if err := os.MkdirAll("bundles", 0o755); err != nil {
-		t.Fatal(err)
-	}
 	for name, root := range map[string]*x509.Certificate{"tenant-ca.pem": tenant, "tsa-ca.pem": authority} {
-		if err := os.WriteFile(filepath.Join("bundles", name), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: root.Raw}), 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: root.Raw}), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}

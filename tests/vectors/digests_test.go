@@ -28,6 +28,9 @@ var kinds = map[string]func() any{
 	"countersign grant v1":      func() any { return &countersign.Grant{} },
 	"countersign acceptance v1": func() any { return &countersign.Acceptance{} },
 	"countersign enrolment v1":  func() any { return &countersign.Enrolment{} },
+
+	"countersign order v1":        func() any { return &countersign.Order{} },
+	"countersign order answer v1": func() any { return &countersign.OrderAnswer{} },
 }
 
 func TestR15_VectorsOfDigests(t *testing.T) {
@@ -155,7 +158,7 @@ func plan() countersign.Plan {
 func transaction() countersign.Context {
 	return countersign.Context{
 		V: 1, Tenant: "acme", Signing: "saga/acme/PO-4711", Run: "8c0c6a4e-3c51-4c7e-9d0e-1f8a8e5b7a11", Request: must(request().Fingerprint()), Requester: requester,
-		Document: request().Document, Plan: must(plan().Digest()), Policy: countersign.SHA256([]byte("permit (principal, action, resource);")), Settings: countersign.SHA256([]byte("tenant: acme\n")),
+		Document: request().Document, Plan: must(plan().Digest()), Policy: countersign.SHA256([]byte("permit (principal, action, resource);")), Settings: countersign.SHA256([]byte("tenant: acme\n")), Stamped: true,
 	}
 }
 
@@ -213,6 +216,11 @@ func digests() []digest {
 		{"a grant over purposes", "countersign grant v1", whole},
 		{"a part of it", "countersign grant v1", part},
 		{"the acceptance of the grant for one request", "countersign acceptance v1", countersign.Acceptance{V: 1, Tenant: "acme", Grant: must(grant().Digest()), Actor: remy, IssuedAt: noon.Unix() + 60}},
+		{"an order to hold evidence", "countersign order v1", order(countersign.OrderHold)},
+		{"an order to retain evidence longer", "countersign order v1", order(countersign.OrderRetain)},
+		{"the approval of the order to hold", "countersign order answer v1", countersign.OrderAnswer{
+			V: 1, Tenant: "acme", Order: must(order(countersign.OrderHold).Digest()), Verdict: countersign.Approve, Actor: ben, IssuedAt: noon.Unix() + 60,
+		}},
 		{"the enrolment of a passkey", "countersign enrolment v1", countersign.Enrolment{
 			V: 1, Tenant: "acme", Actor: alice, Kind: "passkey", Credential: "Y3JlZGVudGlhbA", PublicKey: "pQECAyYgASFYIA", RelyingID: "sign.acme.example",
 			Origins: []string{"https://sign.acme.example"}, IssuedAt: noon.Unix(), ExpiresAt: noon.Unix() + 300,
@@ -224,4 +232,15 @@ func digests() []digest {
 		list = append(list, digest{v.about, v.domain, must(json.Marshal(v.value)), string(must(countersign.Canonical(v.value))), must(countersign.Digest(v.domain, v.value))})
 	}
 	return list
+}
+
+func order(act string) countersign.Order {
+	o := countersign.Order{
+		V: 1, Tenant: "acme", Request: "PO-4711", Act: act, Matter: "12 O 34/26", Reason: "claim by the supplier", Actor: alice, IssuedAt: noon.Unix(),
+		Bundle: countersign.Object{Bucket: "evidence", Key: "acme/evidence/PO-4711.asice", VersionID: "v1", SHA256: countersign.SHA256([]byte("bundle"))},
+	}
+	if act == countersign.OrderRetain {
+		o.Matter, o.Until = "", noon.AddDate(20, 0, 0).Unix()
+	}
+	return o
 }

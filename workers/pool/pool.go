@@ -97,6 +97,9 @@ func (p *Pool) tenant(ctx context.Context, o Options, file string) error {
 	if err := t.Check(ctx); err != nil {
 		return err
 	}
+	if err := ensureSchedules(ctx, c, s); err != nil {
+		return err
+	}
 	interceptors := append([]interceptor.WorkerInterceptor{&activities.Heartbeats{}}, o.Interceptors...)
 	signing := worker.New(c, countersign.TaskQueueSigning, worker.Options{Interceptors: interceptors, OnFatalError: p.stopped(o.Log, s.Tenant)})
 	workflows.Register(signing)

@@ -41,7 +41,7 @@ type stack struct {
 func (s *stack) run(ctx context.Context, devstack string) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	command := exec.CommandContext(ctx, devstack, "--data", s.dir, "--fixed-ports", "--json")
+	command := exec.CommandContext(ctx, devstack, "--data", s.dir, "--fixed-ports", "--single-authority", "--json")
 	command.Stderr = os.Stderr
 	command.Cancel = func() error { return command.Process.Signal(syscall.SIGTERM) }
 	command.WaitDelay = 20 * time.Second

@@ -14,9 +14,12 @@ import eu.europa.esig.dss.validation.reports.Reports;
 import java.io.ByteArrayOutputStream;
 import java.io.File;
 import java.io.InputStream;
+import java.math.BigInteger;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Collections;
+import java.util.Comparator;
 import java.util.List;
 import javax.xml.parsers.DocumentBuilderFactory;
 import javax.xml.transform.TransformerFactory;
@@ -30,15 +33,17 @@ import org.w3c.dom.NodeList;
  * Asks DSS, the EU's own implementation of its signature standards, about a list of signed files. It asks no network.
  *
  * <p>The argument is a file of cases, one a line, with tabs between: name, signed file, content ("-" where the file has it),
- * and two files of trusted certificates (PEM). The answer to each is one line of JSON.
+ * and two files of trusted certificates (PEM). The answer to each is one line of JSON. Of a PDF, the last signature is judged alone: it
+ * covers what strangers signed before.
  */
 public class Main {
   public static void main(String[] args) throws Exception {
-    byte[] usual = policy(false);
-    byte[] ours = policy(true);
+    byte[] usual = policy(null);
+    byte[] beside = policy("CAdES-BASELINE-T");
+    byte[] inside = policy("PAdES-BASELINE-T");
     for (String line : Files.readAllLines(Path.of(args[0]))) {
       String[] f = line.split("\t");
-      System.out.println(answer(f[0], f[1], f[2], List.of(f[3], f[4]), usual, ours));
+      System.out.println(answer(f[0], f[1], f[2], List.of(f[3], f[4]), usual, f[1].endsWith(".pdf") ? inside : beside));
     }
   }
 
@@ -46,7 +51,7 @@ public class Main {
     try {
       SimpleReport strict = validate(signed, content, roots, usual).getSimpleReport();
       Reports reports = validate(signed, content, roots, ours);
-      return json(name, strict, reports.getSimpleReport(), reports.getDiagnosticData());
+      return json(name, strict, reports.getSimpleReport(), reports.getDiagnosticData(), signed.endsWith(".pdf"));
     } catch (Exception e) {
       // DSS throws at what it can't read. That is an answer, too.
       return "{" + text("case", name) + ",\"passed\":false," + text("indication", "UNREADABLE") + ",\"why\":[" + quote(String.valueOf(e.getMessage())) + "]}";
@@ -71,22 +76,24 @@ public class Main {
 
   /**
    * The policy that DSS comes with, and for ours four changes: it doesn't ask for revocation data, because B-T carries none;
-   * it takes CAdES-B-T alone, with a time-stamp that is valid in full; a file that nothing signs is an error, and so is a fault of structure.
+   * it takes one format alone, at level T or LT, with a time-stamp that is valid in full; a file that nothing signs is an error, and so is a fault of structure.
    */
-  static byte[] policy(boolean ours) throws Exception {
+  static byte[] policy(String format) throws Exception {
     Document xml;
     try (InputStream in = SignedDocumentValidator.class.getResourceAsStream("/policy/constraint.xml")) {
       DocumentBuilderFactory factory = DocumentBuilderFactory.newInstance();
       factory.setNamespaceAware(true);
       xml = factory.newDocumentBuilder().parse(in);
     }
-    if (ours) {
+    if (format != null) {
       level(xml, "RevocationDataAvailable", "IGNORE");
       level(xml, "AcceptableRevocationDataFound", "IGNORE");
       level(xml, "AllFilesSigned", "FAIL");
       level(xml, "StructuralValidation", "FAIL");
       Element formats = (Element) xml.getElementsByTagName("AcceptableFormats").item(0);
-      formats.getElementsByTagName("Id").item(0).setTextContent("CAdES-BASELINE-T");
+      Element level = (Element) formats.getElementsByTagName("Id").item(0);
+      level.setTextContent(format);
+      ((Element) formats.appendChild(level.cloneNode(true))).setTextContent(format.replaceAll("-T$", "-LT"));
       Element stamp = xml.createElementNS(formats.getNamespaceURI(), "TLevelTimeStamp");
       stamp.setAttribute("Level", "FAIL");
       xml.getElementsByTagName("UnsignedAttributes").item(0).appendChild(stamp);
@@ -106,11 +113,15 @@ public class Main {
     }
   }
 
-  static String json(String name, SimpleReport strict, SimpleReport report, DiagnosticData data) {
+  static String json(String name, SimpleReport strict, SimpleReport report, DiagnosticData data, boolean pdf) {
     List<String> signatures = new ArrayList<>();
     List<String> why = new ArrayList<>();
-    boolean passed = report.getSignaturesCount() == 1;
-    for (SignatureWrapper s : data.getSignatures()) {
+    List<SignatureWrapper> judged = new ArrayList<>(data.getSignatures());
+    if (pdf && !judged.isEmpty()) {
+      judged = List.of(Collections.max(judged, Comparator.comparing(Main::end)));
+    }
+    boolean passed = judged.size() == 1;
+    for (SignatureWrapper s : judged) {
       String id = s.getId();
       passed = passed && report.getIndication(id) == Indication.TOTAL_PASSED;
       report.getAdESValidationErrors(id).forEach(m -> why.add(said(m)));
@@ -130,6 +141,12 @@ public class Main {
           + "," + text("withRevocation", strict.getIndication(id) + " " + strict.getSubIndication(id)) + "}");
     }
     return "{" + text("case", name) + ",\"passed\":" + passed + "," + text("container", String.valueOf(report.getContainerType())) + ",\"signatures\":" + list(signatures) + ",\"why\":" + list(why) + "}";
+  }
+
+  /** Where the range ends that a signature in a PDF covers. */
+  static BigInteger end(SignatureWrapper s) {
+    List<BigInteger> range = s.getSignatureByteRange();
+    return range == null || range.size() != 4 ? BigInteger.ZERO : range.get(2).add(range.get(3));
   }
 
   static String said(Message m) {

@@ -4,12 +4,13 @@
     agree.py CLASSPATH COUNTERSIGN WORK BUNDLE TENANT_CA TSA_CA [BUNDLE TENANT_CA TSA_CA]...
 
 The first bundle is also broken in each way that both can see: container, signatures, time-stamps. Of what countersign says,
-only that is compared, so its checks `container` and `seal`. The document's own signature is handed to DSS alone, with its
-document: countersign looks at it only inside a bundle. Needs java and Python's standard library.
+only that is compared, so its checks `container`, `manifest`, `seal` and `time`. The document's own signature is handed to DSS alone: countersign
+looks at it only inside a bundle. It is in the PDF itself, or, in bundles of v0.1.0, beside the document. Needs java and Python's standard library.
 """
 
 import json
 import pathlib
+import re
 import struct
 import subprocess
 import sys
@@ -92,6 +93,45 @@ def signature_value(cms):
     return where["at"] - 10
 
 
+def place(pdf):
+    """Where the signature lies in a signed PDF, its angle brackets included."""
+    return [int(n) for n in re.findall(rb"/ByteRange \[ 0 (\d+) (\d+) ", pdf)[-1]]
+
+
+def own_signature(files):
+    """The CMS of the document's own signature."""
+    if "document.p7s" in files:
+        return files["document.p7s"]
+    pdf = files["document-signed.pdf"]
+    start, end = place(pdf)
+    der = bytes.fromhex(pdf[start + 1 : end - 1].decode())
+    return der[: element(der, 0)[1]]
+
+
+def inside(entries, work, tenant_ca, tsa_ca):
+    """The signed PDF: name, file, content, roots, and whether DSS must take it."""
+    pdf = dict(entries)["document-signed.pdf"]
+    cms = own_signature({"document-signed.pdf": pdf})
+    start, end = place(pdf)
+    at, roots = pdf.index(b"/SubFilter /ETSI.CAdES.detached"), (tenant_ca, tsa_ca)
+
+    def put(name, body):
+        (work / name).write_bytes(body)
+        return work / name
+
+    def resigned(name, changed):
+        return put(name, pdf[: start + 1] + changed.hex().encode().ljust(end - start - 2, b"0") + pdf[end - 1 :])
+
+    good = put("signed.pdf", pdf)
+    yield "document-signed.pdf", good, "-", roots, True
+    yield "document-signed.pdf, a byte of the document", put("byte.pdf", flip(pdf, 12)), "-", roots, False
+    yield "document-signed.pdf, a byte of the update", put("update.pdf", flip(pdf, at - 20)), "-", roots, False
+    yield "document-signed.pdf, a byte of the signature value", resigned("value.pdf", flip(cms, signature_value(cms))), "-", roots, False
+    yield "document-signed.pdf, its time-stamp cut out", resigned("no-token.pdf", unsigned(cms, lambda _: None)), "-", roots, False
+    yield "document-signed.pdf, another root for the signer", good, "-", (tsa_ca, tsa_ca), False
+    yield "document-signed.pdf, another root for the time-stamp", good, "-", (tenant_ca, tenant_ca), False
+
+
 def broken(entries, work, tenant_ca, tsa_ca):
     """Each way to break a bundle: name, file, roots, and whether DSS and countersign must take it."""
     files = dict(entries)
@@ -103,9 +143,9 @@ def broken(entries, work, tenant_ca, tsa_ca):
     roots = (tenant_ca, tsa_ca)
     whole = work / "whole.asice"
     token = {}
-    unsigned(files["document.p7s"], lambda attributes: token.setdefault("other", attributes) and None)
+    unsigned(own_signature(files), lambda attributes: token.setdefault("other", attributes) and None)
     signing_time = seal.index(bytes.fromhex("06092a864886f70d010905")) + 15
-    for name in ("document.pdf", "statement.json", "history.pb", "document.p7s"):
+    for name in (n for n in ("document.pdf", "document-signed.pdf", "statement.json", "history.pb", "document.p7s") if n in files):
         yield f"a byte of {name}", changed("byte-" + name, name, flip(files[name], len(files[name]) // 2)), roots, False, False
     yield "a byte of the manifest's digests", changed("manifest-digest", MANIFEST, flip(manifest, manifest.index(b"<ds:DigestValue>") + 20)), roots, False, False
     yield "a byte of the manifest's text", changed("manifest-text", MANIFEST, manifest.replace(b"application/pdf", b"application/pdg")), roots, False, False
@@ -114,7 +154,7 @@ def broken(entries, work, tenant_ca, tsa_ca):
     yield "a byte of the time-stamp", changed("token", SEAL, flip(seal, len(seal) - 10)), roots, False, False
     yield "the time-stamp cut out", changed("no-token", SEAL, unsigned(seal, lambda _: None)), roots, False, False
     yield "the time-stamp of another signature", changed("other-token", SEAL, unsigned(seal, lambda _: token["other"])), roots, False, False
-    yield "the signature of the document as seal", changed("other-seal", SEAL, files["document.p7s"]), roots, False, False
+    yield "the signature of the document as seal", changed("other-seal", SEAL, own_signature(files)), roots, False, False
     yield "a file added", write(work / "added.asice", entries[:-2] + [("annex.pdf", b"%PDF-1.7\n")] + entries[-2:]), roots, False, False
     yield "a file taken away", write(work / "removed.asice", [e for e in entries if e[0] != "statement.json"]), roots, False, False
     yield "no seal", write(work / "unsealed.asice", [e for e in entries if e[0] != SEAL]), roots, False, False
@@ -143,11 +183,11 @@ def detached(entries, work, tenant_ca, tsa_ca):
 
 
 def countersign(command, path, roots):
-    """What countersign says of container and seal."""
+    """What countersign says of container, manifest, seal and time."""
     ran = subprocess.run([command, "audit", "verify", path, "--tenant-ca", roots[0], "--tsa-ca", roots[1], "--json"], capture_output=True, text=True, check=False)
     findings = {f["check"]: f for f in json.loads(ran.stdout)["findings"]}
-    states = [findings.get(check, {"state": "missing"})["state"] for check in ("container", "seal")]
-    return states == ["pass", "pass"], "; ".join(f["detail"] for f in findings.values() if f["state"] == "fail")
+    states = [findings.get(check, {"state": "missing"})["state"] for check in ("container", "manifest", "seal", "time")]
+    return set(states) == {"pass"}, "; ".join(f["detail"] for f in findings.values() if f["state"] == "fail")
 
 
 def main():
@@ -170,7 +210,8 @@ def main():
         for label, file, roots, dss, own in broken(entries, work, tenant_ca, tsa_ca):
             cases.append((label, file, "-", roots, dss))
             ours[label] = (own, file)
-        cases += detached(entries, work, tenant_ca, tsa_ca)
+        own = detached if "document.p7s" in dict(entries) else inside
+        cases += own(entries, work, tenant_ca, tsa_ca)
 
     listed = work / "cases.tsv"
     listed.write_text("".join(f"{label}\t{file}\t{content}\t{roots[0]}\t{roots[1]}\n" for label, file, content, roots, _ in cases))
@@ -191,8 +232,13 @@ def main():
         why = "; ".join(answer["why"])
         if ours.get(label, (False,))[0]:
             signature = answer["signatures"][0] if answer["signatures"] else {}
-            result(answer["container"] == "ASiC-E" and signature.get("format") == "CAdES-BASELINE-T", f"{label} is ASiC-E with CAdES-BASELINE-T")
-            print(f"     dss: {label}: {signature.get('indication')}; with its own policy, that demands revocation data, {signature.get('withRevocation')}")
+            # The first bundle is of this build, and others may be older.
+            level = "CAdES-BASELINE-LT" if label == cases[0][0] else "CAdES-BASELINE-T"
+            result(answer["container"] == "ASiC-E" and signature.get("format") == level, f"{label} is ASiC-E with {level}: {signature.get('format')}")
+            strict = str(signature.get("withRevocation"))
+            print(f"     dss: {label}: {signature.get('indication')}; with its own policy, that demands revocation data, {strict}")
+            if label == cases[0][0]:
+                result(strict.startswith("TOTAL_PASSED"), f"{label} is taken by DSS with its own policy")
             names = {n for n, _ in read(dict((c[0], c[1]) for c in cases)[label]) if n not in ("mimetype", SEAL)}
             result(set(signature.get("files", [])) == names, f"{label}: each of {len(names)} files is covered")
         if expected and answer["passed"]:

@@ -13,6 +13,7 @@ import hashlib
 import io
 import json
 import pathlib
+import re
 import sys
 import xml.etree.ElementTree as tree
 import zipfile
@@ -24,7 +25,8 @@ import concealed
 import mldsa
 import rules
 from canonical import canonical, digest
-from proofs import id_token, key_proof
+from proofs import id_token, instant, key_proof
+from stamps import token
 
 
 # --- a bundle ---------------------------------------------------------------------------------------------------------
@@ -79,8 +81,33 @@ def post_quantum(files, given):
         raise ValueError("its post-quantum signature is by another key")
 
 
+def signed_document(files, statement):
+    """The signed PDF, where people approved one: it begins with the approved document, and its signature leaves out itself alone."""
+    predicate, subjects = statement["predicate"], {s["name"]: s for s in statement["subject"]}
+    if predicate["context"].get("signedAs") is None or predicate["outcome"] != "completed":
+        return
+    if predicate["context"]["signedAs"] != "PAdES-B-T" or "document-signed.pdf" not in files or {"document.pdf", "document.p7s"} & set(files):
+        raise ValueError("the signature is not in the form that people approved")
+    pdf, length = files["document-signed.pdf"], predicate["intake"]["document"]["bytes"]
+    if hashlib.sha256(pdf[:length]).hexdigest() != predicate["request"]["document"]["sha256"] or length >= len(pdf):
+        raise ValueError("the signed PDF doesn't begin with the approved document")
+    if hashlib.sha256(pdf).hexdigest() != predicate["signature"]["object"]["sha256"] or subjects["document-signed.pdf"]["digest"] != {
+        "sha256": predicate["signature"]["object"]["sha256"]
+    }:
+        raise ValueError("the signed PDF is not what was stored")
+    found = re.search(rb"/SubFilter /ETSI\.CAdES\.detached /M \(D:(\d{14})\+00'00'\) /ByteRange \[ 0 (\d+) (\d+) (\d+) +\] /Contents <", pdf[length:])
+    if not found:
+        raise ValueError("the signed PDF has no signature of this form")
+    start, end, rest = (int(n) for n in found.groups()[1:])
+    if start != length + found.end() - 1 or pdf[end - 1 : end] != b">" or end + rest != len(pdf):
+        raise ValueError("the signature in the PDF doesn't cover all but itself")
+    if found[1].decode() != re.sub(r"[-:T]", "", predicate["intent"]["at"])[:14]:
+        raise ValueError("the signature in the PDF claims another time than the intent's")
+
+
 def people(files):
     """What people proved of a bundle's decisions, and the digests of the statement. It returns how many decisions counted."""
+    signed_document(files, json.loads(files["statement.json"]))
     statement = json.loads(files["statement.json"])["predicate"]
     if digest("countersign context v1", statement["context"]) != statement["contextDigest"]:
         raise ValueError("the context doesn't have its digest")
@@ -95,10 +122,16 @@ def people(files):
     for name in sorted(n for n in files if n.startswith("identity/decision-")):
         document = json.loads(files[name])
         signed, check = document["signed"], document.get("check")
-        if not check or check["record"].get("refusal"):
+        if not check or check["record"].get("refusal") and not check.get("stamp"):
             continue
         decision = signed["decision"]
         h = digest("countersign decision v1", decision)
+        if "stamp" in check or statement["context"].get("stamped"):
+            imprint, stamped = token(base64.b64decode(check["stamp"], validate=True))
+            if imprint != h or stamped < instant(check["at"]) - 60:
+                raise ValueError(f"{name} has a time-stamp of something else, or of before it was taken")
+        if check["record"].get("refusal"):
+            continue
         if h != check["record"]["digest"] or decision["context"] != statement["contextDigest"]:
             raise ValueError(f"{name} is about something else")
         actor = decision["actor"]
@@ -136,15 +169,15 @@ def fault(raw, quantum=None):
     try:
         files = container(raw)
     except (ValueError, zipfile.BadZipFile, zlib.error) as why:
-        return {"container"}, str(why)
+        return {"container", "manifest"}, str(why)
     try:
         post_quantum(files, quantum)
     except ValueError as why:
         return {"post-quantum signature"}, str(why)
     try:
         return set(), f"{len(files) - 3} files, {people(files)} decisions proven"
-    except ValueError as why:
-        return {"context", "decisions", "policy", "files"}, str(why)
+    except (ValueError, KeyError) as why:
+        return {"context", "decisions", "decision time", "id tokens", "own keys", "policy", "files", "document", "document signature"}, str(why)
 
 
 def opened(v):

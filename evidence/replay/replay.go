@@ -1,4 +1,6 @@
-package evidence
+// Package replay runs the workflow code again over a history. It is apart from package evidence, because whoever only verifies a bundle needs
+// neither that code nor Temporal's SDK: a verifier without them is small enough to read, and to run in a browser.
+package replay
 
 import (
 	"bytes"
@@ -9,41 +11,30 @@ import (
 	commonpb "go.temporal.io/api/common/v1"
 	enumspb "go.temporal.io/api/enums/v1"
 	historypb "go.temporal.io/api/history/v1"
-	"go.temporal.io/api/temporalproto"
 	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/interceptor"
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/countersign-dev/countersign/evidence"
 )
 
-// ParseHistoryJSON reads a history in the form that Temporal's own tools write. It accepts nothing that they would not.
-func ParseHistoryJSON(raw []byte) (*historypb.History, error) {
-	if len(raw) > 4*maxHistory {
-		return nil, fmt.Errorf("couldn't read the history: it has %d bytes, at most %d", len(raw), 4*maxHistory)
-	}
-	h := &historypb.History{}
-	if err := (temporalproto.CustomJSONUnmarshalOptions{}).Unmarshal(raw, h); err != nil {
-		return nil, fmt.Errorf("couldn't read the history as JSON: %w", err)
-	}
-	return h, nil
-}
-
-// Replay re-runs the workflow code over a history and compares everything that the code does with everything that the history says: which
+// History re-runs the workflow code over a history and compares everything that the code does with everything that the history says: which
 // activities, with which inputs, and the result. Temporal's own replay compares the kinds of commands alone, so a
 // history with a forged payload passes it.
 //
 // register puts the workflow code on a registry. The saga folds every signal and activity result into its own result, so one that
 // was changed ends in another result here.
-func Replay(ctx context.Context, h *historypb.History, register func(worker.WorkflowRegistry)) error {
-	c, err := ReadHistory(h)
+func History(ctx context.Context, h *historypb.History, register func(worker.WorkflowRegistry)) error {
+	c, err := evidence.ReadHistory(h)
 	if err != nil {
 		return err
 	}
 	// Replay must not be able to change what it compares with.
 	h = proto.Clone(h).(*historypb.History)
-	watch := &replayWatch{}
-	replayer, err := worker.NewWorkflowReplayerWithOptions(worker.WorkflowReplayerOptions{Interceptors: []interceptor.WorkerInterceptor{watch}})
+	seen := &watch{}
+	replayer, err := worker.NewWorkflowReplayerWithOptions(worker.WorkflowReplayerOptions{Interceptors: []interceptor.WorkerInterceptor{seen}})
 	if err != nil {
 		return fmt.Errorf("couldn't replay: %w", err)
 	}
@@ -52,11 +43,11 @@ func Replay(ctx context.Context, h *historypb.History, register func(worker.Work
 	if err := replayer.ReplayWorkflowHistoryWithOptions(silent{}, h, options); err != nil {
 		return fmt.Errorf("the code doesn't do what the history says: %w", err)
 	}
-	return watch.compare(h)
+	return seen.compare(h)
 }
 
-// replayWatch notes what replayed code does.
-type replayWatch struct {
+// watch notes what replayed code does.
+type watch struct {
 	interceptor.WorkerInterceptorBase
 	calls  calls
 	starts calls // of child workflows
@@ -71,20 +62,20 @@ type call struct {
 	err   error
 }
 
-func (w *replayWatch) InterceptWorkflow(_ workflow.Context, next interceptor.WorkflowInboundInterceptor) interceptor.WorkflowInboundInterceptor {
-	return &replayInbound{WorkflowInboundInterceptorBase: interceptor.WorkflowInboundInterceptorBase{Next: next}, watch: w}
+func (w *watch) InterceptWorkflow(_ workflow.Context, next interceptor.WorkflowInboundInterceptor) interceptor.WorkflowInboundInterceptor {
+	return &inbound{WorkflowInboundInterceptorBase: interceptor.WorkflowInboundInterceptorBase{Next: next}, watch: w}
 }
 
-type replayInbound struct {
+type inbound struct {
 	interceptor.WorkflowInboundInterceptorBase
-	watch *replayWatch
+	watch *watch
 }
 
-func (i *replayInbound) Init(out interceptor.WorkflowOutboundInterceptor) error {
-	return i.Next.Init(&replayOutbound{WorkflowOutboundInterceptorBase: interceptor.WorkflowOutboundInterceptorBase{Next: out}, watch: i.watch})
+func (i *inbound) Init(out interceptor.WorkflowOutboundInterceptor) error {
+	return i.Next.Init(&outbound{WorkflowOutboundInterceptorBase: interceptor.WorkflowOutboundInterceptorBase{Next: out}, watch: i.watch})
 }
 
-func (i *replayInbound) ExecuteWorkflow(ctx workflow.Context, in *interceptor.ExecuteWorkflowInput) (any, error) {
+func (i *inbound) ExecuteWorkflow(ctx workflow.Context, in *interceptor.ExecuteWorkflowInput) (any, error) {
 	result, err := i.Next.ExecuteWorkflow(ctx, in)
 	i.watch.ended, i.watch.err = true, err
 	if err == nil {
@@ -93,24 +84,24 @@ func (i *replayInbound) ExecuteWorkflow(ctx workflow.Context, in *interceptor.Ex
 	return result, err
 }
 
-type replayOutbound struct {
+type outbound struct {
 	interceptor.WorkflowOutboundInterceptorBase
-	watch *replayWatch
+	watch *watch
 }
 
-func (o *replayOutbound) ExecuteActivity(ctx workflow.Context, activity string, args ...any) workflow.Future {
+func (o *outbound) ExecuteActivity(ctx workflow.Context, activity string, args ...any) workflow.Future {
 	payloads, err := converter.GetDefaultDataConverter().ToPayloads(args...)
 	o.watch.calls = append(o.watch.calls, call{activity, payloads, err})
 	return o.Next.ExecuteActivity(ctx, activity, args...)
 }
 
-func (o *replayOutbound) ExecuteChildWorkflow(ctx workflow.Context, child string, args ...any) workflow.ChildWorkflowFuture {
+func (o *outbound) ExecuteChildWorkflow(ctx workflow.Context, child string, args ...any) workflow.ChildWorkflowFuture {
 	payloads, err := converter.GetDefaultDataConverter().ToPayloads(args...)
 	o.watch.starts = append(o.watch.starts, call{child, payloads, err})
 	return o.Next.ExecuteChildWorkflow(ctx, child, args...)
 }
 
-func (w *replayWatch) compare(h *historypb.History) error {
+func (w *watch) compare(h *historypb.History) error {
 	var faults []error
 	place, child := 0, 0
 	for _, e := range h.Events {

@@ -1,0 +1,65 @@
+package evidence
+
+import (
+	"fmt"
+
+	"github.com/countersign-dev/countersign"
+)
+
+// proofs are what the counted decisions are proven by, kind by kind: a report tells a forged login from a forged grant.
+type proofs struct {
+	tokens, keys, grants proofKind
+}
+
+type proofKind struct {
+	looked int
+	err    error // the first that was found, with its file
+}
+
+func (k *proofKind) add(file string, err error) error {
+	k.looked++
+	if err != nil && k.err == nil {
+		k.err = fmt.Errorf("%s: %w", file, err)
+	}
+	return err
+}
+
+// proven checks all proofs of one counted decision, also after one was found wrong, and returns the first fault.
+func (p *proofs) proven(file string, counted CountedDecision, issuers []countersign.Issuer) error {
+	var faults [3]error
+	if counted.Authority != nil || counted.Signed.Decision.OnBehalfOf != nil {
+		faults[0] = p.grants.add(file, verifyChainOfGrants(counted, issuers))
+	}
+	if counted.Enrolled != nil || counted.Signed.Proof.Key != nil {
+		faults[1] = p.keys.add(file, verifyOwnKey(counted, issuers))
+	}
+	facts, err := verifyLogin(counted, issuers)
+	if err == nil && facts.Actor != counted.Signed.Decision.Actor {
+		err = fmt.Errorf("it is of another person than %s", counted.Signed.Decision.Actor)
+	}
+	faults[2] = p.tokens.add(file, err)
+	for _, err := range faults {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// report gives each kind its line.
+func (p *proofs) report(r *Report) {
+	for _, k := range []struct {
+		check, passed, none string
+		proofKind
+	}{
+		{checkTokens, "%d counted decisions, each by a fresh login that names it, at the person's own identity provider", noneDecided, p.tokens},
+		{checkOwnKeys, "%d signed by an enrolled key of the person's own as well", "no counted decision was signed by an enrolled key", p.keys},
+		{checkGrants, "%d made for somebody else, under grants that were given, accepted and in force", "nobody decided for somebody else", p.grants},
+	} {
+		if k.looked == 0 {
+			r.notRecorded(k.check, k.none)
+			continue
+		}
+		r.note(k.check, k.err, fmt.Sprintf(k.passed, k.looked))
+	}
+}

@@ -1,0 +1,97 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/countersign-dev/countersign/evidence"
+	"github.com/countersign-dev/countersign/starter/client"
+)
+
+// renewalPoll is how often a renewal is asked how far it is.
+const renewalPoll = time.Second
+
+func (c *cli) renewCommand() *cobra.Command {
+	var body client.RenewalBody
+	cmd := &cobra.Command{
+		Use:   "renew",
+		Short: "Have evidence time-stamped anew before what it stands on ends, for the tenant's compliance and its owner",
+		Long: `Have the tenant's locked bundles time-stamped anew, those whose last time-stamp stands on certificates that end soon or on an algorithm that is listed as
+ending. The workers verify each bundle, ask one time-stamp for many of them, and lock an evidence record (RFC 4998) beside each, as
+TENANT/evidence/REQUEST/renewal-001.ers. What was renewed is not due any more: the command can be repeated at any time, and one that is interrupted goes on at
+the workers. The exit code is 6 if a bundle could not be renewed.`,
+		Args: cobra.NoArgs,
+		RunE: c.run(func(ctx context.Context, _ []string) error {
+			api, err := c.connect()
+			if err != nil {
+				return err
+			}
+			kept, err := api.Renew(ctx, body)
+			if err != nil {
+				return err
+			}
+			status, err := c.followRenewal(ctx, api, kept.ID)
+			if err != nil {
+				return err
+			}
+			if err := c.answer(status, func(w io.Writer) { writeRenewal(w, status) }); err != nil {
+				return err
+			}
+			if status.Failed > 0 {
+				return &coded{exitUnproven, "not-renewed", fmt.Errorf("%d bundles could not be renewed; see why, mend it, and renew again", status.Failed)}
+			}
+			return nil
+		}),
+	}
+	cmd.Flags().IntVar(&body.WithinDays, "within-days", 365, "renew what stands on certificates that end within as many days")
+	cmd.Flags().StringSliceVar(&body.Ending, "ending", nil, "and what stands on this algorithm: sha256, sha384 or sha512; repeatable")
+	cmd.Flags().BoolVar(&body.DryRun, "dry-run", false, "tell what is due and why, and stamp nothing")
+	return cmd
+}
+
+// followRenewal waits for the end of a renewal, and tells on the standard error how far it is.
+func (c *cli) followRenewal(ctx context.Context, api *client.Client, id string) (evidence.RenewalStatus, error) {
+	tick := time.NewTicker(renewalPoll)
+	defer tick.Stop()
+	for told := -1; ; {
+		status, err := api.Renewal(ctx, id)
+		switch {
+		case err != nil:
+			return status, err
+		case status.Refusal != nil:
+			return status, &coded{exitRefused, status.Refusal.Code, errors.New(status.Refusal.Message)}
+		case status.State == evidence.RenewalFailed:
+			return status, &coded{exitFailed, "renewal-failed", fmt.Errorf("the renewal ended after %d bundles: %s", status.Looked, status.Problem)}
+		case status.State == evidence.RenewalDone:
+			return status, nil
+		}
+		if status.Looked != told {
+			told = status.Looked
+			fmt.Fprintf(c.err, "renewal %s: looked at %d bundles, %d due, %d failed\n", id, status.Looked, status.Due, status.Failed)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return status, ctx.Err()
+		}
+	}
+}
+
+func writeRenewal(w io.Writer, s evidence.RenewalStatus) {
+	for _, b := range s.Renewed {
+		what, where := "due", "-"
+		if b.Record != nil {
+			what, where = "renewed", b.Record.Key
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", what, line(b.Request), line(where), line(b.Why))
+	}
+	for _, p := range s.Problems {
+		fmt.Fprintf(w, "failed\t%s\t-\t%s\n", line(p.Request), line(p.Problem))
+	}
+	fmt.Fprintf(w, "looked at\t%d\n", s.Looked)
+}
