@@ -9,7 +9,6 @@ import (
 	commonpb "go.temporal.io/api/common/v1"
 	enumspb "go.temporal.io/api/enums/v1"
 	historypb "go.temporal.io/api/history/v1"
-	"go.temporal.io/sdk/converter"
 )
 
 // Source is from where something was sent, as the API saw it: the address that the connection came from, and what the program there called
@@ -31,7 +30,11 @@ const maxSourceField = 1 << 10
 
 // Payload is the source as a field of a header. What can't be recorded as it is, is left out.
 func (s Source) Payload() (*commonpb.Payload, error) {
-	return converter.GetDefaultDataConverter().ToPayload(s.kept())
+	body, err := json.Marshal(s.kept())
+	if err != nil {
+		return nil, err
+	}
+	return &commonpb.Payload{Metadata: map[string][]byte{"encoding": []byte("json/plain")}, Data: body}, nil
 }
 
 // ReadSource reads the source from a header. What is no address, or nothing that a program calls itself, is as if it weren't there.

@@ -114,11 +114,18 @@ func (v verifiedLog) fault() error {
 	return nil
 }
 
-// bundlesIn are the bundles of a copy of a tenant's evidence, by their keys in the bucket. The proofs beside them are no bundles.
+// isRenewal says whether a file of a copy lies where an evidence record does.
+func isRenewal(file string) bool {
+	is, err := filepath.Match("renewal-[0-9][0-9][0-9].ers", filepath.Base(file))
+	return err == nil && is
+}
+
+// bundlesIn are the bundles of a copy of a tenant's evidence, by their keys in the bucket. The proofs and evidence records beside them are no bundles: a
+// changed one of these doesn't hold by itself.
 func bundlesIn(dir, tenant string) (map[string]translog.Bundle, error) {
 	there := map[string]translog.Bundle{}
 	err := filepath.WalkDir(dir, func(file string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() || strings.HasSuffix(file, proofSuffix) {
+		if err != nil || d.IsDir() || strings.HasSuffix(file, proofSuffix) || isRenewal(file) {
 			return err
 		}
 		name, err := filepath.Rel(dir, file)

@@ -6,6 +6,7 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -33,7 +34,7 @@ func logCopy(t testing.TB, s *stack.Stack, tenant string) string {
 	// The checkpoint first: what it stands on is there by then, and others append meanwhile.
 	checkpoint := evidenceCopy(t, s, countersign.LogKey(tenant, "checkpoint"))
 	dir := evidenceCopy(t, s, countersign.LogKey(tenant, ""))
-	if err := os.Rename(filepath.Join(checkpoint, filepath.Base(countersign.LogKey(tenant, "checkpoint"))), filepath.Join(dir, "checkpoint")); err != nil {
+	if err := os.Rename(filepath.Join(checkpoint, "checkpoint"), filepath.Join(dir, "checkpoint")); err != nil && !errors.Is(err, os.ErrNotExist) {
 		t.Fatal(err)
 	}
 	return dir

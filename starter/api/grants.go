@@ -225,8 +225,12 @@ func (s *Server) signalGrant(ctx context.Context, tenant, grant, name string, pa
 		return nil, err
 	}
 	c := callerOf(ctx)
-	err = c.tenant.pipeline.Tell(ctx, countersign.AccessID(tenant, grant), name, payload)
-	if errors.Is(err, errClosed) {
+	// A grant that is over still runs while people are told so; it hears nothing any more.
+	over := before.State == countersign.GrantRevoked || before.State == countersign.GrantGivenBack || before.State == countersign.GrantRefused
+	if !over {
+		err = c.tenant.pipeline.Tell(ctx, countersign.AccessID(tenant, grant), name, payload)
+	}
+	if over || errors.Is(err, errClosed) {
 		return nil, newProblem(http.StatusConflict, "ended", "the grant has ended")
 	}
 	if err != nil {
