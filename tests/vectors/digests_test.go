@@ -31,6 +31,9 @@ var kinds = map[string]func() any{
 
 	"countersign order v1":        func() any { return &countersign.Order{} },
 	"countersign order answer v1": func() any { return &countersign.OrderAnswer{} },
+
+	"countersign shredding v1":        func() any { return &countersign.Shredding{} },
+	"countersign shredding answer v1": func() any { return &countersign.ShreddingAnswer{} },
 }
 
 func TestR15_VectorsOfDigests(t *testing.T) {
@@ -121,6 +124,10 @@ var (
 
 	noon = time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC)
 )
+
+var shredding = countersign.Shredding{
+	V: 1, Tenant: "acme", Person: alice, Reason: "erasure asked for in DSR-2026-17", Nonce: strings.Repeat("5e", 32), Actor: ben, IssuedAt: noon.Unix(),
+}
 
 func eligible(name, organisation string, who countersign.Actor, roles ...string) countersign.Eligible {
 	return countersign.Eligible{Actor: who, Name: name, Organisation: organisation, Partner: organisation != "Acme", Roles: roles}
@@ -220,6 +227,10 @@ func digests() []digest {
 		{"an order to retain evidence longer", "countersign order v1", order(countersign.OrderRetain)},
 		{"the approval of the order to hold", "countersign order answer v1", countersign.OrderAnswer{
 			V: 1, Tenant: "acme", Order: must(order(countersign.OrderHold).Digest()), Verdict: countersign.Approve, Actor: ben, IssuedAt: noon.Unix() + 60,
+		}},
+		{"a proposal to shred what is said of somebody", "countersign shredding v1", shredding},
+		{"the approval of it", "countersign shredding answer v1", countersign.ShreddingAnswer{
+			V: 1, Tenant: "acme", Shredding: must(shredding.Digest()), Key: strings.Repeat("0a", 16), Verdict: countersign.Approve, Actor: clara, IssuedAt: noon.Unix() + 60,
 		}},
 		{"the enrolment of a passkey", "countersign enrolment v1", countersign.Enrolment{
 			V: 1, Tenant: "acme", Actor: alice, Kind: "passkey", Credential: "Y3JlZGVudGlhbA", PublicKey: "pQECAyYgASFYIA", RelyingID: "sign.acme.example",
