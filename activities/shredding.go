@@ -72,6 +72,13 @@ func (t *Tenant) AdmitShredding(ctx context.Context, in evidence.AdmitShreddingI
 	if errors.Is(err, errGone) {
 		return refuse(countersign.Refuse("no-key", "that person has no key here: nothing that is locked says anything of them under one, or it was shredded already"))
 	}
+	if err != nil {
+		return a, err
+	}
+	held, err := t.heldWith(ctx, a.Key)
+	if err == nil && held != "" {
+		return refuse(countersign.Refuse("held", "the evidence of %s says something of that person and is under a legal hold: nothing of it may go before the hold is lifted", held))
+	}
 	return a, err
 }
 
@@ -143,6 +150,14 @@ func (t *Tenant) Shred(ctx context.Context, in evidence.ShredInput) (evidence.Sh
 		return out, fmt.Errorf("couldn't shred: %w", err)
 	}
 	s := in.Shredding.Shredding
+	// A hold that began since is waited for: this is tried again until it is lifted.
+	held, err := t.heldWith(ctx, in.Admission.Key)
+	if err == nil && held != "" {
+		err = fmt.Errorf("the evidence of %s is under a legal hold", held)
+	}
+	if err != nil {
+		return out, fmt.Errorf("couldn't shred: %w", err)
+	}
 	// The person is found by their key as long as it is theirs. A key that they got since is another one, and is not what was approved.
 	id, err := t.subjects.idOf(ctx, s.Person)
 	if err != nil && !errors.Is(err, errGone) {

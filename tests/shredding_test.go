@@ -303,12 +303,45 @@ func TestShredding_OfOnePersonByTwoOthersAndTheRestStillProvesWhatItProved(t *te
 		}
 		return out + complaint, code
 	}
-	out, code := cli("audit", "verify", file, "--tenant-ca", local.TenantCA, "--tsa-ca", local.TSA.CA)
+	verify := []string{"audit", "verify", file, "--tenant-ca", local.TenantCA, "--tsa-ca", local.TSA.CA}
+	out, code := cli(verify...)
 	for _, want := range []string{"pass container", "pass seal", "pass files", "not recorded shredded personal data of 1 of 3 people (key " + proposed.Key + ")", ending.Evidence.Concealed} {
 		if code != 0 || !strings.Contains(strings.Join(strings.Fields(out), " "), want) {
 			t.Errorf("audit verify ended with %d and says nothing of %q:\n%s", code, want, out)
 		}
 	}
+	// The log tells the shredded bytes that were locked from any others.
+	proof, err := as("globex/greta").EvidenceProof(t.Context(), g.Request.ID)
+	if err == nil {
+		err = os.WriteFile(file+".log.json", proof, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	verify = append(verify, "--log-key", local.Tenants["globex"].LogPublicKey)
+	if out, code := cli(verify...); code != 0 || !strings.Contains(strings.Join(strings.Fields(out), " "), "pass log ending") {
+		t.Errorf("with the log, audit verify ended with %d:\n%s", code, out)
+	}
+	_, lost, err := c.Reveal(keys)
+	if err != nil {
+		t.Fatal(err)
+	}
+	forged := bytes.Clone(body)
+	forged[len(forged)-len(left)+lost[0].Offset] ^= 1
+	if err := os.WriteFile(file, forged, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, code := cli(verify...); code != 6 || !strings.Contains(strings.Join(strings.Fields(out), " "), "fail log ending") {
+		t.Errorf("of other shredded bytes, audit verify ended with %d:\n%s", code, out)
+	}
+	if err := os.WriteFile(file, body, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	signed, err := evidence.SignedPDFOf(c, keys)
+	if want, wrong := evidence.SignedPDF(plain); err != nil || wrong != nil || len(want) == 0 || !bytes.Equal(signed, want) {
+		t.Errorf("the signed PDF of what is left has %d bytes, of the bundle %d: %v, %v", len(signed), len(want), err, wrong)
+	}
+
 	out, code = cli("audit", "timeline", file)
 	if code == 0 || !strings.Contains(out, "was shredded") {
 		t.Errorf("audit timeline ended with %d:\n%s", code, out)
@@ -447,5 +480,56 @@ func TestShredding_WrongKeysAreFoundAtBoot(t *testing.T) {
 			}
 			toldAt(t, err, filepath.Join(dir, "globex.yaml"), "personalDataKey: ")
 		})
+	}
+}
+
+func TestShredding_NothingGoesThatIsUnderALegalHold(t *testing.T) {
+	as := globexAPI(t)
+	g, ending := supplied(t, requestID(t))
+	order := func(who, act string) countersign.SignedOrder {
+		t.Helper()
+		o := countersign.Order{
+			V: countersign.Version, Tenant: "globex", Request: g.Request.ID, Act: act, Matter: "claim 7", Reason: "claim by the supplier",
+			Bundle: ending.Evidence.Object, Actor: local.Actor(who), IssuedAt: time.Now().Unix(),
+		}
+		digest, err := o.Digest()
+		if err != nil {
+			t.Fatal(err)
+		}
+		token, err := local.ProveDigest(t.Context(), who, digest)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return countersign.SignedOrder{Order: o, Proof: countersign.Proof{IDToken: token}}
+	}
+	carry := func(act string) {
+		t.Helper()
+		o := order("globex/greta", act)
+		if _, err := as("globex/greta").GiveOrder(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+		digest, err := o.Order.Digest()
+		if err != nil {
+			t.Fatal(err)
+		}
+		a := countersign.SignedOrderAnswer{Answer: countersign.OrderAnswer{V: countersign.Version, Tenant: "globex", Order: digest, Verdict: countersign.Approve, Actor: local.Actor("globex/georg"), IssuedAt: time.Now().Unix()}}
+		bound, err := a.Answer.Digest()
+		if err == nil {
+			a.Proof.IDToken, err = local.ProveDigest(t.Context(), "globex/georg", bound)
+		}
+		if err == nil {
+			_, err = as("globex/georg").AnswerOrder(t.Context(), g.Request.ID, a)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	carry(countersign.OrderHold)
+	_, err := as("globex/greta").ProposeShredding(t.Context(), proposal(t, "globex/greta", "hart/chris", false))
+	wantRefusal(t, "a proposal about somebody whose evidence is held", err, "held")
+	carry(countersign.OrderLift)
+	proposed, err := as("globex/greta").ProposeShredding(t.Context(), proposal(t, "globex/greta", "hart/chris", true))
+	if err != nil || proposed.State != evidence.ShreddingDryRun {
+		t.Errorf("once the hold was lifted, a dry run is %+v, %v", proposed, err)
 	}
 }

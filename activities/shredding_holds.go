@@ -1,0 +1,70 @@
+package activities
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/countersign-dev/countersign"
+	"github.com/countersign-dev/countersign/evidence"
+	"github.com/countersign-dev/countersign/evidence/shred"
+)
+
+// maxOrderVersions bounds how many records of orders are looked through for holds. With more of them nothing is shredded: one could be a hold.
+const maxOrderVersions = 20_000
+
+// heldWith is a request whose evidence is under a legal hold and conceals something under a key; empty where there is none. Evidence that is locked plain
+// has nothing under any key, so its holds are in no shredding's way.
+func (t *Tenant) heldWith(ctx context.Context, key string) (string, error) {
+	tenant := t.settings.Tenant
+	found, more, err := ListVersions(ctx, t.s3, tenant, t.settings.Evidence.Bucket, countersign.OrdersPrefix(tenant), maxOrderVersions)
+	if err == nil && more {
+		err = fmt.Errorf("there are more than %d versions of records of orders", maxOrderVersions)
+	}
+	if err != nil {
+		return "", fmt.Errorf("couldn't look for legal holds: %w", err)
+	}
+	seen := map[string]bool{}
+	for _, o := range found {
+		request, _, ok := countersign.ParseOrderKey(tenant, o.Key)
+		if !ok {
+			return "", fmt.Errorf("couldn't look for legal holds: %s is no record of an order", o.Key)
+		}
+		if seen[request] {
+			continue
+		}
+		seen[request] = true
+		held, err := t.heldUnder(ctx, request, key)
+		if err != nil {
+			return "", fmt.Errorf("couldn't look for a legal hold on the evidence of %s: %w", request, err)
+		}
+		if held {
+			return request, nil
+		}
+	}
+	return "", nil
+}
+
+func (t *Tenant) heldUnder(ctx context.Context, request, key string) (bool, error) {
+	orders, err := t.orders(ctx, request)
+	if err != nil {
+		return false, err
+	}
+	records := []evidence.OrderRecord{}
+	for _, o := range orders {
+		records = append(records, o.record)
+	}
+	if len(evidence.Standing(records)) == 0 {
+		return false, nil
+	}
+	_, raw, err := t.current(ctx, t.settings.Evidence.Bucket, countersign.EvidenceKey(t.settings.Tenant, request), maxBundle+shred.MaxOverhead)
+	if err != nil || !shred.Is(raw) {
+		return false, err
+	}
+	c, err := shred.Read(raw)
+	if err != nil {
+		return false, errors.Join(errors.New("what is locked is no bundle"), err)
+	}
+	return slices.Contains(c.Subjects(), key), nil
+}
