@@ -1,6 +1,7 @@
 package translog
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"time"
@@ -35,7 +36,7 @@ func (a *Audit) Compare(there map[string]Bundle) (d Differences) {
 		switch b, ok := there[e.Bundle.Key]; {
 		case !ok:
 			d.Missing = append(d.Missing, e)
-		case b.SHA256 != e.Bundle.SHA256:
+		case b.SHA256 != cmp.Or(e.Concealed, e.Bundle.SHA256):
 			d.Changed = append(d.Changed, e)
 		}
 	}

@@ -13,6 +13,9 @@ func TestN04_ABundleWithoutAnEntryAndAnEntryWithoutItsBundleAreTold(t *testing.T
 	for i := range 3 {
 		e := sealed(i)
 		e.Bundle.Key += string(rune('0' + i))
+		if i == 2 { // what lies in its place is not the bundle itself
+			e.Concealed = strings.Repeat("c", 64)
+		}
 		if _, err := l.Append(t.Context(), e); err != nil {
 			t.Fatal(err)
 		}
@@ -23,7 +26,7 @@ func TestN04_ABundleWithoutAnEntryAndAnEntryWithoutItsBundleAreTold(t *testing.T
 	}
 	good, wrong := strings.Repeat("e", 64), strings.Repeat("0", 64)
 	all := func() map[string]Bundle {
-		return map[string]Bundle{"acme/evidence/x0": {good, start}, "acme/evidence/x1": {good, start}, "acme/evidence/x2": {good, start}}
+		return map[string]Bundle{"acme/evidence/x0": {good, start}, "acme/evidence/x1": {good, start}, "acme/evidence/x2": {strings.Repeat("c", 64), start}}
 	}
 	if d := a.Compare(all()); !d.Hold() || len(d.Later) != 0 {
 		t.Errorf("what holds differs: %+v", d)
