@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/countersign-dev/countersign"
+	"github.com/countersign-dev/countersign/evidence"
 	"github.com/countersign-dev/countersign/starter/client"
 )
 
@@ -20,7 +21,8 @@ const MaxSignings = 200_000
 // Source is where the evidence comes from: the API, which records each read of a bundle before it gives it out.
 type Source interface {
 	EvidencePage(ctx context.Context, f client.EvidenceFilter, cursor string) (client.EvidenceList, error)
-	Evidence(ctx context.Context, request, digest string) ([]byte, error)
+	// EvidenceFile is a bundle; shredded says that it is only what is left of one.
+	EvidenceFile(ctx context.Context, request string, locked evidence.Locked) (body []byte, shredded bool, err error)
 }
 
 // Export is one export of a period.
@@ -47,7 +49,8 @@ type Line struct {
 	Bytes       int64               `json:"bytes"`
 	Mode        string              `json:"mode"` // of the lock at its origin
 	RetainUntil time.Time           `json:"retainUntil"`
-	Log         *int64              `json:"log"` // where the ending stands in the tenant's log; null where that is not known
+	Shredded    bool                `json:"shredded,omitempty"` // personal data in it was shredded: there is no file, or one from before that, and nothing beside it
+	Log         *int64              `json:"log"`                // where the ending stands in the tenant's log; null where that is not known
 	Certificate *File               `json:"certificate,omitempty"`
 	Twin        *File               `json:"twin,omitempty"`
 }
@@ -200,9 +203,19 @@ func (e *Export) bundle(ctx context.Context, s client.EndedSigning) (Line, error
 		}
 	}
 	if there == nil || e.Certify != nil && (certificate == nil || facts == nil) {
-		raw, err := e.Source.Evidence(ctx, s.Request, digest)
+		raw, shredded, err := e.Source.EvidenceFile(ctx, s.Request, s.Evidence)
 		if err != nil {
 			return l, err
+		}
+		if shredded {
+			e.Progress("%s: personal data in it was shredded, so it is not handed out any more", s.Request)
+			l.Shredded = true
+			if there == nil {
+				l.File = ""
+			} else { // from before that
+				l.Bytes = there.Bytes
+			}
+			return l, nil
 		}
 		if err := e.Verify(raw); err != nil {
 			return l, err

@@ -21,9 +21,10 @@ var errKilled = errors.New("killed")
 
 // source has signings without a server, two to a page, and counts what is read.
 type source struct {
-	bundles [][]byte
-	read    int
-	gap     bool
+	bundles  [][]byte
+	read     int
+	gap      bool
+	shredded string // a request
 }
 
 var begun = time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
@@ -48,11 +49,11 @@ func (s *source) EvidencePage(_ context.Context, _ client.EvidenceFilter, cursor
 	return l, nil
 }
 
-func (s *source) Evidence(_ context.Context, request, _ string) ([]byte, error) {
+func (s *source) EvidenceFile(_ context.Context, request string, _ evidence.Locked) ([]byte, bool, error) {
 	s.read++
 	var n int
 	_, err := fmt.Sscanf(request, "PO-%d", &n)
-	return s.bundles[n], err
+	return s.bundles[n], request == s.shredded, err
 }
 
 // mortal is a store whose process dies at its nth step: before the step, or after it and before anybody hears of it.
@@ -274,5 +275,34 @@ func TestR25_CertificatesCanBeAskedForLater(t *testing.T) {
 	}
 	if c, err := export(t, s, opened(t, other)).Run(t.Context()); err != nil || c.Count != 3 || len(files(t, other)) != 3*3+2 {
 		t.Errorf("where the bundles are already, it ends with %+v, %v", files(t, other), err)
+	}
+}
+
+// What can't be handed out whole any more is named, and holds nothing up.
+func TestR25_ShreddedEvidenceIsNamedInTheManifest(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := threeBundles()
+	s.shredded = "PO-1"
+	c, err := export(t, s, opened(t, dir)).Run(t.Context())
+	if err != nil || c.Count != 3 {
+		t.Fatalf("%+v, %v", c, err)
+	}
+	manifest, err := os.ReadFile(filepath.Join(dir, c.Manifest.File))
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSpace(string(manifest)), "\n")
+	for i, text := range lines {
+		var l Line
+		if err := json.Unmarshal([]byte(text), &l); err != nil {
+			t.Fatal(err)
+		}
+		if gone := l.Request == "PO-1"; l.Shredded != gone || (l.File == "") != gone || (l.Certificate == nil) != gone || l.SHA256 == "" {
+			t.Errorf("line %d is %s", i, text)
+		}
+	}
+	if len(lines) != 3 {
+		t.Errorf("the manifest has %d lines", len(lines))
 	}
 }
