@@ -39,7 +39,7 @@ func (l *LockRecord) locks(digest string, sealed time.Time) error {
 	case err != nil || len(sum) != 32:
 		return fmt.Errorf("the record has no SHA-256 of the whole object, so it could be of any: ask with --checksum-mode ENABLED")
 	case hex.EncodeToString(sum) != digest:
-		return fmt.Errorf("the record is of an object with another SHA-256")
+		return fmt.Errorf("the record is of an object with another SHA-256; where the tenant's evidence is locked with personal data concealed, give the log's proof and key as well")
 	case l.Mode != "COMPLIANCE":
 		return fmt.Errorf("the store says %q, and only COMPLIANCE can't be lifted", l.Mode)
 	case !l.RetainUntil.After(sealed):

@@ -3,6 +3,7 @@ package evidence
 import (
 	"bytes"
 	"compress/gzip"
+	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/countersign-dev/countersign"
 	"github.com/countersign-dev/countersign/evidence/shred"
@@ -162,6 +164,14 @@ func TestShredding_OfAShreddedBundleWhatIsLeftCantBeChanged(t *testing.T) {
 		t.Fatal(err)
 	}
 	delete(keys, "a-1004")
+	sum := sha256.Sum256(stored)
+	locked := roots
+	for digest, holds := range map[string]bool{base64.StdEncoding.EncodeToString(sum[:]): true, base64.StdEncoding.EncodeToString(make([]byte, 32)): false} {
+		locked.Lock = &LockRecord{SHA256: digest, Mode: "COMPLIANCE", RetainUntil: time.Now().Add(time.Hour)}
+		if err := VerifyConcealed(c, keys, locked).Err(); (err == nil) != holds {
+			t.Errorf("under a lock of an object with the SHA-256 %s: %v", digest, err)
+		}
+	}
 	body, lost, err := c.Reveal(keys)
 	if err != nil {
 		t.Fatal(err)

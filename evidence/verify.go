@@ -148,7 +148,22 @@ func (v *verifier) locked(raw []byte) {
 		v.report.notRecorded("lock", "whether the object is locked is asked at the store, not in the file")
 		return
 	}
-	v.report.note("lock", l.locks(countersign.SHA256(raw), v.report.Seal.StampTime), fmt.Sprintf("the store says: COMPLIANCE until %s, version %s", l.RetainUntil.UTC().Format("2006-01-02 15:04:05 UTC"), l.Version))
+	v.report.note("lock", l.locks(v.roots.storedAs(countersign.SHA256(raw)), v.report.Seal.StampTime), fmt.Sprintf("the store says: COMPLIANCE until %s, version %s", l.RetainUntil.UTC().Format("2006-01-02 15:04:05 UTC"), l.Version))
+}
+
+// storedAs is the digest of what is stored in a bundle's place: the bundle's own, unless the log's proof says that its personal data is concealed there.
+func (r Roots) storedAs(bundle string) string {
+	if r.Log == nil || len(r.LogProof) == 0 {
+		return bundle
+	}
+	p, err := ParseLogProof(r.LogProof)
+	if err != nil {
+		return bundle
+	}
+	if entry, _, err := p.Check(r.Log); err == nil && entry.Ended() && entry.Bundle.SHA256 == bundle && entry.Concealed != "" {
+		return entry.Concealed
+	}
+	return bundle
 }
 
 type verifier struct {

@@ -39,6 +39,9 @@ func VerifyConcealed(c *shred.Concealed, keys shred.Keys, roots Roots) *Report {
 	r.note("files", err, fmt.Sprintf("%d of %d files are as they were sealed", len(b.files)-len(damaged), len(b.files)))
 	r.Findings = append(r.Findings, Finding{"stored", NotRecorded, "what is stored has the SHA-256 " + c.Digest + ", and the bundle had " + c.Bundle()})
 	r.endingOf(c, roots)
+	if l := roots.Lock; l != nil {
+		r.note("lock", l.locks(c.Digest, facts.StampTime), fmt.Sprintf("the store says: COMPLIANCE until %s, version %s", l.RetainUntil.UTC().Format("2006-01-02 15:04:05 UTC"), l.Version))
+	}
 	r.Findings = append(r.Findings, Finding{"shredded", NotRecorded, fmt.Sprintf("personal data of %s was shredded, in %s", gone(c, keys), strings.Join(damaged, ", "))})
 	return r
 }

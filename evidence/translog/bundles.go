@@ -1,7 +1,6 @@
 package translog
 
 import (
-	"cmp"
 	"maps"
 	"slices"
 	"time"
@@ -28,7 +27,8 @@ func (d Differences) Hold() bool {
 	return len(d.Missing)+len(d.Changed)+len(d.Unlogged) == 0
 }
 
-// Compare holds the log's endings to the bundles that are there, by their keys in the bucket. The copy of the log must be the older one.
+// Compare holds the log's endings to the bundles that are there, by their keys in the bucket. A bundle may lie there as it is locked, with its personal
+// data concealed, or as it was handed out. The copy of the log must be the older one.
 func (a *Audit) Compare(there map[string]Bundle) (d Differences) {
 	named := map[string]bool{}
 	for _, e := range a.Endings {
@@ -36,7 +36,7 @@ func (a *Audit) Compare(there map[string]Bundle) (d Differences) {
 		switch b, ok := there[e.Bundle.Key]; {
 		case !ok:
 			d.Missing = append(d.Missing, e)
-		case b.SHA256 != cmp.Or(e.Concealed, e.Bundle.SHA256):
+		case b.SHA256 != e.Bundle.SHA256 && (e.Concealed == "" || b.SHA256 != e.Concealed):
 			d.Changed = append(d.Changed, e)
 		}
 	}

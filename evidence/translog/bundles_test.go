@@ -42,3 +42,23 @@ func TestN04_ABundleWithoutAnEntryAndAnEntryWithoutItsBundleAreTold(t *testing.T
 		t.Errorf("the differences are %+v", d)
 	}
 }
+
+func TestShredding_ABundleLiesThereConcealedOrAsItWasHandedOut(t *testing.T) {
+	t.Parallel()
+	store := newMemory()
+	l := newLog(t, store)
+	e := sealed(0)
+	e.Concealed = strings.Repeat("c", 64)
+	if _, err := l.Append(t.Context(), e); err != nil {
+		t.Fatal(err)
+	}
+	a, err := audited(t, l, store)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for digest, holds := range map[string]bool{e.Bundle.SHA256: true, e.Concealed: true, strings.Repeat("0", 64): false} {
+		if d := a.Compare(map[string]Bundle{e.Bundle.Key: {digest, start}}); d.Hold() != holds {
+			t.Errorf("%s: the differences are %+v", digest, d)
+		}
+	}
+}
