@@ -88,7 +88,7 @@ func TestR15_VectorsOfBundles(t *testing.T) {
 			caught[check] = true
 		}
 	}
-	if whole != 4 {
+	if whole != 5 {
 		t.Errorf("%d bundles are whole", whole)
 	}
 	for _, check := range []string{"container", "seal", "history", "statement", "outcome", "files", "context", "decisions", "policy", "document signature", "post-quantum signature"} {
@@ -119,7 +119,12 @@ func pool(t *testing.T, file string) *x509.CertPool {
 	return p
 }
 
-const golden = "../golden/histories/v0.1.0/"
+// Where the bundles of released versions lie. In the first, the signature lies beside the document; in the second it is in the PDF, decisions are
+// time-stamped, and there are revocation lists and a post-quantum signature.
+const (
+	golden = "../golden/histories/v0.1.0/"
+	signed = "../golden/histories/v0.2.0/"
+)
 
 // bundles writes the bundles of a signing that was rejected, whole and forged: each forgery is sealed and time-stamped in good order, so that only
 // the check it is for can find it.
@@ -145,6 +150,22 @@ func bundles(t *testing.T) (list []bundle) {
 	swapped := completed
 	swapped.About, swapped.TenantCA, swapped.TSACA = "the roots are of somebody else", completed.TSACA, completed.TenantCA
 	add(swapped)
+
+	inside := bundle{About: "a signing that was completed, of version 0.2.0", File: signed + "completed.asice", TenantCA: signed + "tenant-ca.pem", TSACA: signed + "tsa-ca.pem"}
+	add(inside)
+	raw := read(t, inside.File)
+	for _, c := range []struct {
+		about string
+		at    int
+	}{
+		{"a byte of the approved document in the signed PDF", bytes.Index(raw, []byte("%PDF-")) + 500},
+		{"a byte of the signature in the PDF", bytes.Index(raw, []byte("/Contents <")) + 500},
+		{"a byte of a decision's time-stamp", bytes.Index(raw, []byte(`"stamp":"`)) + 300},
+	} {
+		flipped := inside
+		flipped.About, flipped.Flip = c.about, &c.at
+		add(flipped)
+	}
 
 	rejected := must(evidence.ParseHistoryJSON(read(t, golden+"rejected.json")))
 	forge := func(about, name string, outcome countersign.Outcome, history func(*historypb.History), files func(map[string][]byte)) {
@@ -184,9 +205,9 @@ func bundles(t *testing.T) (list []bundle) {
 	}, nil)
 	forge("a smaller quorum in the plan", "quorum", countersign.Rejected, everywhere(t, `"quorum":1`, `"quorum":0`), nil)
 	forge("a policy that was changed", "policy", countersign.Rejected, everywhere(t, "one-person-one-vote", "one-person-two-vote"), nil)
-	signed := must(countersign.ParseSignedDecision(must(evidence.ReadHistory(rejected)).Decisions[0].Input.Signed))
+	sent := must(countersign.ParseSignedDecision(must(evidence.ReadHistory(rejected)).Decisions[0].Input.Signed))
 	forge("a rejection with another reason than was proven", "reason", countersign.Rejected,
-		everywhere(t, `"reason":`+string(must(json.Marshal(signed.Decision.Reason))), `"reason":"gladly"`), nil)
+		everywhere(t, `"reason":`+string(must(json.Marshal(sent.Decision.Reason))), `"reason":"gladly"`), nil)
 
 	w.quantum(t, rejected, add)
 	b := must(evidence.OpenBundle(read(t, completed.File)))
