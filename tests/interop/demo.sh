@@ -31,7 +31,8 @@ ran() {
 
 ran
 ran "PDF=$file"
-unzip -p "$demo/evidence.asice" document.pdf | cmp - "$file" || failed "the evidence doesn't hold the file that was given"
+# The signed PDF begins with the file.
+unzip -p "$demo/evidence.asice" document-signed.pdf >"$scratch/signed.pdf" && cmp -n "$(stat -c %s "$file")" "$scratch/signed.pdf" "$file" || failed "the evidence doesn't hold the file that was given"
 # The README's own commands, as they stand there, beside a var/ of their own.
 ln -s "$PWD/var" "$scratch/var"
 awk '/^```/ { inside = !inside; next } inside && /^unzip / { found = 1 } inside && found { print } !inside && found { exit }' README.md >"$scratch/commands"
