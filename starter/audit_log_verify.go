@@ -100,7 +100,7 @@ func (v verifiedLog) print(w io.Writer) {
 		fmt.Fprintf(w, "unlogged\t%s\tno entry names this bundle\n", line(key))
 	}
 	for _, key := range v.compared.Later {
-		fmt.Fprintf(w, "later\t%s\tit is newer than the last entry; the next copy of the log has to have it\n", line(key))
+		fmt.Fprintf(w, "later\t%s\tit may have been locked just before it is logged; the next copy of the log has to have it\n", line(key))
 	}
 }
 

@@ -17,10 +17,13 @@ type Differences struct {
 	Missing  []Entry  // endings whose bundle is not there
 	Changed  []Entry  // endings in whose bundle's place lie other bytes
 	Unlogged []string // keys of bundles that no entry names
-	// Later are bundles that no entry names, and that are newer than the newest entry: the copy of the log may be older than they are. The next
-	// one has to have them.
+	// Later are bundles that no entry names, and that are about as new as the newest entry, or newer: a bundle is locked before it is logged, and others are
+	// logged meanwhile. The next copy of the log has to have them.
 	Later []string
 }
+
+// loggedWithin is how much older than the newest entry a bundle may be that has no entry yet.
+const loggedWithin = 10 * time.Minute
 
 // Hold says whether log and evidence say the same, but for what is later than the log.
 func (d Differences) Hold() bool {
@@ -43,7 +46,7 @@ func (a *Audit) Compare(there map[string]Bundle) (d Differences) {
 	for _, key := range slices.Sorted(maps.Keys(there)) {
 		switch {
 		case named[key]:
-		case there[key].Modified.After(a.Newest):
+		case there[key].Modified.After(a.Newest.Add(-loggedWithin)):
 			d.Later = append(d.Later, key)
 		default:
 			d.Unlogged = append(d.Unlogged, key)

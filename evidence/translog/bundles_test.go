@@ -34,7 +34,7 @@ func TestN04_ABundleWithoutAnEntryAndAnEntryWithoutItsBundleAreTold(t *testing.T
 	there := all()
 	delete(there, "acme/evidence/x0")
 	there["acme/evidence/x1"] = Bundle{wrong, start}
-	there["acme/evidence/x7"] = Bundle{good, start}
+	there["acme/evidence/x7"] = Bundle{good, start.Add(-loggedWithin)}
 	there["acme/evidence/x8"] = Bundle{good, start.Add(time.Second)}
 	d := a.Compare(there)
 	if d.Hold() || len(d.Missing) != 1 || d.Missing[0].Request != "PO-0" || len(d.Changed) != 1 || d.Changed[0].Request != "PO-1" ||
