@@ -407,7 +407,13 @@ func TestN04_WhatTheBucketsOwnerDoesToTheLogIsFound(t *testing.T) {
 
 	// It was only what the owner did: without it the log holds, and goes on.
 	sign("PO-3")
-	logCommand(t, own, 6, "unlogged  "+*place("PO-9"), "verify", logCopy(t, own, "globex"), "--log-key", key, "--evidence", evidenceCopy(t, own, prefix))
+	copied, bundles := logCopy(t, own, "globex"), evidenceCopy(t, own, prefix)
+	logCommand(t, own, 0, "later    "+*place("PO-9"), "verify", copied, "--log-key", key, "--evidence", bundles)
+	before := time.Now().Add(-time.Hour) // as the store would say an hour later
+	if err := os.Chtimes(filepath.Join(bundles, "PO-9.asice"), before, before); err != nil {
+		t.Fatal(err)
+	}
+	logCommand(t, own, 6, "unlogged  "+*place("PO-9"), "verify", copied, "--log-key", key, "--evidence", bundles)
 	dir := logCopy(t, own, "globex")
 	logCommand(t, own, 0, "open     0", "verify", dir, "--log-key", key)
 	logCommand(t, own, 0, "its 6 entries continue the 4", "watch", dir, "--since", kept, "--log-key", key)
