@@ -161,7 +161,7 @@ func (t *Tenant) lost(ctx context.Context, counted evidence.CountedDecision, rol
 			return countersign.Refuse("authority-lost", "%s is no longer known to the tenant", d.Actor), nil
 		}
 	}
-	if m, ok := current.Member(holder); !ok || !holds(m, role) {
+	if m, ok := current.Member(holder); !ok || !slices.Contains(m.Roles, role) {
 		return countersign.Refuse("authority-lost", "%s no longer holds the role %q", holder, role), nil
 	}
 	for _, digest := range d.Grants {

@@ -191,15 +191,6 @@ func (t *Tenant) entitled(ctx context.Context, in evidence.SignInput, current *c
 	return t.recorded(ctx, in, in.Plan.Broken(approvals))
 }
 
-func holds(m countersign.Member, role string) bool {
-	for _, r := range m.Roles {
-		if r == role {
-			return true
-		}
-	}
-	return false
-}
-
 // Withhold destroys what was signed but will not be released: the document's signature, and a bundle that holds it. It is
 // the compensation of Sign, and safe to repeat.
 func (t *Tenant) Withhold(ctx context.Context, request string) error {
