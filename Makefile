@@ -76,7 +76,6 @@ bench: build ## history events, KMS calls, latency and throughput of a two-appro
 .PHONY: bench-log
 bench-log: build ## a log of a million entries on the stack: appends a second, proof size, verification time (minutes)
 	go test -run '^$$' -bench MillionLog -benchtime 500x -timeout 15m ./tests
-	go test -run '^$$' -bench Million ./evidence/translog
 
 .PHONY: clean
 clean: ## remove what was built and the demo's data
