@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Uses the local stack as strangers do: signings from TypeScript and Python with plain JSON, their evidence checked with unzip,
-# sha256sum, openssl, the EU's DSS, veraPDF and the page in a browser, PDFs of strangers signed and judged by
+# sha256sum, openssl, the EU's DSS (their renewals too), veraPDF and the page in a browser, PDFs of strangers signed and judged by
 # pyHanko as well, its lock tried with Amazon's own SDK, and our KMS held to a third party's.
 #
 # Needs, and checks: go, node 20 and npm, python 3.10 with venv, java 17 and maven, unzip, openssl 3 (Debian: golang nodejs npm python3
