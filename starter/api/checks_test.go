@@ -130,6 +130,10 @@ func TestR24_ChecksAreListedTheLastFirstByPageAndPeriod(t *testing.T) {
 	if len(first.Checks) != checksOfAPage || second.Cursor != "" || !slices.Equal(got, want) || !slices.Equal(first.Unreadable, []string{"acme/checks/stray.json"}) {
 		t.Errorf("listed is %v, want %v; unreadable %v", got, want, first.Unreadable)
 	}
+	s.objects.over = "acme/checks/" + want[1] + ".json"
+	if l := s.checks(""); !slices.Equal(l.Overwritten, []string{s.objects.over}) || len(l.Checks) != checksOfAPage || l.Checks[1].Object.VersionID != "v1" {
+		t.Errorf("of a report that was written over it tells %v, and %+v", l.Overwritten, l.Checks[1])
+	}
 	period := s.checks("?from=" + url.QueryEscape(now.Add(-5*24*time.Hour).UTC().Format(time.RFC3339Nano)) + "&until=" + url.QueryEscape(now.Add(-36*time.Hour).UTC().Format(time.RFC3339Nano)))
 	if len(period.Checks) != 3 || period.Checks[0].Check != want[2] || period.Schedule.Late {
 		t.Errorf("of the period are %+v, schedule %+v", period.Checks, period.Schedule)

@@ -378,7 +378,8 @@ func (m *memoryPipeline) Ending(_ context.Context, request, run string) (evidenc
 type memoryObjects struct {
 	mu     sync.Mutex
 	stored map[string][]byte
-	full   error // why nothing can be recorded
+	full   error  // why nothing can be recorded
+	over   string // a report that somebody wrote over
 }
 
 func (m *memoryObjects) PutReading(_ context.Context, key string, body []byte) error {
@@ -422,6 +423,9 @@ func (m *memoryObjects) Checks(_ context.Context, prefix, after string, limit in
 	defer m.mu.Unlock()
 	for _, key := range slices.Sorted(maps.Keys(m.stored)) {
 		if strings.HasPrefix(key, prefix) && key > after {
+			if m.over == key {
+				reports = append(reports, countersign.Object{Bucket: "evidence", Key: key, VersionID: "v2"})
+			}
 			reports = append(reports, countersign.Object{Bucket: "evidence", Key: key, VersionID: "v1"})
 		}
 	}
