@@ -279,7 +279,7 @@ func TestR25_CertificatesCanBeAskedForLater(t *testing.T) {
 			}
 		}
 	}
-	if c, err := export(t, s, opened(t, other)).Run(t.Context()); err != nil || c.Count != 3 || len(files(t, other)) != 3*3+2 {
+	if c, err := export(t, s, opened(t, other)).Run(t.Context()); err != nil || c.Count != 3 || len(files(t, other)) != 3*5+2 {
 		t.Errorf("where the bundles are already, it ends with %+v, %v", files(t, other), err)
 	}
 }
