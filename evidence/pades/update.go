@@ -275,9 +275,14 @@ func (u *Update) Digest(h hash.Hash) error {
 	if _, err := io.Copy(h, io.NewSectionReader(u.file.r, 0, u.file.size)); err != nil {
 		return fmt.Errorf("couldn't read the PDF: %w", err)
 	}
+	u.DigestAdded(h)
+	return nil
+}
+
+// DigestAdded writes to h what the signature covers of the update: Digest where h has the document already.
+func (u *Update) DigestAdded(h hash.Hash) {
 	h.Write(u.body[:u.from])
 	h.Write(u.body[u.to:])
-	return nil
 }
 
 // Fill returns the update with the signature, a DER CMS, in its place. What comes after the document is this and nothing else.
