@@ -1,7 +1,8 @@
 // Speed compares how long it takes to check one bundle: our verifier, which makes every check, and openssl with sha256sum, which check signatures and
 // digests alone. It takes the bundle apart first, and that is not counted: a person would need more time for it than any of these programs.
 //
-//	go run ./tests/speed [-rounds 50] BUNDLE TENANT_CA TSA_CA [-- more flags of the verifier]
+//	go run ./tests/speed [-rounds 50] BUNDLE TENANT_CA TSA_CA [more flags of the verifier]
+//	go run ./tests/speed -pdf 50000000 large.pdf
 package main
 
 import (
@@ -27,11 +28,19 @@ type contender struct {
 func main() {
 	rounds := flag.Int("rounds", 50, "how often each is run; they take turns, so that what else the machine does disturbs all alike")
 	bin := flag.String("bin", "var/bin", "where verifier and countersign are built")
+	size := flag.Int("pdf", 0, "write a PDF of about so many bytes to the file that is named, and end: something to sign")
 	flag.Usage = func() {
 		fmt.Fprintln(flag.CommandLine.Output(), "speed [flags] BUNDLE TENANT_CA TSA_CA [more flags of the verifier]")
 		flag.PrintDefaults()
 	}
 	flag.Parse()
+	if *size > 0 && flag.NArg() == 1 {
+		if err := writePDF(flag.Arg(0), *size); err != nil {
+			fmt.Fprintln(os.Stderr, "speed:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	if flag.NArg() < 3 || *rounds < 1 {
 		flag.Usage()
 		os.Exit(2)
