@@ -2,7 +2,6 @@ package evidence
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -259,9 +258,7 @@ func (v *verifier) hashApproved() hash.Hash {
 	if !ok || v.c.Admission == nil || v.c.Admission.Document.Bytes <= 0 || v.c.Admission.Document.Bytes > int64(len(body)) {
 		return nil
 	}
-	h := sha256.New()
-	h.Write(body[:v.c.Admission.Document.Bytes])
-	return h
+	return v.b.marks[signedFile].begun(body, v.c.Admission.Document.Bytes)
 }
 
 // files checks that the readable copies of what the history holds are true copies, and that nothing else is there.
