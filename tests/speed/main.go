@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 )
@@ -90,7 +91,7 @@ func (c *contender) run(dir string, counted bool) error {
 		var out bytes.Buffer
 		cmd := exec.Command(args[0], args[1:]...) //nolint:gosec // the programs that are compared
 		cmd.Stdout, cmd.Stderr = &out, &out
-		if args[0] == "sha256sum" { // which can't be told where the files of its list are
+		if strings.HasSuffix(args[0], "sum") { // which can't be told where the files of its list are
 			cmd.Dir = dir
 		}
 		if err := cmd.Run(); err != nil {
