@@ -3,7 +3,6 @@ package evidence
 import (
 	"bytes"
 	"crypto"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"slices"
@@ -272,12 +271,11 @@ func (s archiveStamp) verify(value []byte, roots Roots) (RenewalStamp, error) {
 	if err != nil {
 		return RenewalStamp{}, err
 	}
-	facts, err := VerifyToken(s.token, root, nil, roots.TSAs)
+	facts, err := verifyTokenUnder(s.token, root, nil, roots)
 	if err != nil {
 		return RenewalStamp{}, err
 	}
-	until, err := tokenUntil(s.token, roots.TSAs)
-	return RenewalStamp{Time: facts.Time, Hash: s.hash, TSA: facts.TSA, Until: until}, err
+	return RenewalStamp{Time: facts.Time, Hash: s.hash, TSA: facts.TSA, Until: facts.until()}, nil
 }
 
 func follows(before, s RenewalStamp) error {
@@ -290,15 +288,14 @@ func follows(before, s RenewalStamp) error {
 	return nil
 }
 
-// tokenUntil is when the first certificate of a token's chain ends, the root's own included.
-func tokenUntil(token []byte, roots *x509.CertPool) (until time.Time, err error) {
-	chain, _, err := tokenChain(token, roots)
-	for i, c := range chain {
+// until is when the first certificate of the token's chain ends, the root's own included.
+func (f TokenFacts) until() (until time.Time) {
+	for i, c := range f.chain {
 		if i == 0 || c.NotAfter.Before(until) {
 			until = c.NotAfter
 		}
 	}
-	return until, err
+	return until
 }
 
 func (v *verifier) renewed(raw []byte) {
