@@ -10,6 +10,8 @@ import (
 
 	"github.com/pdfcpu/pdfcpu/pkg/api"
 	"github.com/pdfcpu/pdfcpu/pkg/pdfcpu/model"
+
+	"github.com/countersign-dev/countersign/evidence/truetype"
 )
 
 func document(blocks ...Block) Document {
@@ -74,19 +76,21 @@ func TestASubsetKeepsItsOutlines(t *testing.T) {
 		t.Fatal(err)
 	}
 	compared := 0
-	for _, whole := range []*font{f.regular, f.bold, f.east} {
-		s := newSubset(whole)
+	for _, whole := range []*truetype.Font{f.regular, f.bold, f.east} {
+		s := truetype.NewSubset(whole)
 		for _, r := range "Aé1一한" {
-			if whole.glyph(r) != 0 {
-				s.number(r)
+			if whole.Glyph(r) != 0 {
+				s.Number(r)
 			}
 		}
-		small := &font{tables: tablesOf(s.bytes()), longLoca: true}
-		small.metrics, small.unitsPerEm = int(binary.BigEndian.Uint16(small.tables["maxp"][4:])), whole.unitsPerEm
-		for n, r := range s.runes[1:] {
-			compared += sameOutline(t, whole, small, whole.glyph(r), n+1)
-			if small.width(n+1) != whole.width(whole.glyph(r)) {
-				t.Errorf("%s: %c has another width", whole.name, r)
+		small, err := truetype.Parse("small", s.Bytes(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for n, r := range s.Runes[1:] {
+			compared += sameOutline(t, whole, small, whole.Glyph(r), n+1)
+			if small.Width(n+1) != whole.Width(whole.Glyph(r)) {
+				t.Errorf("%s: %c has another width", whole.Name, r)
 			}
 		}
 	}
@@ -96,17 +100,17 @@ func TestASubsetKeepsItsOutlines(t *testing.T) {
 }
 
 // sameOutline compares outlines with all that they are made of, and returns how many those are.
-func sameOutline(t *testing.T, whole, small *font, a, b int) int {
+func sameOutline(t *testing.T, whole, small *truetype.Font, a, b int) int {
 	t.Helper()
-	want, got := slices.Clone(whole.outline(a)), slices.Clone(small.outline(b))
+	want, got := slices.Clone(whole.Outline(a)), slices.Clone(small.Outline(b))
 	parts := map[int][2]int{}
-	eachComponent(want, func(at int) {
+	truetype.EachComponent(want, func(at int) {
 		parts[at] = [2]int{int(binary.BigEndian.Uint16(want[at:])), int(binary.BigEndian.Uint16(got[at:]))}
 		binary.BigEndian.PutUint16(want[at:], 0)
 		binary.BigEndian.PutUint16(got[at:], 0)
 	})
 	if len(want) == 0 || !bytes.Equal(bytes.TrimRight(got, "\x00"), bytes.TrimRight(want, "\x00")) {
-		t.Errorf("%s: glyph %d is not glyph %d", whole.name, b, a)
+		t.Errorf("%s: glyph %d is not glyph %d", whole.Name, b, a)
 	}
 	n := 1
 	for _, pair := range parts {
