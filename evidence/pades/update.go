@@ -19,6 +19,7 @@ const MaxCMS = 32 << 10
 type Params struct {
 	At     time.Time // what the signature claims as its time (/M), to the second
 	SHA256 [32]byte  // of the document: the new file's identifier
+	Seal   *Seal     // what the signature shows; nil where it is invisible
 }
 
 // Update is the incremental update that adds one signature to a File. Equal files and parameters give equal bytes.
@@ -41,6 +42,7 @@ type rewrite struct {
 
 type writer struct {
 	f        *File
+	page     leaf
 	out      bytes.Buffer
 	rewrites map[int64]*rewrite
 	written  []writtenObject
@@ -54,10 +56,18 @@ type writtenObject struct {
 	gen     uint32
 }
 
-// Update writes the update: a signature dictionary, an invisible signature field on the first page, and anew only those objects
-// that have to name it: the page or its list of annotations, the form or its list of fields, and the catalog where it has no form.
+// Update writes the update: a signature dictionary, a signature field, invisible on the first page where there is no seal, and anew only those objects
+// that have to name it: the page or its list of annotations, the form or its list of fields, and the catalog where it has no form. With a seal, also
+// what it shows, and its place in the structure of a tagged document. ErrNoSeal says that this document can be signed only without one.
 func (f *File) Update(p Params) (*Update, error) {
-	w := &writer{f: f, rewrites: map[int64]*rewrite{}, next: int64(len(f.places))}
+	w := &writer{f: f, page: f.first, rewrites: map[int64]*rewrite{}, next: int64(len(f.places))}
+	var at position
+	if p.Seal != nil {
+		var err error
+		if at, w.page, err = f.sealPlace(p.Seal); err != nil {
+			return nil, err
+		}
+	}
 	if size, ok := f.trailer.value.get("Size"); !ok || size.kind != isInteger || size.n < 1 || size.n > maxObjects {
 		return nil, because(ErrBroken, "its trailer doesn't say how many objects there are")
 	} else if size.n > w.next {
@@ -67,6 +77,10 @@ func (f *File) Update(p Params) (*Update, error) {
 	w.sig, w.field = w.next, w.next+1
 	w.next += 2
 	form := w.plan()
+	seen, err := w.visible(p.Seal, at)
+	if err != nil {
+		return nil, err
+	}
 
 	w.out.WriteByte('\n')
 	for _, r := range slices.SortedFunc(values(w.rewrites), func(a, b *rewrite) int { return cmp.Compare(a.object.num, b.object.num) }) {
@@ -80,9 +94,14 @@ func (f *File) Update(p Params) (*Update, error) {
 		w.end()
 	}
 	w.begin(w.field, 0)
-	fmt.Fprintf(&w.out, "<< /Type /Annot /Subtype /Widget /FT /Sig /T (%s) /F 132 /Rect [ 0 0 0 0 ] /P %d %d R /V %d 0 R >>",
-		f.fieldName(), f.page.num, f.page.gen, w.sig)
+	fmt.Fprintf(&w.out, "<< /Type /Annot /Subtype /Widget /FT /Sig /T (%s) /F 132 %s /P %d %d R /V %d 0 R >>",
+		f.fieldName(), seen.entries, w.page.object.num, w.page.object.gen, w.sig)
 	w.end()
+	for _, o := range seen.objects {
+		w.begin(o.num, 0)
+		w.out.WriteString(o.text)
+		w.end()
+	}
 	w.begin(w.sig, 0)
 	fmt.Fprintf(&w.out, "<< /Type /Sig /Filter /Adobe.PPKLite /SubFilter /ETSI.CAdES.detached /M (D:%s+00'00') /ByteRange [ 0 ",
 		p.At.UTC().Format("20060102150405"))
@@ -121,10 +140,10 @@ func values(m map[int64]*rewrite) func(func(*rewrite) bool) {
 // plan notes which objects are written anew, and with what change. It returns the number of a new form, or 0.
 func (w *writer) plan() (form int64) {
 	f, ref := w.f, fmt.Sprintf("%d 0 R", w.field)
-	if f.annotations != nil {
-		w.add(f.annotations.in, f.annotations.value, ref)
+	if list := w.page.annotations; list != nil {
+		w.add(list.in, list.value, ref)
 	} else {
-		w.set(f.page, f.page.value, "Annots", "[ "+ref+" ]")
+		w.set(w.page.object, w.page.object.value, "Annots", "[ "+ref+" ]")
 	}
 	switch {
 	case f.form == nil:

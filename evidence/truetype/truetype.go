@@ -111,6 +111,7 @@ type Subset struct {
 	*Font
 	numbers map[rune]int
 	Runes   []rune // by their numbers; the first is no character
+	glyphs  int
 }
 
 // NewSubset is one without a character.
@@ -125,6 +126,9 @@ func (s *Subset) Number(r rune) int {
 	}
 	return n
 }
+
+// Glyphs is how many outlines the font has that Bytes wrote: those of the characters, and those that they are made of.
+func (s *Subset) Glyphs() int { return s.glyphs }
 
 // Bytes is the subset as a TrueType font, the same for the same characters in the same order.
 func (s *Subset) Bytes() []byte {
@@ -152,6 +156,7 @@ func (s *Subset) Bytes() []byte {
 		hmtx = binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(hmtx, advance), bearing)
 	}
 	loca = binary.BigEndian.AppendUint32(loca, uint32(len(glyf)))
+	s.glyphs = len(glyphs)
 	head, hhea, maxp := slices.Clone(s.tables["head"]), slices.Clone(s.tables["hhea"]), slices.Clone(s.tables["maxp"])
 	binary.BigEndian.PutUint32(head[8:], 0)
 	binary.BigEndian.PutUint16(head[50:], 1)
