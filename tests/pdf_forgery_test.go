@@ -49,7 +49,7 @@ func TestR13_ASignedPDFHoldsNothingThatNobodyApproved(t *testing.T) {
 	// again signs anew, over what the operator likes, and claims the time that they like.
 	again := func(t *testing.T, body []byte, claimed time.Time) ([]byte, time.Time) {
 		t.Helper()
-		of := evidence.ApprovedPDF{Bytes: int64(len(body)), SHA256: countersign.SHA256(body), At: claimed}
+		of := evidence.ApprovedPDF{Bytes: int64(len(body)), SHA256: countersign.SHA256(body), At: claimed, Seal: sealOf(report)}
 		update, err := evidence.SignPDF(t.Context(), bytes.NewReader(body), of, signer, stamper)
 		if err != nil {
 			t.Fatal(err)
@@ -120,6 +120,12 @@ func TestR13_ASignedPDFHoldsNothingThatNobodyApproved(t *testing.T) {
 			digestsAnew(t, h)
 		}), "decisions")
 	})
+}
+
+// sealOf is the visible seal that people approved.
+func sealOf(report *evidence.Report) *evidence.VisibleSeal {
+	s := report.Statement
+	return evidence.VisibleSealOf(*s.Context, s.ContextDigest, s.Request.ID)
 }
 
 // wantFailed wants this check to fail first.
