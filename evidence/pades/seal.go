@@ -225,6 +225,7 @@ func (w *writer) visible(s *Seal, at position) (*shown, error) {
 	said := textString(s.Description)
 	v.entries = fmt.Sprintf("/Rect [ %s %s %s %s ] /AP << /N %d 0 R >> /TU %s /Contents %s",
 		points(at.rect[0]), points(at.rect[1]), points(at.rect[2]), points(at.rect[3]), form, said, said)
+	v.entries += w.structure(v, said)
 	return v, nil
 }
 

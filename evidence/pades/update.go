@@ -12,8 +12,12 @@ import (
 	"time"
 )
 
-// MaxCMS is the place kept for the signature, in bytes: a chain of certificates and time-stamps fit in easily.
-const MaxCMS = 32 << 10
+// MaxCMS is the place kept for a signature that is invisible, in bytes: a chain of certificates and time-stamps fit in easily. Beside a seal it is
+// MaxSealedCMS: PDF/A knows no string of more than 32,767 bytes. That invisible ones have more is older, and verifiers have to write those again.
+const (
+	MaxCMS       = 32 << 10
+	MaxSealedCMS = 30 << 10
+)
 
 // Params are what an update depends on beside the document.
 type Params struct {
@@ -27,6 +31,7 @@ type Update struct {
 	file     *File
 	body     []byte // with zeros where the signature goes
 	from, to int    // of the place for the signature in body, its angle brackets included
+	room     int    // bytes of that place
 }
 
 // edit replaces a part of an object's text.
@@ -107,8 +112,11 @@ func (f *File) Update(p Params) (*Update, error) {
 		p.At.UTC().Format("20060102150405"))
 	ranges := w.out.Len()
 	w.out.WriteString(strings.Repeat(" ", rangeWidth) + "] /Contents ")
-	u := &Update{file: f, from: w.out.Len()}
-	w.out.WriteString("<" + strings.Repeat("0", 2*MaxCMS) + ">")
+	u := &Update{file: f, from: w.out.Len(), room: MaxCMS}
+	if p.Seal != nil {
+		u.room = MaxSealedCMS
+	}
+	w.out.WriteString("<" + strings.Repeat("0", 2*u.room) + ">")
 	u.to = w.out.Len()
 	w.out.WriteString(" >>")
 	w.end()
@@ -301,8 +309,8 @@ func (u *Update) Digest(h hash.Hash) error {
 
 // Fill returns the update with the signature, a DER CMS, in its place. What comes after the document is this and nothing else.
 func (u *Update) Fill(cms []byte) ([]byte, error) {
-	if len(cms) == 0 || len(cms) > MaxCMS {
-		return nil, because(ErrTooLarge, "it has %d bytes, and %d is the limit", len(cms), MaxCMS)
+	if len(cms) == 0 || len(cms) > u.room {
+		return nil, because(ErrTooLarge, "it has %d bytes, and %d is the limit", len(cms), u.room)
 	}
 	out := bytes.Clone(u.body)
 	hex.Encode(out[u.from+1:], cms)
@@ -316,7 +324,7 @@ func (u *Update) Extract(tail []byte) ([]byte, error) {
 		return nil, ErrAltered
 	}
 	digits := tail[u.from+1 : u.to-1]
-	cms := make([]byte, MaxCMS)
+	cms := make([]byte, u.room)
 	if _, err := hex.Decode(cms, digits); err != nil || !bytes.Equal(digits, []byte(hex.EncodeToString(cms))) {
 		return nil, because(ErrAltered, "its signature is not in lower-case hexadecimal digits")
 	}
