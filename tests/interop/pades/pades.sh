@@ -165,7 +165,7 @@ while read -r _ name path; do
 		asked+=("$flavour" "$path" "$flavour" "$out/$name.pdf")
 	done
 done < <(grep '^signed ' "$work/signed")
-sed 's|/FontFile2|/FontFileX|' "$out/001.pdf" >"$work/control/unembedded.pdf"
+sed -E 's|/FontFile2( [0-9]+ 0 R/CIDSet)|/FontFileX\1|' "$out/001.pdf" >"$work/control/unembedded.pdf"
 sed 's|/S /Form /P|/S /Note /P|' "$out/001.pdf" >"$work/control/untagged.pdf"
 java -cp "$work/verapdf:$(<"$work/classpath")" Main "${asked[@]}" 3a "$work/control/unembedded.pdf" ua1 "$work/control/untagged.pdf" 2>"$work/log" | sed -E 's/ (true|false)( .*|)$/\t\1\2/' >"$work/said"
 kept=0
