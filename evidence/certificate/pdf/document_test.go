@@ -3,6 +3,8 @@ package pdf
 import (
 	"bytes"
 	"encoding/binary"
+	"flag"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -11,6 +13,7 @@ import (
 	"github.com/pdfcpu/pdfcpu/pkg/api"
 	"github.com/pdfcpu/pdfcpu/pkg/pdfcpu/model"
 
+	"github.com/countersign-dev/countersign/evidence/pades"
 	"github.com/countersign-dev/countersign/evidence/truetype"
 )
 
@@ -117,4 +120,35 @@ func sameOutline(t *testing.T, whole, small *truetype.Font, a, b int) int {
 		n += sameOutline(t, whole, small, pair[0], pair[1])
 	}
 	return n
+}
+
+var update = flag.Bool("update", false, "write the font of visible seals anew")
+
+// The font of visible seals has outlines of ours alone, each in the place of its character. It never changes: seals of before would look otherwise.
+func TestTheSealsFontIsAPartOfOurs(t *testing.T) {
+	t.Parallel()
+	f, err := loaded()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := truetype.NewSubset(f.regular)
+	for _, r := range pades.SealCharacters() {
+		if f.regular.Glyph(r) == 0 {
+			t.Errorf("the font has no U+%04X", r)
+		}
+		s.Number(r)
+	}
+	const path = "../../pades/DejaVuSans-seal.ttf"
+	if *update {
+		if err := os.WriteFile(path, s.Bytes(), 0o644); err != nil { //nolint:gosec // a font is for everybody
+			t.Fatal(err)
+		}
+	}
+	font, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(font, s.Bytes()) {
+		t.Error("it is another; -update writes it anew, and then bundles with a seal don't verify any more")
+	}
 }
