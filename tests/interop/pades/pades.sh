@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Signs PDFs that strangers made, and has strangers look at them: pyHanko with its difference analysis, openssl, the EU's DSS, and pdfsig where
+# Signs PDFs that strangers made, most with a visible seal, and has strangers look at them: pyHanko with its difference analysis, openssl, veraPDF, the EU's DSS, and pdfsig where
 # it is installed. None of the PDFs is in this repository: they come from pdfcpu's samples (in Go's module cache), from the sources of pikepdf
 # and pypdf (PyPI), and from documentation of Debian, where this runs on it.
 #
@@ -54,7 +54,13 @@ find "$pdfcpu/pkg/testdata" "$pdfcpu/pkg/samples/signatures" "$pdfcpu/pkg/sample
 golden=$here/../../golden/histories/v0.1.0
 quietly "make a certificate" go -C "$here" run github.com/countersign-dev/countersign/starter audit certificate "$golden/completed.asice" \
 	--tenant-ca "$golden/tenant-ca.pem" --tsa-ca "$golden/tsa-ca.pem" --output "$work/certificate.pdf" --twin "$work/certificate.json"
-{ echo "$work/certificate.pdf"; cat "$work/strangers"; } >"$work/list"
+# And two that certify it, as pyHanko does: they allow a signature, and no seal that is seen.
+quietly "make a key" openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 -subj '/CN=Certifier' -addext keyUsage=critical,digitalSignature,nonRepudiation \
+	-keyout "$work/certifier.key" -out "$work/certifier.pem"
+for permission in 2 3; do
+	quietly "certify a PDF" "$python" "$here/certify.py" "$work/certificate.pdf" "$work/certifier.key" "$work/certifier.pem" "$permission" "$work/certified-$permission.pdf"
+done
+{ printf '%s\n' "$work/certificate.pdf" "$work/certified-2.pdf" "$work/certified-3.pdf"; cat "$work/strangers"; } >"$work/list"
 
 # --- signing -----------------------------------------------------------------------------------------------------------
 
@@ -70,6 +76,7 @@ if grep -q 'our own verifier refuses' "$work/signed"; then fail "our own verifie
 visible=$(wc -l <"$out/visible")
 echo "     pades: $visible show a seal, $(wc -l <"$out/invisible") can't"
 if [ "$visible" -ge $((count / 2)) ]; then pass "more than half of them show a seal"; else fail "only $visible show a seal"; fi
+if [ "$(grep -c 'certified-[23].pdf: .* allows no new mark' "$out/invisible")" -eq 2 ]; then pass "certified PDFs show none"; else fail "a certified PDF shows a seal"; fi
 # shown NAME: the seal can be read off the page by a stranger's tool.
 shown() { pdftotext "$out/$1.pdf" - 2>/dev/null | grep -q '^Interop Łódź Αθήνα Київ$'; }
 if command -v pdftotext >/dev/null; then
