@@ -189,6 +189,9 @@ type Context struct {
 	// Stamped says that every decision which is proven gets a time-stamp of its own. Absent in contexts of v0.1.0. It is here because people
 	// approve the context's digest: whoever takes the time-stamps out of the evidence can't take out that there were some.
 	Stamped bool `json:"stamped,omitempty"`
+	// VisibleSeal is what the signature shows on a page; nil where it is invisible, as in all contexts of v0.1.0. The context's digest is in it, and so
+	// is for whoever draws it to add.
+	VisibleSeal *VisibleSeal `json:"visibleSeal,omitempty"`
 }
 
 // SignedInPDF is the form of a signature in the PDF itself, PAdES-BASELINE-T.

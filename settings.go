@@ -37,6 +37,7 @@ type Settings struct {
 	Webhooks   []Webhook          `yaml:"webhooks"`
 	Passkeys   Passkeys           `yaml:"passkeys"`
 	Policy     PolicyFiles        `yaml:"policy"`
+	SignedPDF  SignedPDFSetting   `yaml:"signedPDF"`
 	Watch      Watch              `yaml:"watch"`
 
 	digest string

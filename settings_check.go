@@ -69,6 +69,7 @@ func (c *settingsCheck) all(s *Settings) {
 	c.purposes(s)
 	c.parts(s)
 	c.watch(s)
+	c.visibleSeal(s)
 }
 
 func (c *settingsCheck) needed(path []any, value string) {

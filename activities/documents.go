@@ -79,11 +79,14 @@ func (t *Tenant) Admit(ctx context.Context, in evidence.AdmitInput) (evidence.Ad
 		return a, err
 	}
 	defer document.Close()
-	if a.Document, refusal = InspectPDF(document, document.size); refusal != nil {
+	if a.Document, refusal = inspectPDF(document, document.size, t.visibleSeal); refusal != nil {
 		return refuse(refusal)
 	}
 	if a.Context, err = t.context(in, requester, plan); err != nil {
 		return a, err
+	}
+	if a.Document.NoSeal == "" {
+		a.Context.VisibleSeal = t.visibleSeal
 	}
 	a.Digest, err = a.Context.Digest()
 	return a, err

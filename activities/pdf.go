@@ -17,6 +17,11 @@ const maxInspection = 20 * time.Second
 // busy. What passes can be signed later: the update that the signature needs is written here once, without the signature. It reads only a
 // little of the document, and keeps nothing of it in memory.
 func InspectPDF(r io.ReaderAt, size int64) (evidence.DocumentFacts, *countersign.Refusal) {
+	return inspectPDF(r, size, nil)
+}
+
+// inspectPDF also says why the document can't show the seal, if there is one and it can't.
+func inspectPDF(r io.ReaderAt, size int64, seal *countersign.VisibleSeal) (evidence.DocumentFacts, *countersign.Refusal) {
 	if size == 0 {
 		return evidence.DocumentFacts{}, countersign.Refuse("document-empty", "the document is empty (0 bytes)")
 	}
@@ -30,7 +35,7 @@ func InspectPDF(r io.ReaderAt, size int64) (evidence.DocumentFacts, *countersign
 	}
 	read := make(chan result, 1)
 	go func() {
-		facts, refusal := readPDF(r, size)
+		facts, refusal := readPDF(r, size, seal)
 		read <- result{facts, refusal}
 	}()
 	late := time.NewTimer(maxInspection)
@@ -43,7 +48,7 @@ func InspectPDF(r io.ReaderAt, size int64) (evidence.DocumentFacts, *countersign
 	}
 }
 
-func readPDF(r io.ReaderAt, size int64) (facts evidence.DocumentFacts, refusal *countersign.Refusal) {
+func readPDF(r io.ReaderAt, size int64, seal *countersign.VisibleSeal) (facts evidence.DocumentFacts, refusal *countersign.Refusal) {
 	// The reader reads what strangers send; a panic in it is their broken file, not our crash.
 	defer func() {
 		if recover() != nil {
@@ -60,7 +65,7 @@ func readPDF(r io.ReaderAt, size int64) (facts evidence.DocumentFacts, refusal *
 	if err != nil {
 		return facts, countersign.Refuse("pdf-broken", "the PDF can't be read; open it and save it again")
 	}
-	return evidence.DocumentFacts{Bytes: size, Pages: f.Pages}, nil
+	return evidence.DocumentFacts{Bytes: size, Pages: f.Pages, NoSeal: noSeal(f, seal)}, nil
 }
 
 // refusals say of each reason for which a PDF can't be signed what its sender can do.

@@ -30,7 +30,9 @@ func (t *Tenant) signInside(ctx context.Context, in evidence.SignInput, result e
 		return result, err
 	}
 	defer document.Close()
-	approved := evidence.ApprovedPDF{Bytes: document.size, SHA256: in.Context.Document.SHA256, At: intent.At}
+	approved := evidence.ApprovedPDF{
+		Bytes: document.size, SHA256: in.Context.Document.SHA256, At: intent.At, Seal: evidence.VisibleSealOf(in.Context, in.Digest, in.Request),
+	}
 	signer := t.signer()
 	result.Algorithm = string(signer.algorithm)
 	key := countersign.WithheldKey(in.Context.Tenant, in.Request, withheldPDF)

@@ -43,6 +43,8 @@ type Tenant struct {
 	lists    *evidence.Revocation
 	// postQuantum is nil where the tenant's file names no key for post-quantum signatures.
 	postQuantum *postQuantumSigner
+	// visibleSeal is nil where the tenant's signatures are invisible.
+	visibleSeal *countersign.VisibleSeal
 	subjects    *Subjects
 	hooks       []webhook
 	http        *http.Client
@@ -70,6 +72,9 @@ func Open(ctx context.Context, file string, temporal client.Client, worker evide
 		http: &http.Client{Timeout: 15 * time.Second, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
 	}
 	if t.engine, err = LoadPolicy(s, t.dir); err != nil {
+		return nil, err
+	}
+	if t.visibleSeal, err = OpenVisibleSeal(s, t.dir); err != nil {
 		return nil, err
 	}
 	if t.chain, err = t.certificates(s.KMS.Certificate); err != nil {

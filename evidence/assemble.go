@@ -202,7 +202,10 @@ func (c *Case) signedInside() bool {
 
 // approved is what the signed PDF must begin with and claim.
 func (c *Case) approved() ApprovedPDF {
-	return ApprovedPDF{Bytes: c.Admission.Document.Bytes, SHA256: c.Admission.Context.Document.SHA256, At: c.Intent.At}
+	return ApprovedPDF{
+		Bytes: c.Admission.Document.Bytes, SHA256: c.Admission.Context.Document.SHA256, At: c.Intent.At,
+		Seal: VisibleSealOf(c.Admission.Context, c.Admission.Digest, c.Input.Request.ID),
+	}
 }
 
 func keyDocumentOf(m Material) keyDocument {

@@ -51,6 +51,8 @@ type Admission struct {
 type DocumentFacts struct {
 	Bytes int64 `json:"bytes"`
 	Pages int   `json:"pages"`
+	// NoSeal is why the signature is invisible although the tenant's file asks for a visible seal; empty where it is visible or nobody asked.
+	NoSeal string `json:"noSeal,omitempty"`
 }
 
 // CheckInput asks whether one decide signal counts.

@@ -18,8 +18,9 @@ import (
 // follows from the signature alone.
 type ApprovedPDF struct {
 	Bytes  int64
-	SHA256 string    // hex
-	At     time.Time // of the intent to sign; kept to the second
+	SHA256 string       // hex
+	At     time.Time    // of the intent to sign; kept to the second
+	Seal   *VisibleSeal // what the signature shows; nil where it is invisible
 }
 
 func (a ApprovedPDF) params() (pades.Params, error) {
@@ -29,7 +30,10 @@ func (a ApprovedPDF) params() (pades.Params, error) {
 		return p, errors.New("the approved document has no SHA-256 digest")
 	}
 	copy(p.SHA256[:], digest)
-	return p, nil
+	if a.Seal != nil {
+		p.Seal, err = a.Seal.drawn(a.At)
+	}
+	return p, err
 }
 
 // SignPDF returns what has to follow the document so that it is signed: one incremental update with an approval signature,

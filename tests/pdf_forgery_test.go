@@ -47,9 +47,9 @@ func TestR13_ASignedPDFHoldsNothingThatNobodyApproved(t *testing.T) {
 		return reseal(t, original, history, countersign.Completed, func(_ *testing.T, f map[string][]byte) { f["document-signed.pdf"] = body })
 	}
 	// again signs anew, over what the operator likes, and claims the time that they like.
-	again := func(t *testing.T, body []byte, claimed time.Time) ([]byte, time.Time) {
+	againWith := func(t *testing.T, body []byte, claimed time.Time, seal *evidence.VisibleSeal) ([]byte, time.Time) {
 		t.Helper()
-		of := evidence.ApprovedPDF{Bytes: int64(len(body)), SHA256: countersign.SHA256(body), At: claimed}
+		of := evidence.ApprovedPDF{Bytes: int64(len(body)), SHA256: countersign.SHA256(body), At: claimed, Seal: seal}
 		update, err := evidence.SignPDF(t.Context(), bytes.NewReader(body), of, signer, stamper)
 		if err != nil {
 			t.Fatal(err)
@@ -60,6 +60,21 @@ func TestR13_ASignedPDFHoldsNothingThatNobodyApproved(t *testing.T) {
 			t.Fatal(err)
 		}
 		return whole, facts.StampTime.UTC()
+	}
+	again := func(t *testing.T, body []byte, claimed time.Time) ([]byte, time.Time) {
+		t.Helper()
+		return againWith(t, body, claimed, sealOf(report))
+	}
+
+	// looking signs the document anew, with a seal that nobody approved.
+	looking := func(change func(*evidence.VisibleSeal)) func(*testing.T) ([]byte, time.Time) {
+		return func(t *testing.T) ([]byte, time.Time) {
+			seal := sealOf(report)
+			if change(seal); *seal == (evidence.VisibleSeal{}) {
+				seal = nil
+			}
+			return againWith(t, document, report.Statement.Intent.At, seal)
+		}
 	}
 
 	t.Run("the same, signed anew", func(t *testing.T) {
@@ -76,6 +91,14 @@ func TestR13_ASignedPDFHoldsNothingThatNobodyApproved(t *testing.T) {
 		"another claimed time": func(t *testing.T) ([]byte, time.Time) {
 			return again(t, document, report.Statement.Intent.At.Add(-24*time.Hour))
 		},
+		"a seal with another name":        looking(func(s *evidence.VisibleSeal) { s.Name = "Globex GmbH" }),
+		"a seal of another request":       looking(func(s *evidence.VisibleSeal) { s.Request = "PO-1" }),
+		"a seal of another transaction":   looking(func(s *evidence.VisibleSeal) { s.Context = countersign.SHA256(nil) }),
+		"a seal in another colour":        looking(func(s *evidence.VisibleSeal) { s.Color = "#ff0000" }),
+		"a seal without the logo":         looking(func(s *evidence.VisibleSeal) { s.Logo = nil }),
+		"a seal in another place":         looking(func(s *evidence.VisibleSeal) { s.Corner = "top-left" }),
+		"a seal that covers the document": looking(func(s *evidence.VisibleSeal) { s.Width, s.Height = 500, 300 }),
+		"no seal":                         looking(func(s *evidence.VisibleSeal) { *s = evidence.VisibleSeal{} }),
 		"something behind the signature": func(*testing.T) ([]byte, time.Time) {
 			return append(bytes.Clone(signed), "% a page that nobody saw\n"...), was.At
 		},
@@ -114,12 +137,39 @@ func TestR13_ASignedPDFHoldsNothingThatNobodyApproved(t *testing.T) {
 	t.Run("a signature beside the document, as old builds made it", func(t *testing.T) {
 		wantFailed(t, beside(t, func(*testing.T, *historypb.History) {}), "document")
 	})
+	t.Run("another seal, as if people had approved that", func(t *testing.T) {
+		seal := sealOf(report)
+		seal.Name = "Globex GmbH"
+		forge := func(t *testing.T, h *historypb.History) {
+			everywhere(`"name":"`+sealOf(report).Name+`","color"`, `"name":"Globex GmbH","color"`)(t, h)
+			digestsAnew(t, h)
+		}
+		probe := proto.Clone(report.History).(*historypb.History)
+		forge(t, probe)
+		c, err := evidence.ReadHistory(probe)
+		if err != nil {
+			t.Fatal(err)
+		}
+		seal.Context = c.Admission.Digest
+		body, at := againWith(t, document, report.Statement.Intent.At, seal)
+		history := proto.Clone(report.History).(*historypb.History)
+		everywhere(was.Object.SHA256, countersign.SHA256(body))(t, history)
+		everywhere(`"at":"`+was.At.Format(time.RFC3339Nano)+`"`, `"at":"`+at.Format(time.RFC3339Nano)+`"`)(t, history)
+		forge(t, history)
+		wantFailed(t, evidence.Verify(reseal(t, original, history, countersign.Completed, func(_ *testing.T, f map[string][]byte) { f["document-signed.pdf"] = body }), roots), "decisions")
+	})
 	t.Run("and as if people had approved that", func(t *testing.T) {
 		wantFailed(t, beside(t, func(t *testing.T, h *historypb.History) {
 			everywhere(`,"signedAs":"`+countersign.SignedInPDF+`"`, "")(t, h)
 			digestsAnew(t, h)
 		}), "decisions")
 	})
+}
+
+// sealOf is the visible seal that people approved.
+func sealOf(report *evidence.Report) *evidence.VisibleSeal {
+	s := report.Statement
+	return evidence.VisibleSealOf(*s.Context, s.ContextDigest, s.Request.ID)
 }
 
 // wantFailed wants this check to fail first.

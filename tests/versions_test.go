@@ -101,7 +101,7 @@ func wantSigned(t *testing.T, g *stack.Signing, these, others []byte) {
 		t.Fatal(err)
 	}
 	of := func(document []byte) evidence.ApprovedPDF {
-		return evidence.ApprovedPDF{Bytes: int64(len(document)), SHA256: countersign.SHA256(document), At: report.Statement.Intent.At}
+		return evidence.ApprovedPDF{Bytes: int64(len(document)), SHA256: countersign.SHA256(document), At: report.Statement.Intent.At, Seal: sealOf(report)}
 	}
 	if _, err := evidence.VerifyPDF(bytes.NewReader(signed), int64(len(signed)), of(these), roots); err != nil {
 		t.Errorf("the signature is not of the bytes that were approved: %v", err)

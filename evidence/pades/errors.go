@@ -5,7 +5,7 @@ import (
 	"fmt"
 )
 
-// Why a PDF can't be signed. Errors of this package wrap one of them, and tell no byte of the document.
+// Why a PDF can't be signed; with ErrNoSeal, it can be without a visible seal. Errors of this package wrap one of them, and tell no byte of the document.
 var (
 	ErrBroken      = errors.New("the PDF's structure is broken")
 	ErrEncrypted   = errors.New("the PDF is encrypted")
@@ -17,6 +17,8 @@ var (
 	ErrBounds      = errors.New("the PDF is over a limit")
 	ErrNoPages     = errors.New("the PDF has no pages")
 	ErrTooLarge    = errors.New("the signature is larger than the place kept for it")
+	ErrNoSeal      = errors.New("the PDF can't show a visible seal")
+	ErrSeal        = errors.New("the visible seal can't be drawn")
 	ErrAltered     = errors.New("the PDF is not what this writer makes of the approved document")
 )
 

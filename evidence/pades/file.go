@@ -42,12 +42,13 @@ type File struct {
 	unpacked  map[int64]*objectStream
 	unpacking int // object streams that are being read because of one another
 
-	catalog, page   *object
+	catalog         *object
+	first           leaf
 	form            *found // nil where there is no AcroForm yet
 	fields          *found // nil where the form has no Fields yet
-	annotations     *found // nil where the page has none yet
 	names           map[string]bool
 	signatureFields int
+	certified       bool // an earlier signature says what may be changed
 }
 
 // object is one indirect object. The spans of its value point into text.

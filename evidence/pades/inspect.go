@@ -1,7 +1,5 @@
 package pades
 
-import "slices"
-
 // Bounds on trees.
 const (
 	maxFields   = 20_000
@@ -28,7 +26,7 @@ func (f *File) inspect() error {
 		}
 		return err
 	}
-	if err := f.firstPage(root); err != nil {
+	if f.first, err = f.page(root, false); err != nil {
 		return err
 	}
 	if err := f.openForm(root); err != nil {
@@ -42,6 +40,7 @@ func (f *File) inspect() error {
 	if err != nil || !ok {
 		return err
 	}
+	f.certified = true
 	return f.permits(certification)
 }
 
@@ -51,90 +50,6 @@ func changeable(v found) (*object, error) {
 		return nil, because(ErrBroken, "an object that must be changed has no number of its own, or is a stream")
 	}
 	return v.in, nil
-}
-
-// node is a reference to a part of the page tree.
-type node struct {
-	ref   value
-	in    *object
-	depth int
-}
-
-// firstPage walks down the page tree to its first page.
-func (f *File) firstPage(root found) error {
-	tree, ok, err := f.dict(root, "Pages")
-	if err != nil {
-		return err
-	}
-	if !ok {
-		return ErrNoPages
-	}
-	count, ok, err := f.entry(tree, "Count")
-	if err != nil {
-		return err
-	}
-	if !ok || count.value.kind != isInteger || count.value.n < 0 || count.value.n > maxObjects {
-		return because(ErrBroken, "its page tree doesn't say how many pages there are")
-	}
-	if f.Pages = int(count.value.n); f.Pages == 0 {
-		return ErrNoPages
-	}
-	seen := map[int64]bool{}
-	// The last of todo is next: the first page in the order of the tree.
-	for todo := []node{{tree.value, tree.in, 0}}; len(todo) > 0; {
-		n := todo[len(todo)-1]
-		todo = todo[:len(todo)-1]
-		if len(seen) > maxTreeWalk || n.depth > maxTree {
-			return because(ErrBounds, "its page tree is too large before the first page")
-		}
-		at, err := f.resolve(n.ref, n.in)
-		if err != nil {
-			return err
-		}
-		if seen[at.in.num] || at.value.kind != isDict || at.value.twice {
-			return because(ErrBroken, "its page tree is no tree of dictionaries")
-		}
-		seen[at.in.num] = true
-		kids, ok, err := f.entry(at, "Kids")
-		if err != nil {
-			return err
-		}
-		if !ok {
-			return f.usePage(at)
-		}
-		if kids.value.kind != isArray {
-			return because(ErrBroken, "its page tree is no tree of dictionaries")
-		}
-		// Empty branches before the first page are rare: a few kids are enough.
-		few := kids.value.items[:min(len(kids.value.items), 64)]
-		for _, kid := range slices.Backward(few) {
-			if kid.kind != isRef {
-				return because(ErrBroken, "its page tree is no tree of dictionaries")
-			}
-			todo = append(todo, node{kid, kids.in, n.depth + 1})
-		}
-	}
-	return ErrNoPages
-}
-
-func (f *File) usePage(page found) error {
-	if kind, _ := page.value.get("Type"); kind.text != "Page" {
-		return because(ErrBroken, "its first page is no page")
-	}
-	var err error
-	if f.page, err = changeable(page); err != nil {
-		return err
-	}
-	list, ok, err := f.entry(page, "Annots")
-	if err != nil || !ok {
-		return err
-	}
-	if list.value.kind != isArray {
-		return because(ErrBroken, "/Annots of its first page is no array")
-	}
-	_, err = changeable(list)
-	f.annotations = &list
-	return err
 }
 
 // openForm looks at the form, if there is one: its fields' names, and what earlier signatures allow.
@@ -158,7 +73,7 @@ func (f *File) openForm(root found) error {
 		return err
 	}
 	f.fields = &list
-	if f.annotations != nil && f.annotations.in.num == list.in.num && f.annotations.value.start == list.value.start {
+	if f.first.shares(list) {
 		return because(ErrBroken, "its form and its first page share one list")
 	}
 	return f.walkFields(list)
@@ -223,12 +138,14 @@ func (f *File) fieldPermits(field found) error {
 		return err
 	}
 	if ok && lock.value.kind == isDict {
-		if p, ok, err := f.entry(lock, "P"); err != nil || ok && p.value.n == 1 {
+		p, ok, err := f.entry(lock, "P")
+		if err != nil || ok && p.value.n == 1 {
 			if err == nil {
 				err = ErrCertified
 			}
 			return err
 		}
+		f.certified = f.certified || ok
 	}
 	return f.permits(signature)
 }
@@ -254,6 +171,7 @@ func (f *File) permits(signature found) error {
 		if method.value.text != "DocMDP" && method.value.text != "FieldMDP" {
 			continue
 		}
+		f.certified = f.certified || method.value.text == "DocMDP"
 		parms, ok, err := f.entry(reference, "TransformParams")
 		if err != nil {
 			return err
@@ -265,6 +183,8 @@ func (f *File) permits(signature found) error {
 			return err
 		} else if ok && p.value.n == 1 {
 			return ErrCertified
+		} else if ok {
+			f.certified = true
 		}
 		if method.value.text != "FieldMDP" {
 			continue

@@ -221,6 +221,8 @@ func FuzzOpen(f *testing.F) {
 	for _, c := range kinds(f) {
 		f.Add(c.raw)
 	}
+	f.Add(tagged("<< /Nums [0 [9 0 R]] >>").table(""))
+	f.Add(tagged("<< /Kids [10 0 R] >>").with(objects{10: "<< /Limits [0 41] >>"}).streamed(f))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		file, err := open(raw)
 		if err != nil {
@@ -243,6 +245,13 @@ func FuzzOpen(f *testing.F) {
 		}
 		if again.signatureFields <= file.signatureFields {
 			t.Error("what was signed has no further signature")
+		}
+		tail, err = trySealed(raw, seal())
+		if err != nil {
+			return
+		}
+		if _, err := open(append(bytes.Clone(raw), tail...)); err != nil {
+			t.Fatalf("what was signed with a seal can't be read: %v", err)
 		}
 	})
 }

@@ -12,13 +12,18 @@ import (
 	"time"
 )
 
-// MaxCMS is the place kept for the signature, in bytes: a chain of certificates and time-stamps fit in easily.
-const MaxCMS = 32 << 10
+// MaxCMS is the place kept for a signature that is invisible, in bytes: a chain of certificates and time-stamps fit in easily. Beside a seal it is
+// MaxSealedCMS: PDF/A knows no string of more than 32,767 bytes. That invisible ones have more is older, and verifiers have to write those again.
+const (
+	MaxCMS       = 32 << 10
+	MaxSealedCMS = 30 << 10
+)
 
 // Params are what an update depends on beside the document.
 type Params struct {
 	At     time.Time // what the signature claims as its time (/M), to the second
 	SHA256 [32]byte  // of the document: the new file's identifier
+	Seal   *Seal     // what the signature shows; nil where it is invisible
 }
 
 // Update is the incremental update that adds one signature to a File. Equal files and parameters give equal bytes.
@@ -26,6 +31,7 @@ type Update struct {
 	file     *File
 	body     []byte // with zeros where the signature goes
 	from, to int    // of the place for the signature in body, its angle brackets included
+	room     int    // bytes of that place
 }
 
 // edit replaces a part of an object's text.
@@ -41,6 +47,7 @@ type rewrite struct {
 
 type writer struct {
 	f        *File
+	page     leaf
 	out      bytes.Buffer
 	rewrites map[int64]*rewrite
 	written  []writtenObject
@@ -54,10 +61,18 @@ type writtenObject struct {
 	gen     uint32
 }
 
-// Update writes the update: a signature dictionary, an invisible signature field on the first page, and anew only those objects
-// that have to name it: the page or its list of annotations, the form or its list of fields, and the catalog where it has no form.
+// Update writes the update: a signature dictionary, a signature field, invisible on the first page where there is no seal, and anew only those objects
+// that have to name it: the page or its list of annotations, the form or its list of fields, and the catalog where it has no form. With a seal, also
+// what it shows, and its place in the structure of a tagged document. ErrNoSeal says that this document can be signed only without one.
 func (f *File) Update(p Params) (*Update, error) {
-	w := &writer{f: f, rewrites: map[int64]*rewrite{}, next: int64(len(f.places))}
+	w := &writer{f: f, page: f.first, rewrites: map[int64]*rewrite{}, next: int64(len(f.places))}
+	var at position
+	if p.Seal != nil {
+		var err error
+		if at, w.page, err = f.sealPlace(p.Seal); err != nil {
+			return nil, err
+		}
+	}
 	if size, ok := f.trailer.value.get("Size"); !ok || size.kind != isInteger || size.n < 1 || size.n > maxObjects {
 		return nil, because(ErrBroken, "its trailer doesn't say how many objects there are")
 	} else if size.n > w.next {
@@ -67,6 +82,10 @@ func (f *File) Update(p Params) (*Update, error) {
 	w.sig, w.field = w.next, w.next+1
 	w.next += 2
 	form := w.plan()
+	seen, err := w.visible(p.Seal, at)
+	if err != nil {
+		return nil, err
+	}
 
 	w.out.WriteByte('\n')
 	for _, r := range slices.SortedFunc(values(w.rewrites), func(a, b *rewrite) int { return cmp.Compare(a.object.num, b.object.num) }) {
@@ -80,18 +99,26 @@ func (f *File) Update(p Params) (*Update, error) {
 		w.end()
 	}
 	w.begin(w.field, 0)
-	fmt.Fprintf(&w.out, "<< /Type /Annot /Subtype /Widget /FT /Sig /T (%s) /F 132 /Rect [ 0 0 0 0 ] /P %d %d R /V %d 0 R >>",
-		f.fieldName(), f.page.num, f.page.gen, w.sig)
+	fmt.Fprintf(&w.out, "<< /Type /Annot /Subtype /Widget /FT /Sig /T (%s) /F 132 %s /P %d %d R /V %d 0 R >>",
+		f.fieldName(), seen.entries, w.page.object.num, w.page.object.gen, w.sig)
 	w.end()
+	for _, o := range seen.objects {
+		w.begin(o.num, 0)
+		w.out.WriteString(o.text)
+		w.end()
+	}
 	w.begin(w.sig, 0)
 	fmt.Fprintf(&w.out, "<< /Type /Sig /Filter /Adobe.PPKLite /SubFilter /ETSI.CAdES.detached /M (D:%s+00'00') /ByteRange [ 0 ",
 		p.At.UTC().Format("20060102150405"))
 	ranges := w.out.Len()
 	w.out.WriteString(strings.Repeat(" ", rangeWidth) + "] /Contents ")
-	u := &Update{file: f, from: w.out.Len()}
+	u := &Update{file: f, from: w.out.Len(), room: MaxCMS}
+	if p.Seal != nil {
+		u.room = MaxSealedCMS
+	}
 	w.out.WriteByte('<')
-	w.out.Grow(2*MaxCMS + 4<<10) // the rest of the update, mostly
-	for range 2 * MaxCMS / len(zeros) {
+	w.out.Grow(2*u.room + 4<<10) // the rest of the update, mostly
+	for range 2 * u.room / len(zeros) {
 		w.out.WriteString(zeros)
 	}
 	w.out.WriteByte('>')
@@ -129,10 +156,10 @@ func values(m map[int64]*rewrite) func(func(*rewrite) bool) {
 // plan notes which objects are written anew, and with what change. It returns the number of a new form, or 0.
 func (w *writer) plan() (form int64) {
 	f, ref := w.f, fmt.Sprintf("%d 0 R", w.field)
-	if f.annotations != nil {
-		w.add(f.annotations.in, f.annotations.value, ref)
+	if list := w.page.annotations; list != nil {
+		w.add(list.in, list.value, ref)
 	} else {
-		w.set(f.page, f.page.value, "Annots", "[ "+ref+" ]")
+		w.set(w.page.object, w.page.object.value, "Annots", "[ "+ref+" ]")
 	}
 	switch {
 	case f.form == nil:
@@ -295,8 +322,8 @@ func (u *Update) DigestAdded(h hash.Hash) {
 
 // Fill returns the update with the signature, a DER CMS, in its place. What comes after the document is this and nothing else.
 func (u *Update) Fill(cms []byte) ([]byte, error) {
-	if len(cms) == 0 || len(cms) > MaxCMS {
-		return nil, because(ErrTooLarge, "it has %d bytes, and %d is the limit", len(cms), MaxCMS)
+	if len(cms) == 0 || len(cms) > u.room {
+		return nil, because(ErrTooLarge, "it has %d bytes, and %d is the limit", len(cms), u.room)
 	}
 	out := bytes.Clone(u.body)
 	hex.Encode(out[u.from+1:], cms)
@@ -318,6 +345,9 @@ func (u *Update) Extract(tail []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	if n > u.room {
+		return nil, because(ErrAltered, "its signature is longer than its place")
+	}
 	cms := make([]byte, n)
 	if _, err := hex.Decode(cms, digits[:2*n]); err != nil || hex.EncodeToString(cms) != string(digits[:2*n]) {
 		return nil, because(ErrAltered, "its signature is not in lower-case hexadecimal digits")
@@ -328,7 +358,7 @@ func (u *Update) Extract(tail []byte) ([]byte, error) {
 	return cms, nil
 }
 
-// derLength is how long a DER sequence is that begins like this: at most MaxCMS.
+// derLength is how long a DER sequence is that begins like this, with a length of two bytes at most.
 func derLength(der [4]byte) (int, error) {
 	if der[0] == 0x30 {
 		switch l := int(der[1]); {
@@ -337,9 +367,7 @@ func derLength(der [4]byte) (int, error) {
 		case l == 0x81:
 			return 3 + int(der[2]), nil
 		case l == 0x82:
-			if n := 4 + int(der[2])<<8 + int(der[3]); n <= MaxCMS {
-				return n, nil
-			}
+			return 4 + int(der[2])<<8 + int(der[3]), nil
 		}
 	}
 	return 0, because(ErrAltered, "its signature is no DER")

@@ -53,6 +53,7 @@ var organisations = []organisation{
 // and may do nothing there, until somebody grants them a part of their authority.
 type tenantCast struct {
 	id, name, brand, color, owner string
+	logo                          bool // its signatures show a seal with a logo
 	partners                      []string
 	roles                         []castRole
 }
@@ -63,7 +64,7 @@ type castRole struct {
 }
 
 var tenants = []tenantCast{
-	{id: "acme", name: "Acme Corporation", brand: "Acme", color: "#0b6e4f", owner: "olivia", partners: []string{"hart", "nord"}, roles: []castRole{
+	{id: "acme", name: "Acme Corporation", brand: "Acme", color: "#0b6e4f", logo: true, owner: "olivia", partners: []string{"hart", "nord"}, roles: []castRole{
 		{"acme", "alice", []string{"legal", "board"}},
 		{"acme", "ben", []string{"finance", "requester", "board", "duty-officer"}},
 		{"acme", "olivia", []string{"owner", "compliance", "board"}},

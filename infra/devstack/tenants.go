@@ -29,6 +29,7 @@ type tenantFile struct {
 	Mail       mailEntry          `yaml:"mail"`
 	Webhooks   []webhookEntry     `yaml:"webhooks"`
 	Passkeys   passkeysEntry      `yaml:"passkeys"`
+	SignedPDF  *signedPDFEntry    `yaml:"signedPDF,omitempty"`
 }
 
 type (
@@ -76,6 +77,12 @@ type (
 	breakGlass struct {
 		Role   string `yaml:"role"`
 		Quorum int    `yaml:"quorum"`
+	}
+	signedPDFEntry struct {
+		VisibleSeal visibleSealEntry `yaml:"visibleSeal"`
+	}
+	visibleSealEntry struct {
+		Logo string `yaml:"logo"`
 	}
 	passkeysEntry struct {
 		RelyingParty string   `yaml:"relyingParty"`
@@ -221,6 +228,13 @@ func writeTenant(dir string, p ports, t tenantCast, key kmsEntry, log logEntry, 
 		}
 	}
 	file.add(t, owner.Subject)
+	if t.logo {
+		logo, err := writeLogo(dir, t)
+		if err != nil {
+			return fmt.Errorf("couldn't draw the logo of tenant %s: %w", t.id, err)
+		}
+		file.SignedPDF = &signedPDFEntry{visibleSealEntry{Logo: logo}}
+	}
 	for i, id := range trusted {
 		kind := "home"
 		if i > 0 {

@@ -205,6 +205,11 @@ func digests() []digest {
 	short := plan()
 	short.Stages, short.BreakGlass, short.Owner = short.Stages[1:], nil, nil
 	short.Stages[0].Beside, short.Stages[0].Escalation = false, nil
+	sealed := transaction()
+	sealed.SignedAs, sealed.VisibleSeal = countersign.SignedInPDF, &countersign.VisibleSeal{
+		V: 1, Page: "last", Corner: "bottom-right", X: 24, Y: 12, Width: 200, Height: 52, Name: "Acme & Söhne", Color: "#0b5394",
+		Logo: &countersign.Logo{Width: 1, Height: 1, Pixels: []byte("\x78\x01\x01\x03\x00\xfc\xff\x01\x02\x03\x00\x0d\x00\x07")},
+	}
 	var list []digest
 	for _, v := range []struct {
 		about, domain string
@@ -215,6 +220,7 @@ func digests() []digest {
 		{"a plan of one stage", "countersign plan v1", short},
 		{"a plan with everything in it", "countersign plan v1", plan()},
 		{"the context of the transaction", "countersign context v1", transaction()},
+		{"the context of a transaction with a visible seal", "countersign context v1", sealed},
 		{"an approval", "countersign decision v1", decision(alice, "legal", countersign.Approve, "")},
 		{"a rejection with a reason of many scripts", "countersign decision v1", decision(carol, "legal", countersign.Reject, "§ 4 fehlt – 第四条 – 𝄞\n\t\"no\" \\ <&> \u2028\u00a0/")},
 		{"an approval under a grant", "countersign decision v1", lent},

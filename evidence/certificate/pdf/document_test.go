@@ -3,6 +3,8 @@ package pdf
 import (
 	"bytes"
 	"encoding/binary"
+	"flag"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -10,6 +12,9 @@ import (
 
 	"github.com/pdfcpu/pdfcpu/pkg/api"
 	"github.com/pdfcpu/pdfcpu/pkg/pdfcpu/model"
+
+	"github.com/countersign-dev/countersign/evidence/pades"
+	"github.com/countersign-dev/countersign/evidence/truetype"
 )
 
 func document(blocks ...Block) Document {
@@ -74,19 +79,21 @@ func TestASubsetKeepsItsOutlines(t *testing.T) {
 		t.Fatal(err)
 	}
 	compared := 0
-	for _, whole := range []*font{f.regular, f.bold, f.east} {
-		s := newSubset(whole)
+	for _, whole := range []*truetype.Font{f.regular, f.bold, f.east} {
+		s := truetype.NewSubset(whole)
 		for _, r := range "Aé1一한" {
-			if whole.glyph(r) != 0 {
-				s.number(r)
+			if whole.Glyph(r) != 0 {
+				s.Number(r)
 			}
 		}
-		small := &font{tables: tablesOf(s.bytes()), longLoca: true}
-		small.metrics, small.unitsPerEm = int(binary.BigEndian.Uint16(small.tables["maxp"][4:])), whole.unitsPerEm
-		for n, r := range s.runes[1:] {
-			compared += sameOutline(t, whole, small, whole.glyph(r), n+1)
-			if small.width(n+1) != whole.width(whole.glyph(r)) {
-				t.Errorf("%s: %c has another width", whole.name, r)
+		small, err := truetype.Parse("small", s.Bytes(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for n, r := range s.Runes[1:] {
+			compared += sameOutline(t, whole, small, whole.Glyph(r), n+1)
+			if small.Width(n+1) != whole.Width(whole.Glyph(r)) {
+				t.Errorf("%s: %c has another width", whole.Name, r)
 			}
 		}
 	}
@@ -96,21 +103,52 @@ func TestASubsetKeepsItsOutlines(t *testing.T) {
 }
 
 // sameOutline compares outlines with all that they are made of, and returns how many those are.
-func sameOutline(t *testing.T, whole, small *font, a, b int) int {
+func sameOutline(t *testing.T, whole, small *truetype.Font, a, b int) int {
 	t.Helper()
-	want, got := slices.Clone(whole.outline(a)), slices.Clone(small.outline(b))
+	want, got := slices.Clone(whole.Outline(a)), slices.Clone(small.Outline(b))
 	parts := map[int][2]int{}
-	eachComponent(want, func(at int) {
+	truetype.EachComponent(want, func(at int) {
 		parts[at] = [2]int{int(binary.BigEndian.Uint16(want[at:])), int(binary.BigEndian.Uint16(got[at:]))}
 		binary.BigEndian.PutUint16(want[at:], 0)
 		binary.BigEndian.PutUint16(got[at:], 0)
 	})
 	if len(want) == 0 || !bytes.Equal(bytes.TrimRight(got, "\x00"), bytes.TrimRight(want, "\x00")) {
-		t.Errorf("%s: glyph %d is not glyph %d", whole.name, b, a)
+		t.Errorf("%s: glyph %d is not glyph %d", whole.Name, b, a)
 	}
 	n := 1
 	for _, pair := range parts {
 		n += sameOutline(t, whole, small, pair[0], pair[1])
 	}
 	return n
+}
+
+var update = flag.Bool("update", false, "write the font of visible seals anew")
+
+// The font of visible seals has outlines of ours alone, each in the place of its character. It never changes: seals of before would look otherwise.
+func TestTheSealsFontIsAPartOfOurs(t *testing.T) {
+	t.Parallel()
+	f, err := loaded()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := truetype.NewSubset(f.regular)
+	for _, r := range pades.SealCharacters() {
+		if f.regular.Glyph(r) == 0 {
+			t.Errorf("the font has no U+%04X", r)
+		}
+		s.Number(r)
+	}
+	const path = "../../pades/DejaVuSans-seal.ttf"
+	if *update {
+		if err := os.WriteFile(path, s.Bytes(), 0o644); err != nil { //nolint:gosec // a font is for everybody
+			t.Fatal(err)
+		}
+	}
+	font, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(font, s.Bytes()) {
+		t.Error("it is another; -update writes it anew, and then bundles with a seal don't verify any more")
+	}
 }

@@ -3,6 +3,8 @@ package pdf
 import (
 	"fmt"
 	"strings"
+
+	"github.com/countersign-dev/countersign/evidence/truetype"
 )
 
 // Measures in points, of A4.
@@ -34,14 +36,14 @@ type page struct {
 
 type layout struct {
 	fonts
-	subsets []*subset // regular, bold, east
+	subsets []*truetype.Subset // regular, bold, east
 	pages   []*page
 	y       float64
 	missing []rune
 }
 
 func newLayout(f fonts) *layout {
-	l := &layout{fonts: f, subsets: []*subset{newSubset(f.regular), newSubset(f.bold), newSubset(f.east)}}
+	l := &layout{fonts: f, subsets: []*truetype.Subset{truetype.NewSubset(f.regular), truetype.NewSubset(f.bold), truetype.NewSubset(f.east)}}
 	l.turn()
 	return l
 }
@@ -77,7 +79,7 @@ func (l *layout) fit(text string) string {
 
 func (l *layout) widthOf(r rune, size float64, bold bool) float64 {
 	f := l.find(r, bold)
-	return float64(f.width(f.glyph(r))) * size / 1000
+	return float64(f.Width(f.Glyph(r))) * size / 1000
 }
 
 // wrap breaks a text into lines. It breaks after a space, and inside of what is longer than a line. The space stays: the lines one after the other are
@@ -129,7 +131,7 @@ func (l *layout) draw(line string, x, y, size float64, bold bool) string {
 	for _, r := range line {
 		f := l.find(r, bold)
 		for i, s := range l.subsets {
-			if s.font != f {
+			if s.Font != f {
 				continue
 			}
 			if i != last {
@@ -139,7 +141,7 @@ func (l *layout) draw(line string, x, y, size float64, bold bool) string {
 				fmt.Fprintf(&out, "/F%d %.1f Tf <", i, size)
 				last = i
 			}
-			fmt.Fprintf(&out, "%04x", s.number(r))
+			fmt.Fprintf(&out, "%04x", s.Number(r))
 		}
 	}
 	if last >= 0 {
@@ -243,8 +245,8 @@ func (l *layout) write(d Document, root *element) []byte {
 	catalog, tree, pages := f.reserve(), f.reserve(), f.reserve()
 	used := ""
 	for i, s := range l.subsets {
-		if len(s.runes) > 1 {
-			used += fmt.Sprintf("/F%d %s", i, ref(s.embed(f)))
+		if len(s.Runes) > 1 {
+			used += fmt.Sprintf("/F%d %s", i, ref(embed(s, f)))
 		}
 	}
 	resources := f.add("<</Font<<%s>>>>", used)
@@ -295,26 +297,6 @@ func (e *element) write(f *file, parent int, pages []int) {
 	f.set(e.number, fmt.Sprintf("<</Type/StructElem/S/%s/P %s%s/K[%s]>>", e.kind, ref(parent), e.attributes, kids.String()))
 }
 
-// embed writes the font with what says which character each glyph is.
-func (s *subset) embed(f *file) int {
-	name := s.name
-	program := s.bytes()
-	tag := make([]byte, 6)
-	for i := range tag {
-		tag[i] = 'A' + byte(checksum(program)>>(5*i)&31)%26
-	}
-	name = string(tag) + "+" + name
-	file := f.stream(fmt.Sprintf("/Length1 %d", len(program)), program)
-	descriptor := f.add("<</Type/FontDescriptor/FontName/%s/Flags 4/FontBBox[%d %d %d %d]/ItalicAngle 0/Ascent %d/Descent %d/CapHeight 729/StemV 80/FontFile2 %s>>", name,
-		s.scaled("head", 36), s.scaled("head", 38), s.scaled("head", 40), s.scaled("head", 42), s.scaled("hhea", 4), s.scaled("hhea", 6), ref(file))
-	var widths, codes strings.Builder
-	fmt.Fprintf(&widths, "%d", s.width(0))
-	for n, r := range s.runes[1:] {
-		fmt.Fprintf(&widths, " %d", s.width(s.glyph(r)))
-		fmt.Fprintf(&codes, "1 beginbfchar\n<%04x> <%s>\nendbfchar\n", n+1, strings.Trim(text(string(r)), "<>")[4:])
-	}
-	cid := f.add("<</Type/Font/Subtype/CIDFontType2/BaseFont/%s/CIDSystemInfo<</Registry(Adobe)/Ordering(Identity)/Supplement 0>>/FontDescriptor %s/DW 600/W[0[%s]]/CIDToGIDMap/Identity>>", name, ref(descriptor), widths.String())
-	unicode := f.stream("", []byte("/CIDInit /ProcSet findresource begin\n12 dict begin\nbegincmap\n/CIDSystemInfo <</Registry (Adobe) /Ordering (UCS) /Supplement 0>> def\n/CMapName /Adobe-Identity-UCS def\n/CMapType 2 def\n1 begincodespacerange\n<0000> <ffff>\nendcodespacerange\n"+
-		codes.String()+"endcmap\nCMapName currentdict /CMap defineresource pop\nend\nend\n"))
-	return f.add("<</Type/Font/Subtype/Type0/BaseFont/%s/Encoding/Identity-H/DescendantFonts[%s]/ToUnicode %s>>", name, ref(cid), ref(unicode))
+func embed(s *truetype.Subset, f *file) int {
+	return s.Embed(s.Bytes(), "", func(dictionary string) int { return f.add("%s", dictionary) }, f.stream)
 }

@@ -5,10 +5,13 @@
 //
 // PATHS are lines. For each file it writes into OUT NAME.pdf, signed; NAME.p7s, its CMS; and NAME.covered, what that covers.
 // It prints "signed NAME PATH" or "refused NAME PATH: WHY". OUT/ca.pem is the authority of the key.
+// One in four is signed invisibly, and each that can't show a seal: OUT/visible has the names of the others, OUT/invisible the reasons.
 package main
 
 import (
 	"bufio"
+	"bytes"
+	"compress/zlib"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -26,7 +29,9 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/countersign-dev/countersign"
 	"github.com/countersign-dev/countersign/evidence"
+	"github.com/countersign-dev/countersign/evidence/pades"
 )
 
 func main() {
@@ -58,19 +63,39 @@ func run(args []string) error {
 		return err
 	}
 	stamper := evidence.NewTSAClient(url, roots.TSAs, nil)
+	visible, err := os.Create(filepath.Join(out, "visible"))
+	if err != nil {
+		return err
+	}
+	defer visible.Close()
+	invisible, err := os.Create(filepath.Join(out, "invisible"))
+	if err != nil {
+		return err
+	}
+	defer invisible.Close()
 	lines := bufio.NewScanner(os.Stdin)
 	for n := 1; lines.Scan(); n++ {
 		name := fmt.Sprintf("%03d", n)
-		if err := sign(lines.Text(), filepath.Join(out, name), signer, stamper, roots); err != nil {
+		seal := seals[n%len(seals)]
+		err := sign(lines.Text(), filepath.Join(out, name), seal, signer, stamper, roots)
+		if errors.Is(err, pades.ErrNoSeal) {
+			fmt.Fprintf(invisible, "%s %s: %s\n", name, lines.Text(), err)
+			seal = nil
+			err = sign(lines.Text(), filepath.Join(out, name), seal, signer, stamper, roots)
+		}
+		if err != nil {
 			fmt.Printf("refused %s %s: %s\n", name, lines.Text(), err)
 			continue
+		}
+		if seal != nil {
+			fmt.Fprintln(visible, name)
 		}
 		fmt.Printf("signed %s %s\n", name, lines.Text())
 	}
 	return lines.Err()
 }
 
-func sign(path, out string, signer evidence.Signer, stamper evidence.Stamper, roots evidence.Roots) error {
+func sign(path, out string, seal *evidence.VisibleSeal, signer evidence.Signer, stamper evidence.Stamper, roots evidence.Roots) error {
 	document, err := os.Open(path)
 	if err != nil {
 		return err
@@ -81,7 +106,7 @@ func sign(path, out string, signer evidence.Signer, stamper evidence.Stamper, ro
 	if err != nil {
 		return err
 	}
-	approved := evidence.ApprovedPDF{Bytes: size, SHA256: hex.EncodeToString(h.Sum(nil)), At: time.Now()}
+	approved := evidence.ApprovedPDF{Bytes: size, SHA256: hex.EncodeToString(h.Sum(nil)), At: time.Now(), Seal: seal}
 	update, err := evidence.SignPDF(context.Background(), document, approved, signer, stamper)
 	if err != nil {
 		return err
@@ -101,6 +126,28 @@ func sign(path, out string, signer evidence.Signer, stamper evidence.Stamper, ro
 		return fmt.Errorf("our own verifier refuses it: %w", err)
 	}
 	return nil
+}
+
+// seals are signed with in turn.
+var seals = []*evidence.VisibleSeal{
+	nil,
+	sealAt("last", "bottom-right"),
+	sealAt("first", "top-left"),
+	sealAt("last", "top-right"),
+}
+
+func sealAt(page, corner string) *evidence.VisibleSeal {
+	var pixels bytes.Buffer
+	z := zlib.NewWriter(&pixels)
+	z.Write(bytes.Repeat([]byte{0x0b, 0x6e, 0x4f}, 16*16)) // a buffer takes everything
+	z.Close()
+	return &evidence.VisibleSeal{
+		VisibleSeal: countersign.VisibleSeal{
+			V: countersign.VisibleSealVersion, Page: page, Corner: corner, X: 10, Y: 10, Width: 160, Height: 50, Name: "Interop Łódź Αθήνα Київ", Color: "#0b6e4f",
+			Logo: &countersign.Logo{Width: 16, Height: 16, Pixels: pixels.Bytes()},
+		},
+		Request: "PO-4711", Context: countersign.SHA256([]byte("context")),
+	}
 }
 
 // throwaway makes a key whose certificate is like one of a tenant.

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Signs PDFs that strangers made, and has strangers look at them: pyHanko with its difference analysis, openssl, the EU's DSS, and pdfsig where
+# Signs PDFs that strangers made, most with a visible seal, and has strangers look at them: pyHanko with its difference analysis, openssl, veraPDF, the EU's DSS, and pdfsig where
 # it is installed. None of the PDFs is in this repository: they come from pdfcpu's samples (in Go's module cache), from the sources of pikepdf
 # and pypdf (PyPI), and from documentation of Debian, where this runs on it.
 #
@@ -49,7 +49,18 @@ fi
 pdfcpu=$(cd "$here" && go mod download -json github.com/pdfcpu/pdfcpu | sed -n 's/^\t"Dir": "\(.*\)",$/\1/p')
 [ -d "$pdfcpu" ] || { echo "couldn't find pdfcpu in Go's module cache" >&2; exit 1; }
 find "$pdfcpu/pkg/testdata" "$pdfcpu/pkg/samples/signatures" "$pdfcpu/pkg/samples/form/fill" "$pdfcpu/pkg/samples/annotation" "$work/sources" "$work/debian" \
-	-type f -name '*.pdf' 2>/dev/null | sort >"$work/list"
+	-type f -name '*.pdf' 2>/dev/null | sort >"$work/strangers"
+# One of our own comes first: a certificate, which is PDF/A-3a and PDF/UA-1.
+golden=$here/../../golden/histories/v0.1.0
+quietly "make a certificate" go -C "$here" run github.com/countersign-dev/countersign/starter audit certificate "$golden/completed.asice" \
+	--tenant-ca "$golden/tenant-ca.pem" --tsa-ca "$golden/tsa-ca.pem" --output "$work/certificate.pdf" --twin "$work/certificate.json"
+# And two that certify it, as pyHanko does: they allow a signature, and no seal that is seen.
+quietly "make a key" openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 -subj '/CN=Certifier' -addext keyUsage=critical,digitalSignature,nonRepudiation \
+	-keyout "$work/certifier.key" -out "$work/certifier.pem"
+for permission in 2 3; do
+	quietly "certify a PDF" "$python" "$here/certify.py" "$work/certificate.pdf" "$work/certifier.key" "$work/certifier.pem" "$permission" "$work/certified-$permission.pdf"
+done
+{ printf '%s\n' "$work/certificate.pdf" "$work/certified-2.pdf" "$work/certified-3.pdf"; cat "$work/strangers"; } >"$work/list"
 
 # --- signing -----------------------------------------------------------------------------------------------------------
 
@@ -61,6 +72,16 @@ count=$(wc -l <"$work/originals")
 echo "     pades: $count PDFs signed, $(grep -c '^refused ' "$work/signed") refused"
 if [ "$count" -ge 20 ]; then pass "at least 20 PDFs are signed"; else fail "only $count PDFs are signed"; fi
 if grep -q 'our own verifier refuses' "$work/signed"; then fail "our own verifier takes each: $(grep 'our own verifier' "$work/signed" | head -n 3)"; else pass "our own verifier takes each"; fi
+
+visible=$(wc -l <"$out/visible")
+echo "     pades: $visible show a seal, $(wc -l <"$out/invisible") can't"
+if [ "$visible" -ge $((count / 2)) ]; then pass "more than half of them show a seal"; else fail "only $visible show a seal"; fi
+if [ "$(grep -c 'certified-[23].pdf: .* allows no new mark' "$out/invisible")" -eq 2 ]; then pass "certified PDFs show none"; else fail "a certified PDF shows a seal"; fi
+# shown NAME: the seal can be read off the page by a stranger's tool.
+shown() { pdftotext "$out/$1.pdf" - 2>/dev/null | grep -q '^Interop Łódź Αθήνα Київ$'; }
+if command -v pdftotext >/dev/null; then
+	if shown "$(head -n 1 "$out/visible")"; then pass "pdftotext reads a seal"; else fail "pdftotext reads no seal"; fi
+fi
 
 # among WHAT PATTERN: at least one of the signed PDFs is of a kind.
 among() {
@@ -101,7 +122,7 @@ PY
 failed=$((failed + $(grep -c '^FAIL ' "$work/pyhanko"))) passed=$((passed + $(grep -c '^ok ' "$work/pyhanko")))
 cat "$work/pyhanko"
 read -r _ first original < <(grep '^signed ' "$work/signed" | head -n 1)
-mkdir -p "$work/control" && flipped "$out/$first.pdf" "$work/control/$first.pdf"
+mkdir -p "$work/control" && cp "$out/visible" "$work/control/" && flipped "$out/$first.pdf" "$work/control/$first.pdf"
 if echo "signed $first $original" | "$python" "$here/validate.py" "$work/control" "$out/ca.pem" "$tsa_ca" >"$work/log" 2>&1; then
 	fail "control: pyHanko takes a changed byte"
 else
@@ -126,8 +147,48 @@ else
 	echo "     pades: pdfsig is not installed (Debian: poppler-utils)"
 fi
 
-classpath() { mvn --batch-mode --quiet --file "$here/../dss/pom.xml" "$@" dependency:build-classpath -Dmdep.outputFile="$work/classpath" >"$work/log" 2>&1; }
-classpath --offline || classpath || { cat "$work/log" >&2; echo "couldn't get DSS from Maven Central" >&2; exit 1; }
+# classpath OF: what is needed to run it. Offline first: what is in Maven's cache never changes.
+classpath() {
+	local how
+	for how in --offline --batch-mode; do
+		mvn --batch-mode --quiet --file "$here/../$1/pom.xml" "$how" dependency:build-classpath -Dmdep.outputFile="$work/classpath" >"$work/log" 2>&1 && return
+	done
+	cat "$work/log" >&2
+	echo "couldn't get $1 from Maven Central" >&2
+	exit 1
+}
+
+# What is PDF/A or PDF/UA stays so with a seal. An invisible signature has no appearance, which PDF/A-1 wants, and a longer place than PDF/A-2 knows.
+classpath verapdf
+mkdir -p "$work/verapdf" && quietly "compile what asks veraPDF" javac -cp "$(<"$work/classpath")" -d "$work/verapdf" "$here/../verapdf/Main.java"
+asked=()
+while read -r _ name path; do
+	grep -qx "$name" "$out/visible" || continue
+	for said in pdfaid:part:'' pdfuaid:part:ua; do
+		part=$(grep -aoE "${said%:*}[^0-9]{1,2}[1-4]" "$path" | head -n 1)
+		level=$(grep -aoE 'pdfaid:conformance[^A-Z]{1,2}[ABU]' "$path" | head -n 1)
+		[ -n "$part" ] || continue
+		case $said in *ua) flavour=ua${part: -1} ;; *) flavour=${part: -1}$(echo "${level: -1}" | tr ABU abu) ;; esac
+		asked+=("$flavour" "$path" "$flavour" "$out/$name.pdf")
+	done
+done < <(grep '^signed ' "$work/signed")
+sed -E 's|/FontFile2( [0-9]+ 0 R/CIDSet)|/FontFileX\1|' "$out/001.pdf" >"$work/control/unembedded.pdf"
+sed 's|/S /Form /P|/S /Note /P|' "$out/001.pdf" >"$work/control/untagged.pdf"
+java -cp "$work/verapdf:$(<"$work/classpath")" Main "${asked[@]}" 3a "$work/control/unembedded.pdf" ua1 "$work/control/untagged.pdf" 2>"$work/log" | sed -E 's/ (true|false)( .*|)$/\t\1\2/' >"$work/said"
+kept=0
+while IFS=$'\t' read -r asked before && IFS=$'\t' read -r _ after; do
+	case $asked in
+	*/control/*) for answer in "$before" "$after"; do case $answer in false*) pass "control: veraPDF refuses it" ;; *) fail "control: veraPDF takes it" ;; esac; done ;;
+	*)
+		[ "$before" = true ] || continue
+		kept=$((kept + 1))
+		[ "$after" = true ] || fail "veraPDF: $asked: $after"
+		;;
+	esac
+done <"$work/said"
+if [ "$kept" -ge 5 ]; then pass "veraPDF: $kept that were PDF/A or PDF/UA are so with a seal"; else fail "only $kept are PDF/A or PDF/UA before they are signed"; fi
+
+classpath dss
 # One in eight, and each that is signed already or hybrid: DSS draws the pages of what it validates.
 {
 	grep '^signed ' "$work/signed" | awk 'NR % 8 == 1'

@@ -3,7 +3,7 @@
     validate.py OUT CA TSA_CA <LINES
 
 LINES are those that `pades` printed. For each signed file: the new signature is intact, trusted, time-stamped, covers the whole file, and
-says what PAdES-B-T wants; each earlier signature is as intact as before, and pyHanko's difference analysis finds nothing but the new
+says what PAdES-B-T wants; it shows a seal where OUT/visible names the file, and nothing where not; each earlier signature is as intact as before, and pyHanko's difference analysis finds nothing but the new
 signature field. One line is printed for each file. pyHanko reads strictly, and leniently only what it wouldn't read strictly before
 it was signed: hybrid files, and those with faults that it doesn't forgive.
 """
@@ -20,6 +20,7 @@ from pyhanko_certvalidator import ValidationContext
 
 logging.disable(logging.CRITICAL)
 out, ca, tsa = pathlib.Path(sys.argv[1]), load_cert_from_pemder(sys.argv[2]), load_cert_from_pemder(sys.argv[3])
+VISIBLE = set((out / "visible").read_text().split()) if (out / "visible").exists() else set()
 ALLOWED = (ModificationLevel.NONE, ModificationLevel.LTA_UPDATES, ModificationLevel.FORM_FILLING)
 
 
@@ -86,7 +87,23 @@ def check(path, original):
             assert now.modification_level in ALLOWED and now.docmdp_ok, f"the earlier signature {name}: {now.modification_level}"
     assert sorted(fields(before)) == sorted(f for f in fields(after) if f != new.field_name), "a form field is gone"
     covered(path, new)
-    return f"{len(old)} earlier signatures, {len(fields(before))} fields, read {'strictly' if strict else 'leniently'}"
+    visible = seal(new.sig_field, path.stem in VISIBLE)
+    return f"{visible}, {len(old)} earlier signatures, {len(fields(before))} fields, read {'strictly' if strict else 'leniently'}"
+
+
+def seal(field, wanted):
+    """What the field shows: a form that says who signed, in an embedded font, at its full size; or nothing."""
+    left, bottom, right, top = (float(n) for n in field["/Rect"])
+    if not wanted:
+        assert (right - left, top - bottom) == (0, 0) and "/AP" not in field, "an invisible signature shows something"
+        return "invisible"
+    form = field["/AP"]["/N"]
+    assert sorted((round(right - left, 2), round(top - bottom, 2))) == [50, 160] and [float(n) for n in form["/BBox"]] == [0, 0, 160, 50], field["/Rect"]
+    assert "Signed electronically" in field["/TU"] and field["/TU"] == field["/Contents"], "who listens is told nothing"
+    font = form["/Resources"]["/Font"]["/F"]
+    assert "/FontFile2" in font["/DescendantFonts"][0]["/FontDescriptor"], "its font is not embedded"
+    assert form.data.count(b" Tj") == 5, "it doesn't have five lines"
+    return "with a seal"
 
 
 def fields(pdf):

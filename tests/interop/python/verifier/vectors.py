@@ -103,6 +103,32 @@ def signed_document(files, statement):
         raise ValueError("the signature in the PDF doesn't cover all but itself")
     if found[1].decode() != re.sub(r"[-:T]", "", predicate["intent"]["at"])[:14]:
         raise ValueError("the signature in the PDF claims another time than the intent's")
+    visible_seal(predicate, pdf[length : start])
+
+
+def visible_seal(predicate, update):
+    """What the signature shows is what people approved of it: its words for who listens, its size, and the logo, byte for byte."""
+    seal, field = predicate["context"].get("visibleSeal"), rb"/Subtype /Widget /FT /Sig /T \(Countersign\d+\) /F 132 /Rect \[ (.*?) \] "
+    found = re.search(field + (b"/P " if seal is None else rb"/AP << /N (\d+) 0 R >> /TU <([0-9a-f]*)> /Contents <\3> "), update)
+    if not found:
+        raise ValueError("the signature shows something that nobody approved, or not what people approved")
+    left, bottom, right, top = (float(n) for n in found[1].split())
+    if seal is None:
+        if (left, bottom, right, top) != (0, 0, 0, 0):
+            raise ValueError("the signature shows something, and people approved an invisible one")
+        return
+    if seal["v"] != 1 or sorted((round(right - left), round(top - bottom))) != sorted((seal["width"], seal["height"])):
+        raise ValueError("the visible seal is not as large as people approved")
+    digest, at = predicate["contextDigest"], predicate["intent"]["at"]
+    words = (f"{seal['name']}. Signed electronically. Request {predicate['request']['request']}. Intent to sign {at[:10]} {at[11:19]} UTC. "
+             f"Transaction {' '.join(digest[i : i + 4] for i in range(0, 16, 4))}.")
+    if bytes.fromhex(found[3].decode()).decode("utf-16") != words:
+        raise ValueError("the visible seal says something else than people approved")
+    logo = seal.get("logo")
+    if logo and base64.b64decode(logo["pixels"], validate=True) not in update:
+        raise ValueError("the visible seal has another logo than people approved")
+    if not logo and b"/Subtype /Image" in update:
+        raise ValueError("the visible seal has a logo that nobody approved")
 
 
 def people(files):
