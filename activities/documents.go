@@ -79,7 +79,7 @@ func (t *Tenant) Admit(ctx context.Context, in evidence.AdmitInput) (evidence.Ad
 		return a, err
 	}
 	defer document.Close()
-	if a.Document, refusal = InspectPDF(document, document.size); refusal != nil {
+	if a.Document, refusal = InspectPDF(document, document.Size()); refusal != nil {
 		return refuse(refusal)
 	}
 	if a.Context, err = t.context(in, requester, plan); err != nil {

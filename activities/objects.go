@@ -54,7 +54,7 @@ func isObject(o countersign.Object, size, limit int64, digest string) error {
 	return nil
 }
 
-// openObject begins to read an object, for ReadObject and spool, which see to its limit and digest.
+// openObject begins to read an object, for ReadObject and SpoolObject, which see to its limit and digest.
 func openObject(ctx context.Context, c *s3.Client, tenant string, o countersign.Object, limit int64) (io.ReadCloser, error) {
 	if err := checkOwn(tenant, o.Key); err != nil {
 		return nil, err
@@ -135,11 +135,14 @@ func (t *Tenant) current(ctx context.Context, bucket, key string, limit int64) (
 // earlier reads what an earlier attempt of this activity stored in the documents bucket. A first attempt doesn't look: what it finds in the place after
 // all, it takes when it is about to store its own.
 func (t *Tenant) earlier(ctx context.Context, key string, limit int64) (countersign.Object, []byte, error) {
-	if activity.GetInfo(ctx).Attempt < 2 {
+	if !again(ctx) {
 		return countersign.Object{}, nil, errGone
 	}
 	return t.current(ctx, t.settings.Documents.Bucket, key, limit)
 }
+
+// again says that this activity was attempted before.
+func again(ctx context.Context) bool { return activity.GetInfo(ctx).Attempt >= 2 }
 
 // newest names the object's newest version, without its digest.
 func (t *Tenant) newest(ctx context.Context, bucket, key string) (countersign.Object, error) {

@@ -1,11 +1,11 @@
 package activities
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/temporal"
@@ -30,7 +30,7 @@ func (t *Tenant) signInside(ctx context.Context, in evidence.SignInput, result e
 		return result, err
 	}
 	defer document.Close()
-	approved := evidence.ApprovedPDF{Bytes: document.size, SHA256: in.Context.Document.SHA256, At: intent.At}
+	approved := evidence.ApprovedPDF{Bytes: document.Size(), SHA256: in.Context.Document.SHA256, At: intent.At}
 	signer := t.signer()
 	result.Algorithm = string(signer.algorithm)
 	key := countersign.WithheldKey(in.Context.Tenant, in.Request, withheldPDF)
@@ -54,7 +54,7 @@ func (t *Tenant) signInside(ctx context.Context, in evidence.SignInput, result e
 		return result, err
 	}
 	result.RequestID = signer.requestID
-	stored, err := t.storeStream(ctx, t.settings.Documents.Bucket, key, "application/pdf", io.NewSectionReader(document, 0, document.size), document.sha256, nil)
+	stored, err := t.storeStream(ctx, t.settings.Documents.Bucket, key, "application/pdf", bytes.NewReader(document.Raw), document.SHA256, nil)
 	if errors.Is(err, errExists) {
 		result.RequestID = ""
 		stored, err = t.newest(ctx, t.settings.Documents.Bucket, key)
@@ -87,11 +87,11 @@ func (t *Tenant) adoptPDF(ctx context.Context, result evidence.Signature, stored
 		return result, err
 	}
 	defer signed.Close()
-	facts, err := evidence.VerifyPDF(signed, signed.size, approved, t.roots)
+	facts, err := evidence.VerifyPDF(signed, signed.Size(), approved, t.roots)
 	if err != nil {
 		return result, fmt.Errorf("couldn't use the stored signature: %w", err)
 	}
-	stored.SHA256 = signed.sha256
+	stored.SHA256 = signed.SHA256
 	result.Object, result.At = stored, facts.StampTime.UTC()
 	activity.GetLogger(ctx).Info("signed", "key", result.Key, "request", result.RequestID)
 	return result, nil

@@ -447,6 +447,11 @@ func (m *memoryObjects) Locked(ctx context.Context, locked evidence.Locked) (act
 	return activities.Revealed{Bundle: raw}, err
 }
 
+func (m *memoryObjects) Document(ctx context.Context, o countersign.Object, limit int64) ([]byte, io.Closer, error) {
+	body, err := m.Read(ctx, o, limit)
+	return body, io.NopCloser(nil), err
+}
+
 func (m *memoryObjects) Read(_ context.Context, o countersign.Object, _ int64) ([]byte, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -26,7 +27,9 @@ type objects interface {
 	PutDocument(ctx context.Context, body []byte) (countersign.Document, error)
 	// Read reads one version and checks its digest.
 	Read(ctx context.Context, o countersign.Object, limit int64) ([]byte, error)
-	// Locked reads a locked bundle, and reveals what is concealed in it.
+	// Document is Read for what may be large: its bytes are off the heap, and there until it is closed.
+	Document(ctx context.Context, o countersign.Object, limit int64) (body []byte, stored io.Closer, err error)
+	// Locked reads a locked bundle, and reveals what is concealed in it. Whoever asks closes it.
 	Locked(ctx context.Context, locked evidence.Locked) (activities.Revealed, error)
 	// PutReading locks the record of a read under a key of its own. What it returns without an error is locked.
 	PutReading(ctx context.Context, key string, body []byte) error
@@ -101,10 +104,19 @@ func (b *bucketObjects) PutDocument(ctx context.Context, body []byte) (countersi
 		return countersign.Document{}, fmt.Errorf("couldn't look at %s/%s: %w", d.Bucket, d.Key, err)
 	}
 	d.VersionID = aws.ToString(head.VersionId)
-	if _, err := b.Read(ctx, d, b.settings.Documents.MaxBytes); err != nil {
+	_, stored, err := b.Document(ctx, d, b.settings.Documents.MaxBytes)
+	if err != nil {
 		return countersign.Document{}, err
 	}
-	return d, nil
+	return d, stored.Close()
+}
+
+func (b *bucketObjects) Document(ctx context.Context, o countersign.Object, limit int64) ([]byte, io.Closer, error) {
+	file, err := activities.SpoolObject(ctx, b.s3, b.settings.Tenant, o, limit)
+	if err != nil {
+		return nil, nil, err
+	}
+	return file.Raw, file, nil
 }
 
 func (b *bucketObjects) Read(ctx context.Context, o countersign.Object, limit int64) ([]byte, error) {
