@@ -61,24 +61,24 @@ func (t *Tenant) Seal(ctx context.Context, in evidence.SealInput) (evidence.Seal
 	if err != nil {
 		return evidence.Sealed{}, keyError("couldn't seal the evidence", err)
 	}
-	defer file.Close()
-	bundle, err := file.Bytes()
+	bundle, err := opened(file)
 	if err != nil {
 		return evidence.Sealed{}, err
 	}
+	defer bundle.Close()
 	// What doesn't hold is not stored: it would keep the place from what does, once a person has mended what is wrong.
-	report, err := t.believe(bundle, in)
+	report, err := t.believe(bundle.Raw, in)
 	if err != nil {
 		return evidence.Sealed{}, err
 	}
-	stored, err := t.storeFirst(ctx, t.settings.Documents.Bucket, key, evidence.MediaType, bundle, nil)
+	stored, err := t.storeSpooled(ctx, t.settings.Documents.Bucket, key, evidence.MediaType, bundle, nil)
 	if errors.Is(err, errExists) {
 		return t.sealedBefore(ctx, key, in)
 	}
 	if err != nil {
 		return evidence.Sealed{}, err
 	}
-	return sealed(stored, bundle, report)
+	return sealed(stored, bundle.Raw, report)
 }
 
 // sealedBefore is the bundle that another attempt stored; errGone where none did.
@@ -209,7 +209,7 @@ func (t *Tenant) Lock(ctx context.Context, in evidence.Sealed) (evidence.Locked,
 		return t.lockConcealed(ctx, in, bundle, report)
 	}
 	key := countersign.EvidenceKey(t.settings.Tenant, report.Statement.Request.ID)
-	stored, err := t.storeFirst(ctx, t.settings.Evidence.Bucket, key, evidence.MediaType, bundle, t.lock(time.Now()))
+	stored, err := t.storeSpooled(ctx, t.settings.Evidence.Bucket, key, evidence.MediaType, file, t.lock(time.Now()))
 	if errors.Is(err, errExists) {
 		stored, report, err = t.plainBefore(ctx, key, bundle, report)
 	}

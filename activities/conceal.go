@@ -23,7 +23,7 @@ func (t *Tenant) lockConcealed(ctx context.Context, in evidence.Sealed, bundle [
 	defer concealed.Close()
 	key := countersign.EvidenceKey(t.settings.Tenant, report.Statement.Request.ID)
 	digest := countersign.SHA256(bundle)
-	stored, err := t.storeFirst(ctx, t.settings.Evidence.Bucket, key, shred.MediaType, concealed.Raw, t.lock(time.Now()))
+	stored, err := t.storeSpooled(ctx, t.settings.Evidence.Bucket, key, shred.MediaType, concealed, t.lock(time.Now()))
 	if errors.Is(err, errExists) {
 		stored, digest, report, err = t.concealedBefore(ctx, key, bundle, report)
 	}

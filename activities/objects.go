@@ -89,12 +89,7 @@ func checkOwn(tenant, key string) error {
 // storeFirst stores the object if nothing is there yet. Where something is, it returns that with errExists: the first
 // stored wins, so that a repeated step ends with what the first one made. The object is tagged with its tenant.
 func (t *Tenant) storeFirst(ctx context.Context, bucket, key, mediaType string, body []byte, lock func(*s3.PutObjectInput)) (countersign.Object, error) {
-	return t.storeStream(ctx, bucket, key, mediaType, bytes.NewReader(body), countersign.SHA256(body), lock)
-}
-
-// storeStream is storeFirst for a body that is not in memory.
-func (t *Tenant) storeStream(ctx context.Context, bucket, key, mediaType string, body io.ReadSeeker, digest string, lock func(*s3.PutObjectInput)) (countersign.Object, error) {
-	return storeFirst(ctx, t.s3, t.settings.Tenant, bucket, key, mediaType, body, digest, lock)
+	return storeFirst(ctx, t.s3, t.settings.Tenant, bucket, key, mediaType, bytes.NewReader(body), countersign.SHA256(body), lock)
 }
 
 func storeFirst(ctx context.Context, c *s3.Client, tenant, bucket, key, mediaType string, body io.ReadSeeker, digest string, lock func(*s3.PutObjectInput)) (countersign.Object, error) {

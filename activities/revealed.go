@@ -52,7 +52,7 @@ func (r Revealed) Verify(roots evidence.Roots) *evidence.Report {
 
 // ShreddedFile is what goes out of a bundle some of which was shredded.
 func (r Revealed) ShreddedFile() (*Spooled, error) {
-	return spooled(func(w io.Writer) error { return shred.WriteFile(w, r.Stored, r.Keys) })
+	return Spool(func(w io.Writer) error { return shred.WriteFile(w, r.Stored, r.Keys) })
 }
 
 // Close lets go of the bundle.
@@ -138,7 +138,7 @@ func (s *Subjects) reveal(ctx context.Context, file *Spooled, want string) (Reve
 
 // revealed is what the keys reveal of a concealed bundle, in a file of its own.
 func revealed(c *shred.Concealed, keys shred.Keys) (there *Spooled, lost []shred.Run, err error) {
-	there, err = spooled(func(w io.Writer) (err error) {
+	there, err = Spool(func(w io.Writer) (err error) {
 		lost, err = c.RevealTo(w, keys)
 		return err
 	})

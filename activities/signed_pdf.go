@@ -1,7 +1,6 @@
 package activities
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -54,7 +53,7 @@ func (t *Tenant) signInside(ctx context.Context, in evidence.SignInput, result e
 		return result, err
 	}
 	result.RequestID = signer.requestID
-	stored, err := t.storeStream(ctx, t.settings.Documents.Bucket, key, "application/pdf", bytes.NewReader(document.Raw), document.SHA256, nil)
+	stored, err := t.storeSpooled(ctx, t.settings.Documents.Bucket, key, "application/pdf", document, nil)
 	if errors.Is(err, errExists) {
 		result.RequestID = ""
 		stored, err = t.newest(ctx, t.settings.Documents.Bucket, key)

@@ -2,8 +2,6 @@ package activities
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -29,7 +27,7 @@ func SpoolObject(ctx context.Context, c *s3.Client, tenant string, o countersign
 		return nil, err
 	}
 	defer in.Close()
-	s, err := spooled(func(w io.Writer) error {
+	s, err := Spool(func(w io.Writer) error {
 		if _, err := io.Copy(w, io.LimitReader(in, limit+1)); err != nil {
 			return fmt.Errorf("couldn't read %s/%s: %w", o.Bucket, o.Key, err)
 		}
@@ -48,6 +46,11 @@ func (t *Tenant) spool(ctx context.Context, o countersign.Object, limit int64) (
 	return SpoolObject(ctx, t.s3, t.settings.Tenant, o, limit)
 }
 
+// storeSpooled is storeFirst for what is in a temporary file.
+func (t *Tenant) storeSpooled(ctx context.Context, bucket, key, mediaType string, s *Spooled, lock func(*s3.PutObjectInput)) (countersign.Object, error) {
+	return storeFirst(ctx, t.s3, t.settings.Tenant, bucket, key, mediaType, s.Body(), s.SHA256, lock)
+}
+
 // currentSpooled is current for what may be large.
 func (t *Tenant) currentSpooled(ctx context.Context, bucket, key string, limit int64) (countersign.Object, *Spooled, error) {
 	o, err := t.newest(ctx, bucket, key)
@@ -62,23 +65,26 @@ func (t *Tenant) currentSpooled(ctx context.Context, bucket, key string, limit i
 	return o, s, nil
 }
 
-// spooled keeps what a function writes in a temporary file.
-func spooled(write func(io.Writer) error) (*Spooled, error) {
-	h := sha256.New()
-	file, err := spool.Keep(func(w io.Writer) error { return write(io.MultiWriter(w, h)) })
+// Spool keeps what a function writes in a temporary file.
+func Spool(write func(io.Writer) error) (*Spooled, error) {
+	file, err := spool.Keep(write)
 	if err != nil {
 		return nil, err
 	}
-	return opened(file, hex.EncodeToString(h.Sum(nil)))
+	return opened(file)
 }
 
-func opened(file *spool.File, digest string) (*Spooled, error) {
+// opened takes a file over.
+func opened(file *spool.File) (*Spooled, error) {
 	raw, err := file.Bytes()
 	if err != nil {
 		return nil, errors.Join(err, file.Close())
 	}
-	return &Spooled{file, raw, digest}, nil
+	return &Spooled{file, raw, countersign.SHA256(raw)}, nil
 }
+
+// Body is the object as what is sent to a store. It is the file and no slice of Raw, so that a client that reads on after it was cancelled gets an error.
+func (s *Spooled) Body() io.ReadSeeker { return io.NewSectionReader(s, 0, s.Size()) }
 
 // add writes what follows the object, and takes the digest of all of it.
 func (s *Spooled) add(tail []byte) (err error) {

@@ -207,7 +207,7 @@ func (s *Subjects) conceal(ctx context.Context, bundle []byte) (*Spooled, error)
 	if err != nil {
 		return nil, err
 	}
-	return spooled(func(w io.Writer) error { return shred.ConcealTo(w, bundle, windows, subjects) })
+	return Spool(func(w io.Writer) error { return shred.ConcealTo(w, bundle, windows, subjects) })
 }
 
 // errShredding says that a person's key is gone, and not yet forgotten that it was theirs: shredding is at work, or was interrupted.

@@ -22,6 +22,7 @@ type File struct {
 	file   *os.File
 	size   int64
 	mapped []byte
+	closed bool
 }
 
 // New makes an empty file.
@@ -60,7 +61,8 @@ func (f *File) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// ReadAt reads from a place in the file.
+// ReadAt reads from a place in the file. Of a file that is closed, also while it reads, it has an error: what may go on after its caller gave it up, as
+// the body of a request that was answered early, reads a file so and never by Bytes.
 func (f *File) ReadAt(p []byte, at int64) (int, error) { return f.file.ReadAt(p, at) }
 
 // Size is how many bytes were written.
@@ -88,12 +90,11 @@ func (f *File) Bytes() ([]byte, error) {
 
 // Close lets go of the file and its bytes. A second Close does nothing.
 func (f *File) Close() error {
-	if f == nil || f.file == nil {
+	if f == nil || f.closed {
 		return nil
 	}
-	err := errors.Join(f.unmap(), f.file.Close())
-	f.file, f.size = nil, 0
-	return err
+	f.closed = true
+	return errors.Join(f.unmap(), f.file.Close())
 }
 
 func (f *File) unmap() error {

@@ -433,12 +433,16 @@ func (m memoryLog) Get(ctx context.Context, name string, limit int64) ([]byte, e
 	return body, err
 }
 
-func (m *memoryObjects) PutDocument(_ context.Context, body []byte) (countersign.Document, error) {
+func (m *memoryObjects) PutDocument(_ context.Context, from io.ReadSeeker, digest string) (countersign.Document, error) {
+	body, err := io.ReadAll(from)
+	if err != nil {
+		return countersign.Document{}, err
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	d := countersign.Document{Bucket: "documents", SHA256: countersign.SHA256(body), VersionID: "v1"}
+	d := countersign.Document{Bucket: "documents", SHA256: digest, VersionID: "v1"}
 	d.Key = countersign.DocumentKey("acme", d.SHA256)
-	m.stored[d.Key] = bytes.Clone(body)
+	m.stored[d.Key] = body
 	return d, nil
 }
 

@@ -23,8 +23,8 @@ import (
 type objects interface {
 	// Check says where in the tenant's file stands what doesn't fit.
 	Check(ctx context.Context) error
-	// PutDocument stores a document under its digest; the same bytes are the same object.
-	PutDocument(ctx context.Context, body []byte) (countersign.Document, error)
+	// PutDocument stores a document under its SHA-256; the same bytes are the same object.
+	PutDocument(ctx context.Context, body io.ReadSeeker, digest string) (countersign.Document, error)
 	// Read reads one version and checks its digest.
 	Read(ctx context.Context, o countersign.Object, limit int64) ([]byte, error)
 	// Document is Read for what may be large: its bytes are off the heap, and there until it is closed.
@@ -83,11 +83,11 @@ func (b *bucketObjects) Locked(ctx context.Context, locked evidence.Locked) (act
 	return b.subjects.ReadLocked(ctx, locked)
 }
 
-func (b *bucketObjects) PutDocument(ctx context.Context, body []byte) (countersign.Document, error) {
-	d := countersign.Document{Bucket: b.settings.Documents.Bucket, SHA256: countersign.SHA256(body)}
+func (b *bucketObjects) PutDocument(ctx context.Context, body io.ReadSeeker, digest string) (countersign.Document, error) {
+	d := countersign.Document{Bucket: b.settings.Documents.Bucket, SHA256: digest}
 	d.Key = countersign.DocumentKey(b.settings.Tenant, d.SHA256)
 	out, err := b.s3.PutObject(ctx, &s3.PutObjectInput{
-		Bucket: aws.String(d.Bucket), Key: aws.String(d.Key), Body: bytes.NewReader(body), ContentType: aws.String("application/pdf"),
+		Bucket: aws.String(d.Bucket), Key: aws.String(d.Key), Body: body, ContentType: aws.String("application/pdf"),
 		IfNoneMatch: aws.String("*"), ChecksumAlgorithm: s3types.ChecksumAlgorithmSha256, Tagging: aws.String("tenant=" + b.settings.Tenant),
 	})
 	if err == nil {

@@ -12,7 +12,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
-	"github.com/countersign-dev/countersign/evidence/spool"
+	"github.com/countersign-dev/countersign/activities"
 )
 
 // transfer is the upload or download of one document or bundle. It is in temporary files and never on the heap; they are there until the answer is written.
@@ -57,13 +57,13 @@ func (s *Server) oneTransfer(ctx huma.Context, next func(huma.Context)) {
 }
 
 // received is the body of an upload: at most limit bytes.
-func received(ctx context.Context, limit int64) ([]byte, error) {
+func received(ctx context.Context, limit int64) (*activities.Spooled, error) {
 	one, ok := ctx.Value(transferKey{}).(*transfer)
 	if !ok || one.body == nil {
 		return nil, newProblem(http.StatusBadRequest, "bad-request", "the request has no body")
 	}
 	from := &failing{Reader: io.LimitReader(one.body, limit+1)}
-	file, err := spool.Keep(func(w io.Writer) error {
+	file, err := activities.Spool(func(w io.Writer) error {
 		_, err := io.Copy(w, from)
 		return err
 	})
@@ -80,11 +80,7 @@ func received(ctx context.Context, limit int64) ([]byte, error) {
 	if file.Size() > limit {
 		return nil, newProblem(http.StatusRequestEntityTooLarge, "too-large", fmt.Sprintf("the document has more than the allowed %d bytes", limit))
 	}
-	body, err := file.Bytes()
-	if err != nil {
-		return nil, fault(ctx, "receive the document", err)
-	}
-	return body, nil
+	return file, nil
 }
 
 // failing keeps the error of a reader, which copying would mix with the writer's.

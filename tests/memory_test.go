@@ -1,0 +1,103 @@
+package tests
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"github.com/countersign-dev/countersign"
+	"github.com/countersign-dev/countersign/evidence"
+	"github.com/countersign-dev/countersign/starter/client"
+	"github.com/countersign-dev/countersign/tests/stack"
+)
+
+// largest is the largest document that a tenant's file may allow, in bytes.
+const largest = 256 << 20
+
+// narrow is a command that gives another one at most so much memory of its own (RLIMIT_DATA): heap and stacks, and not what it maps of files, which the system
+// takes back when it needs it. A process that asks for more ends.
+func narrow(t *testing.T, command string, limit int) string {
+	t.Helper()
+	script := filepath.Join(t.TempDir(), filepath.Base(command))
+	if err := os.WriteFile(script, fmt.Appendf(nil, "#!/bin/sh\nulimit -d %d && exec %s \"$@\"\n", limit>>10, command), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return script
+}
+
+// largePDF is a document of a size, unlike any other.
+func largePDF(t *testing.T, size int) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	out.Grow(size)
+	var places []any
+	object := func(format string, args ...any) {
+		places = append(places, out.Len())
+		fmt.Fprintf(&out, format, args...)
+	}
+	fmt.Fprint(&out, "%PDF-1.7\n")
+	object("1 0 obj\n<< /Type /Catalog /Pages 2 0 R >>\nendobj\n")
+	object("2 0 obj\n<< /Type /Pages /Kids [3 0 R] /Count 1 >>\nendobj\n")
+	object("3 0 obj\n<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] >>\nendobj\n")
+	picture := size - out.Len() - 400
+	object("4 0 obj\n<< /Length %d >>\nstream\n", picture)
+	out.Write(bytes.Repeat([]byte("pixel..."), picture/8+1)[:picture])
+	fmt.Fprintf(&out, "\nendstream\nendobj\n%% %s\n", t.Name())
+	table := out.Len()
+	fmt.Fprintf(&out, "xref\n0 5\n0000000000 65535 f \n%010d 00000 n \n%010d 00000 n \n%010d 00000 n \n%010d 00000 n \n", places...)
+	fmt.Fprintf(&out, "trailer\n<< /Size 5 /Root 1 0 R >>\nstartxref\n%d\n%%%%EOF\n", table)
+	return out.Bytes()
+}
+
+// TestN2_LargeDocumentsAtOnceFitIntoLittleMemory uploads, signs, seals, locks and reads documents of the largest size, by workers and an API that have less memory than
+// one of them: concealed, and without anything to conceal.
+func TestN2_LargeDocumentsAtOnceFitIntoLittleMemory(t *testing.T) {
+	const memory = 224 << 20
+	for name, c := range map[string]struct {
+		atOnce  int
+		replace []string
+	}{
+		"concealed": {2, nil},
+		"plain":     {1, []string{"personalDataKey: ", "# "}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir, err := local.Tenant(t.TempDir(), "globex", append(c.replace, "maxBytes: 52428800", fmt.Sprintf("maxBytes: %d", largest))...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			worker, err := local.Workers(narrow(t, filepath.Join(local.Bin, "workers"), memory), dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(worker.Stop)
+			server, address, err := local.ServeBy(narrow(t, filepath.Join(local.Bin, "countersign"), memory), dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(server.Stop)
+			api, err := client.New(address, "globex", func(ctx context.Context) (string, error) { return local.Token(ctx, "machine:globex/procurement") })
+			if err != nil {
+				t.Fatal(err)
+			}
+			var all sync.WaitGroup
+			for i := range c.atOnce {
+				t.Run(fmt.Sprint(i), func(t *testing.T) {
+					all.Go(func() { signLarge(t, api, name == "concealed") })
+				})
+			}
+			all.Wait()
+			for _, p := range []*stack.Process{worker, server} {
+				select {
+				case <-p.Done():
+					t.Errorf("a process ended:\n%s", p.Log())
+				default:
+				}
+			}
+		})
+	}
+}
