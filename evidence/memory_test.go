@@ -120,9 +120,9 @@ func custody(t testing.TB, w *world, files []File, step func(name string, do fun
 	})
 }
 
-// TestN2_ALargeBundleIsNotHeldInMemory seals, verifies, conceals and reveals a bundle with the largest document that a tenant may allow. Each step allocates
+// TestM4_ALargeBundleIsNotHeldInMemory seals, verifies, conceals and reveals a bundle with the largest document that a tenant may allow. Each step allocates
 // a small part of that, all in all; what holds a bundle in memory doesn't. It runs alone: the count is the process's.
-func TestN2_ALargeBundleIsNotHeldInMemory(t *testing.T) { //nolint:paralleltest // see above
+func TestM4_ALargeBundleIsNotHeldInMemory(t *testing.T) { //nolint:paralleltest // see above
 	const limit = 4 << 20
 	w := newWorld(t, elliptic.P256())
 	files := withDocument(t, largest)

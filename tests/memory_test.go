@@ -53,9 +53,9 @@ func largePDF(t *testing.T, size int) []byte {
 	return out.Bytes()
 }
 
-// TestN2_LargeDocumentsAtOnceFitIntoLittleMemory uploads, signs, seals, locks and reads documents of the largest size, by workers and an API that have less memory than
+// TestM4_LargeDocumentsAtOnceFitIntoLittleMemory uploads, signs, seals, locks and reads documents of the largest size, by workers and an API that have less memory than
 // one of them: concealed, and without anything to conceal.
-func TestN2_LargeDocumentsAtOnceFitIntoLittleMemory(t *testing.T) {
+func TestM4_LargeDocumentsAtOnceFitIntoLittleMemory(t *testing.T) {
 	const memory = 224 << 20
 	for name, c := range map[string]struct {
 		atOnce  int

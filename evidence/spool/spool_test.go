@@ -9,7 +9,7 @@ import (
 )
 
 // A process that is killed leaves no document behind, because there never was a name.
-func TestN2_ATemporaryFileHasNoName(t *testing.T) {
+func TestM4_ATemporaryFileHasNoName(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("TMPDIR", dir)
 	f, err := Keep(func(w io.Writer) error {
@@ -31,7 +31,7 @@ func TestN2_ATemporaryFileHasNoName(t *testing.T) {
 	}
 }
 
-func TestN2_WithoutADirectoryForTemporaryFilesItSaysSo(t *testing.T) {
+func TestM4_WithoutADirectoryForTemporaryFilesItSaysSo(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir()+"/none")
 	if _, err := New(); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the error is %v", err)
@@ -61,7 +61,7 @@ func TestWhatIsAppendedIsReadToo(t *testing.T) {
 }
 
 // Who reads a file that somebody else closes gets an error, and the process goes on.
-func TestN2_AFileThatIsClosedWhileItIsReadIsAnError(t *testing.T) {
+func TestM4_AFileThatIsClosedWhileItIsReadIsAnError(t *testing.T) {
 	t.Parallel()
 	f, err := Keep(func(w io.Writer) error {
 		_, err := w.Write(make([]byte, 1<<20))
