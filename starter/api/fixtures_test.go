@@ -376,6 +376,7 @@ type memoryObjects struct {
 	mu     sync.Mutex
 	stored map[string][]byte
 	full   error // why nothing can be recorded
+	open   int   // documents that were read and not let go of
 }
 
 func (m *memoryObjects) PutReading(_ context.Context, key string, body []byte) error {
@@ -453,7 +454,28 @@ func (m *memoryObjects) Locked(ctx context.Context, locked evidence.Locked) (act
 
 func (m *memoryObjects) Document(ctx context.Context, o countersign.Object, limit int64) ([]byte, io.Closer, error) {
 	body, err := m.Read(ctx, o, limit)
-	return body, io.NopCloser(nil), err
+	if err != nil {
+		return nil, nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.open++
+	handed := bytes.Clone(body)
+	return handed, &openDocument{m, handed}, nil
+}
+
+// openDocument is a document that somebody holds.
+type openDocument struct {
+	in   *memoryObjects
+	body []byte
+}
+
+func (d *openDocument) Close() error {
+	d.in.mu.Lock()
+	defer d.in.mu.Unlock()
+	d.in.open--
+	clear(d.body)
+	return nil
 }
 
 func (m *memoryObjects) Read(_ context.Context, o countersign.Object, _ int64) ([]byte, error) {
