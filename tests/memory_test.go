@@ -123,7 +123,9 @@ func signLarge(t *testing.T, api *client.Client, address string, concealed bool)
 	for what, read := range map[string]func() ([]byte, error){
 		"document": func() ([]byte, error) { return api.Document(t.Context(), g.Request.ID, document.SHA256) },
 		"evidence": func() ([]byte, error) { return api.Evidence(t.Context(), g.Request.ID, ending.Evidence.Object.SHA256) },
-		"signed":   func() ([]byte, error) { return readAs(t, "machine:globex/procurement", address+"/v1/globex/signings/"+g.Request.ID+"/signed") },
+		"signed": func() ([]byte, error) {
+			return readAs(t, "machine:globex/procurement", address+"/v1/globex/signings/"+g.Request.ID+"/signed")
+		},
 	} {
 		got, err := read()
 		if err != nil || len(got) < len(body) || what == "signed" && !bytes.HasPrefix(got, body) {
