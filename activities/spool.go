@@ -22,7 +22,7 @@ type Spooled struct {
 
 // SpoolObject reads one version of one object of a tenant into a temporary file, with ReadObject's checks.
 func SpoolObject(ctx context.Context, c *s3.Client, tenant string, o countersign.Object, limit int64) (*Spooled, error) {
-	in, err := openObject(ctx, c, tenant, o, limit)
+	in, _, err := openObject(ctx, c, tenant, o, limit)
 	if err != nil {
 		return nil, err
 	}
