@@ -79,7 +79,7 @@ func (t *Tenant) Admit(ctx context.Context, in evidence.AdmitInput) (evidence.Ad
 		return a, err
 	}
 	defer document.Close()
-	if a.Document, refusal = inspectPDF(document, document.size, t.visibleSeal); refusal != nil {
+	if a.Document, refusal = inspectPDF(document, document.Size(), t.visibleSeal); refusal != nil {
 		return refuse(refusal)
 	}
 	if a.Context, err = t.context(in, requester, plan); err != nil {

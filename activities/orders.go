@@ -93,6 +93,7 @@ func (t *Tenant) about(ctx context.Context, o countersign.Order, a *evidence.Ord
 	case err != nil:
 		return nil, err
 	}
+	defer revealed.Close()
 	report := revealed.Verify(t.roots)
 	if err := report.Err(); err != nil {
 		return countersign.Refuse("not-verified", "the bundle that the order names does not hold: %s", err), nil

@@ -100,7 +100,12 @@ type renewal struct {
 func (t *Tenant) due(ctx context.Context, request string, rules evidence.RenewalRules, hash crypto.Hash, read *int64) (renewal, error) {
 	r := renewal{request: request, number: 1}
 	// An evidence record is about the bundle. Of one in which somebody was shredded there is no more that a new record could be held to, which is told.
-	bundle, err := t.lockedBundle(ctx, request)
+	revealed, err := t.lockedBundle(ctx, request)
+	if err != nil {
+		return r, err
+	}
+	defer revealed.Close()
+	bundle, err := revealed.Whole()
 	if err != nil {
 		return r, err
 	}

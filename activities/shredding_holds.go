@@ -58,11 +58,15 @@ func (t *Tenant) heldUnder(ctx context.Context, request, key string) (bool, erro
 	if len(evidence.Standing(records)) == 0 {
 		return false, nil
 	}
-	_, raw, err := t.current(ctx, t.settings.Evidence.Bucket, countersign.EvidenceKey(t.settings.Tenant, request), maxBundle+shred.MaxOverhead)
-	if err != nil || !shred.Is(raw) {
+	_, file, err := t.currentSpooled(ctx, t.settings.Evidence.Bucket, countersign.EvidenceKey(t.settings.Tenant, request), maxBundle+shred.MaxOverhead)
+	if err != nil {
 		return false, err
 	}
-	c, err := shred.Read(raw)
+	defer file.Close()
+	if !shred.Is(file.Raw) {
+		return false, nil
+	}
+	c, err := shred.Read(file.Raw)
 	if err != nil {
 		return false, errors.Join(errors.New("what is locked is no bundle"), err)
 	}

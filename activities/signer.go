@@ -91,7 +91,7 @@ func (t *Tenant) Sign(ctx context.Context, in evidence.SignInput) (evidence.Sign
 // signBeside makes the signature of a transaction that a build up to v0.1.0 admitted: a file of its own.
 func (t *Tenant) signBeside(ctx context.Context, in evidence.SignInput, result evidence.Signature) (evidence.Signature, error) {
 	key := countersign.WithheldKey(in.Context.Tenant, in.Request, withheldSignature)
-	document, err := ReadObject(ctx, t.s3, t.settings.Tenant, in.Context.Document, maxAdmitted)
+	file, err := t.spool(ctx, in.Context.Document, maxAdmitted)
 	if refusal := (*countersign.Refusal)(nil); errors.As(err, &refusal) {
 		result.Refusal = refusal
 		return result, nil
@@ -99,6 +99,8 @@ func (t *Tenant) signBeside(ctx context.Context, in evidence.SignInput, result e
 	if err != nil {
 		return result, err
 	}
+	defer file.Close()
+	document := file.Raw
 	signer := t.signer()
 	result.Algorithm = string(signer.algorithm)
 	if stored, cms, err := t.earlier(ctx, key, maxSignature); err == nil {

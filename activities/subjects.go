@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -139,104 +140,6 @@ func (s *Subjects) forget(id string) {
 	delete(s.opened, id)
 }
 
-// Revealed is a locked bundle as it goes out: whole, or with what is left of it.
-type Revealed struct {
-	Bundle []byte // the bundle, byte for byte; nil where some of it was shredded
-	// Of a bundle some of which was shredded: what is stored, and the keys for it that are left.
-	Stored *shred.Concealed
-	Keys   shred.Keys
-}
-
-// ErrShredded says that personal data in a bundle was shredded, so that it isn't whole any more.
-var ErrShredded = errors.New("personal data in the bundle was shredded")
-
-// Whole is the bundle, or ErrShredded.
-func (r Revealed) Whole() ([]byte, error) {
-	if r.Bundle == nil {
-		return nil, ErrShredded
-	}
-	return r.Bundle, nil
-}
-
-// SignedPDF is the signed PDF in the bundle, which shredding doesn't reach; nil where there is none.
-func (r Revealed) SignedPDF() ([]byte, error) {
-	if r.Bundle == nil {
-		return evidence.SignedPDFOf(r.Stored, r.Keys)
-	}
-	return evidence.SignedPDF(r.Bundle)
-}
-
-// ReadLocked reads a locked bundle and reveals it: every reader of locked evidence goes through here. It compares the digests of what is stored and of
-// what comes out.
-func (s *Subjects) ReadLocked(ctx context.Context, locked evidence.Locked) (Revealed, error) {
-	if locked.Concealed == "" {
-		raw, err := ReadObject(ctx, s.s3, s.settings.Tenant, locked.Object, evidence.MaxBundleSize)
-		return Revealed{Bundle: raw}, err
-	}
-	o := locked.Object
-	o.SHA256 = locked.Concealed
-	raw, err := ReadObject(ctx, s.s3, s.settings.Tenant, o, evidence.MaxBundleSize+shred.MaxOverhead)
-	if err != nil {
-		return Revealed{}, err
-	}
-	if !shred.Is(raw) {
-		return Revealed{}, countersign.Refuse("digest-mismatch", "what is stored is no concealed bundle")
-	}
-	return s.revealStored(ctx, raw, locked.Object.SHA256)
-}
-
-// readBundle reads a locked bundle of which only the bundle's own digest is known, in whichever form it is stored.
-func (s *Subjects) readBundle(ctx context.Context, o countersign.Object) (Revealed, error) {
-	want := o.SHA256
-	o.SHA256 = ""
-	raw, err := ReadObject(ctx, s.s3, s.settings.Tenant, o, evidence.MaxBundleSize+shred.MaxOverhead)
-	if err != nil {
-		return Revealed{}, err
-	}
-	return s.revealStored(ctx, raw, want)
-}
-
-// revealStored reveals what is stored as a bundle, in whichever form, and compares it with the bundle's digest, where one is known.
-func (s *Subjects) revealStored(ctx context.Context, raw []byte, want string) (Revealed, error) {
-	if !shred.Is(raw) {
-		if got := countersign.SHA256(raw); want != "" && got != want {
-			return Revealed{}, countersign.Refuse("digest-mismatch", "the object's SHA-256 is %s, but %s was named", got, want)
-		}
-		return Revealed{Bundle: raw}, nil
-	}
-	c, err := shred.Read(raw)
-	if err != nil {
-		return Revealed{}, countersign.Refuse("digest-mismatch", "what is stored is no concealed bundle: %s", err)
-	}
-	if want != "" && c.Bundle() != want {
-		return Revealed{}, countersign.Refuse("digest-mismatch", "what is stored conceals another bundle than the one that was named")
-	}
-	return s.reveal(ctx, c)
-}
-
-// Verify verifies the bundle, or what is left of it, as a stranger would.
-func (r Revealed) Verify(roots evidence.Roots) *evidence.Report {
-	if r.Bundle == nil {
-		return evidence.VerifyConcealed(r.Stored, r.Keys, roots)
-	}
-	return evidence.Verify(r.Bundle, roots)
-}
-
-func (s *Subjects) reveal(ctx context.Context, c *shred.Concealed) (Revealed, error) {
-	keys, err := s.left(ctx, c)
-	if err != nil {
-		return Revealed{}, err
-	}
-	bundle, lost, err := c.Reveal(keys)
-	if err != nil {
-		return Revealed{}, err
-	}
-	if len(lost) > 0 {
-		return Revealed{Stored: c, Keys: keys}, nil
-	}
-	return Revealed{Bundle: bundle}, nil
-}
-
 // left are the keys for a bundle of those whose keys are still there.
 func (s *Subjects) left(ctx context.Context, c *shred.Concealed) (shred.Keys, error) {
 	ids := c.Subjects()
@@ -282,7 +185,7 @@ func atOnce(n int, each func(int) error) error {
 }
 
 // conceal conceals a bundle under the keys of everybody whom it names. People who have none yet get one.
-func (s *Subjects) conceal(ctx context.Context, bundle []byte) ([]byte, error) {
+func (s *Subjects) conceal(ctx context.Context, bundle []byte) (*Spooled, error) {
 	people, err := evidence.PersonalData(bundle)
 	if err != nil {
 		return nil, fmt.Errorf("couldn't find the personal data in the evidence: %w", err)
@@ -305,7 +208,7 @@ func (s *Subjects) conceal(ctx context.Context, bundle []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return shred.Conceal(bundle, windows, subjects)
+	return Spool(func(w io.Writer) error { return shred.ConcealTo(w, bundle, windows, subjects) })
 }
 
 // errShredding says that a person's key is gone, and not yet forgotten that it was theirs: shredding is at work, or was interrupted.

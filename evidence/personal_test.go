@@ -20,7 +20,7 @@ import (
 )
 
 // rejected is a bundle of a signing that alice rejected, with the roots to check it by.
-func rejected(t *testing.T) ([]byte, Roots) {
+func rejected(t testing.TB) ([]byte, Roots) {
 	t.Helper()
 	f, err := os.Open("../tests/vectors/bundles/rejected.asice.gz")
 	if err != nil {
@@ -232,7 +232,7 @@ func TestShredding_OfAShreddedBundleWhatIsLeftCantBeChanged(t *testing.T) {
 }
 
 // pool reads roots.
-func pool(t *testing.T, file string) *x509.CertPool {
+func pool(t testing.TB, file string) *x509.CertPool {
 	t.Helper()
 	raw, err := os.ReadFile(file)
 	if err != nil {

@@ -18,14 +18,20 @@ import (
 // holds the digest of the whole concealed bundle.
 func VerifyConcealed(c *shred.Concealed, keys shred.Keys, roots Roots) *Report {
 	raw, lost, err := c.Reveal(keys)
-	r := &Report{}
 	if err != nil {
+		r := &Report{}
 		r.note("container", err, "")
 		return r
 	}
+	return VerifyRevealed(c, keys, raw, lost, roots)
+}
+
+// VerifyRevealed is VerifyConcealed for whoever has what Reveal gave with these keys.
+func VerifyRevealed(c *shred.Concealed, keys shred.Keys, raw []byte, lost []shred.Run, roots Roots) *Report {
 	if len(lost) == 0 {
 		return Verify(raw, roots)
 	}
+	r := &Report{}
 	b, damaged, err := openShredded(raw, lost)
 	if !r.note("container", err, "an ASiC-E container, as it was sealed but for what was shredded") {
 		return r
@@ -141,6 +147,11 @@ func SignedPDFOf(c *shred.Concealed, keys shred.Keys) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	return SignedPDFLeft(raw, lost)
+}
+
+// SignedPDFLeft is SignedPDFOf for whoever has what Reveal gave.
+func SignedPDFLeft(raw []byte, lost []shred.Run) ([]byte, error) {
 	if len(lost) == 0 {
 		return SignedPDF(raw)
 	}

@@ -18,11 +18,16 @@ func someFile(t testing.TB) (*Concealed, []byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	raw, err := WriteFile(c, Keys{"d": {2}})
-	if err != nil {
+	return c, written(t, c, Keys{"d": {2}})
+}
+
+func written(t testing.TB, c *Concealed, keys Keys) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	if err := WriteFile(&out, c, keys); err != nil {
 		t.Fatal(err)
 	}
-	return c, raw
+	return out.Bytes()
 }
 
 func TestShredding_AFileHoldsWhatIsStoredAndTheKeysThatAreLeft(t *testing.T) {
@@ -82,10 +87,7 @@ func FuzzReadFile(f *testing.F) {
 		if err != nil {
 			return
 		}
-		again, err := WriteFile(c, keys)
-		if err != nil {
-			t.Fatal(err)
-		}
+		again := written(t, c, keys)
 		if _, left, err := ReadFile(again); err != nil || len(left) != len(keys) {
 			t.Errorf("written again, it has %d keys of %d: %v", len(left), len(keys), err)
 		}

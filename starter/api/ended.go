@@ -248,6 +248,7 @@ func (t *tenant) hadPart(ctx context.Context, locked evidence.Locked, requester 
 	if err != nil {
 		return false, err
 	}
+	defer revealed.Close()
 	raw, err := revealed.Whole()
 	if err != nil {
 		return false, err

@@ -380,6 +380,7 @@ type memoryObjects struct {
 	stored map[string][]byte
 	full   error  // why nothing can be recorded
 	over   string // a report that somebody wrote over
+	open   int    // documents that were read and not let go of
 }
 
 func (m *memoryObjects) PutReading(_ context.Context, key string, body []byte) error {
@@ -463,18 +464,48 @@ func (m memoryLog) Get(ctx context.Context, name string, limit int64) ([]byte, e
 	return body, err
 }
 
-func (m *memoryObjects) PutDocument(_ context.Context, body []byte) (countersign.Document, error) {
+func (m *memoryObjects) PutDocument(_ context.Context, from io.ReadSeeker, digest string) (countersign.Document, error) {
+	body, err := io.ReadAll(from)
+	if err != nil {
+		return countersign.Document{}, err
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	d := countersign.Document{Bucket: "documents", SHA256: countersign.SHA256(body), VersionID: "v1"}
+	d := countersign.Document{Bucket: "documents", SHA256: digest, VersionID: "v1"}
 	d.Key = countersign.DocumentKey("acme", d.SHA256)
-	m.stored[d.Key] = bytes.Clone(body)
+	m.stored[d.Key] = body
 	return d, nil
 }
 
 func (m *memoryObjects) Locked(ctx context.Context, locked evidence.Locked) (activities.Revealed, error) {
 	raw, err := m.Read(ctx, locked.Object, evidence.MaxBundleSize)
 	return activities.Revealed{Bundle: raw}, err
+}
+
+func (m *memoryObjects) Document(ctx context.Context, o countersign.Object, limit int64) ([]byte, io.Closer, error) {
+	body, err := m.Read(ctx, o, limit)
+	if err != nil {
+		return nil, nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.open++
+	handed := bytes.Clone(body)
+	return handed, &openDocument{m, handed}, nil
+}
+
+// openDocument is a document that somebody holds.
+type openDocument struct {
+	in   *memoryObjects
+	body []byte
+}
+
+func (d *openDocument) Close() error {
+	d.in.mu.Lock()
+	defer d.in.mu.Unlock()
+	d.in.open--
+	clear(d.body)
+	return nil
 }
 
 func (m *memoryObjects) Read(_ context.Context, o countersign.Object, _ int64) ([]byte, error) {

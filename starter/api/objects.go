@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -22,11 +23,13 @@ import (
 type objects interface {
 	// Check says where in the tenant's file stands what doesn't fit.
 	Check(ctx context.Context) error
-	// PutDocument stores a document under its digest; the same bytes are the same object.
-	PutDocument(ctx context.Context, body []byte) (countersign.Document, error)
+	// PutDocument stores a document under its SHA-256; the same bytes are the same object.
+	PutDocument(ctx context.Context, body io.ReadSeeker, digest string) (countersign.Document, error)
 	// Read reads one version and checks its digest.
 	Read(ctx context.Context, o countersign.Object, limit int64) ([]byte, error)
-	// Locked reads a locked bundle, and reveals what is concealed in it.
+	// Document is Read for what may be large: its bytes are off the heap, and there until it is closed.
+	Document(ctx context.Context, o countersign.Object, limit int64) (body []byte, stored io.Closer, err error)
+	// Locked reads a locked bundle, and reveals what is concealed in it. Whoever asks closes it.
 	Locked(ctx context.Context, locked evidence.Locked) (activities.Revealed, error)
 	// PutReading locks the record of a read under a key of its own. What it returns without an error is locked.
 	PutReading(ctx context.Context, key string, body []byte) error
@@ -85,11 +88,11 @@ func (b *bucketObjects) Locked(ctx context.Context, locked evidence.Locked) (act
 	return b.subjects.ReadLocked(ctx, locked)
 }
 
-func (b *bucketObjects) PutDocument(ctx context.Context, body []byte) (countersign.Document, error) {
-	d := countersign.Document{Bucket: b.settings.Documents.Bucket, SHA256: countersign.SHA256(body)}
+func (b *bucketObjects) PutDocument(ctx context.Context, body io.ReadSeeker, digest string) (countersign.Document, error) {
+	d := countersign.Document{Bucket: b.settings.Documents.Bucket, SHA256: digest}
 	d.Key = countersign.DocumentKey(b.settings.Tenant, d.SHA256)
 	out, err := b.s3.PutObject(ctx, &s3.PutObjectInput{
-		Bucket: aws.String(d.Bucket), Key: aws.String(d.Key), Body: bytes.NewReader(body), ContentType: aws.String("application/pdf"),
+		Bucket: aws.String(d.Bucket), Key: aws.String(d.Key), Body: body, ContentType: aws.String("application/pdf"),
 		IfNoneMatch: aws.String("*"), ChecksumAlgorithm: s3types.ChecksumAlgorithmSha256, Tagging: aws.String("tenant=" + b.settings.Tenant),
 	})
 	if err == nil {
@@ -106,10 +109,19 @@ func (b *bucketObjects) PutDocument(ctx context.Context, body []byte) (countersi
 		return countersign.Document{}, fmt.Errorf("couldn't look at %s/%s: %w", d.Bucket, d.Key, err)
 	}
 	d.VersionID = aws.ToString(head.VersionId)
-	if _, err := b.Read(ctx, d, b.settings.Documents.MaxBytes); err != nil {
+	_, stored, err := b.Document(ctx, d, b.settings.Documents.MaxBytes)
+	if err != nil {
 		return countersign.Document{}, err
 	}
-	return d, nil
+	return d, stored.Close()
+}
+
+func (b *bucketObjects) Document(ctx context.Context, o countersign.Object, limit int64) ([]byte, io.Closer, error) {
+	file, err := activities.SpoolObject(ctx, b.s3, b.settings.Tenant, o, limit)
+	if err != nil {
+		return nil, nil, err
+	}
+	return file.Raw, file, nil
 }
 
 func (b *bucketObjects) Read(ctx context.Context, o countersign.Object, limit int64) ([]byte, error) {

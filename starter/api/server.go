@@ -33,7 +33,7 @@ type Server struct {
 const (
 	// maxStreams is how many event streams one process serves at once.
 	maxStreams = 1000
-	// maxTransfers is how many documents and bundles one tenant has in a process's memory at once.
+	// maxTransfers is how many documents and bundles one tenant has in a process's temporary files at once.
 	maxTransfers = 4
 	// requestTimeout bounds all that is no transfer and no stream.
 	requestTimeout = 45 * time.Second
@@ -100,12 +100,11 @@ func (s *Server) routes(api huma.API) {
 	}
 	transfer := func(id, method, path, summary string, status int) huma.Operation {
 		op := small(id, method, path, summary, status)
-		op.BodyReadTimeout = transferTimeout
 		op.Middlewares = huma.Middlewares{bounded(transferTimeout), s.oneTransfer}
 		return op
 	}
 	upload := transfer("put-document", http.MethodPut, "/v1/{tenant}/documents", "Upload a PDF; the same bytes are the same document", http.StatusCreated)
-	upload.MaxBodyBytes = s.largestDocument() + 1
+	upload.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{pdfType: {Schema: &huma.Schema{Type: "string", Format: "binary"}}}}
 	huma.Register(api, upload, s.putDocument)
 	huma.Register(api, small("request-signing", http.MethodPost, "/v1/{tenant}/signings", "Ask for a document to be signed", http.StatusCreated), s.requestSigning)
 	huma.Register(api, small("get-inbox", http.MethodGet, "/v1/{tenant}/inbox", "What waits for your decision", http.StatusOK), s.inbox)
@@ -173,14 +172,6 @@ func (s *Server) routes(api huma.API) {
 	}
 	huma.Register(api, open("alive", "/healthz", "Whether the process answers"), s.alive)
 	huma.Register(api, open("ready", "/readyz", "Whether every tenant's Temporal namespace and buckets answer"), s.ready)
-}
-
-func (s *Server) largestDocument() int64 {
-	var largest int64 = 1
-	for _, t := range s.tenants {
-		largest = max(largest, t.settings.Documents.MaxBytes)
-	}
-	return largest
 }
 
 type health struct {

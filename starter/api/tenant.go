@@ -38,7 +38,7 @@ type tenant struct {
 	objects   objects
 	logKey    signednote.Verifier // of the tenant's log
 	queries   chan struct{}       // bounds the status queries of inboxes
-	transfers chan struct{}       // bounds documents and bundles in memory
+	transfers chan struct{}       // bounds documents and bundles in temporary files
 	cursors   []byte              // key that cursors are sealed with
 }
 
