@@ -21,11 +21,9 @@ const (
 
 	WorkflowReview = "Review" // keeps the review of a signing whose glass was broken, a child of the saga that outlives it
 
-	WorkflowShredding = "Shredding" // keeps one proposal to shred a person's data
-
-	SignalShreddingAnswer = "answer" // to a shredding, payload SignedShreddingAnswer
-	WorkflowHold          = "Hold"   // keeps one order to hold evidence, or to lift a hold, until a second person has answered and it is carried out
-	WorkflowRetain        = "Retain" // keeps one order to retain evidence longer, until it is carried out
+	WorkflowShredding = "Shredding" // keeps one proposal to shred a person's data, until a second person has answered and it is done
+	WorkflowHold      = "Hold"      // keeps one order to hold evidence, or to lift a hold, until a second person has answered and it is carried out
+	WorkflowRetain    = "Retain"    // keeps one order to retain evidence longer, until it is carried out
 
 	WorkflowRenewal = "Renewal" // time-stamps the tenant's locked bundles anew
 
@@ -36,11 +34,17 @@ const (
 	SignalGiveBack = "give-back" // to a grant, payload GrantEnd
 	SignalRetire   = "retire"    // to a key, payload Retirement
 	SignalClose    = "close"     // to a review, payload ReviewClosing
-	SignalAnswer   = "answer"    // to an order that waits for its second person, payload SignedOrderAnswer
+	SignalAnswer   = "answer"    // to an order or a shredding that waits for its second person, payload SignedOrderAnswer
 
 	UpdateUse = "use" // of a grant or a key by the worker that checks a decision, payload Use
 
 	QueryStatus = "status" // of each of them
+)
+
+// The roles that a tenant's file gives to those who look after it. Every other role is the tenant's to name.
+const (
+	RoleOwner      = "owner"      // may see and end every grant and key of the tenant
+	RoleCompliance = "compliance" // sees those, and orders what becomes of locked evidence
 )
 
 // AccessID is the workflow id of a grant, named by its digest.

@@ -34,7 +34,7 @@ func (t *Tenant) AdmitRenewal(ctx context.Context, in evidence.AdmitRenewalInput
 	if err != nil {
 		return a, err
 	}
-	if m, ok := current.Member(sender); !ok || !slices.Contains(m.Roles, "compliance") && !slices.Contains(m.Roles, "owner") {
+	if m, ok := current.Member(sender); !ok || !slices.Contains(m.Roles, countersign.RoleCompliance) && !slices.Contains(m.Roles, countersign.RoleOwner) {
 		a.Refusal = countersign.Refuse("not-entitled", "only the tenant's compliance and its owner have evidence time-stamped anew")
 		return a, nil
 	}

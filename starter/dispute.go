@@ -281,7 +281,7 @@ func (g *gathering) theOrders(_ context.Context, book client.OrderBook) error {
 	}
 	switch {
 	case book.Waiting != nil:
-		g.note("hold", factFound, "", "%s for %q: %s", book.Waiting.Order.Order.Act, book.Waiting.Order.Order.Matter, stateOf(*book.Waiting))
+		g.note("hold", factFound, "", "%s for %q: %s", book.Waiting.Order.Order.Act, book.Waiting.Order.Order.Matter, stateOf(book.Waiting.OrderProgress))
 	case len(book.Matters) == 0:
 		g.note("hold", factNone, "", "the evidence is not held")
 	case !book.Kept.Held:

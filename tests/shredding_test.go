@@ -198,9 +198,9 @@ func proposal(t *testing.T, who, person string, dryRun bool) countersign.SignedS
 }
 
 // approval is what somebody says to a proposal, with its proof.
-func approval(t *testing.T, who string, of evidence.ShreddingStatus) countersign.SignedShreddingAnswer {
+func approval(t *testing.T, who string, of evidence.ShreddingStatus) countersign.SignedOrderAnswer {
 	t.Helper()
-	a := countersign.ShreddingAnswer{
+	a := countersign.OrderAnswer{
 		V: countersign.Version, Tenant: "globex", Shredding: of.Digest, Key: of.Key, Verdict: countersign.Approve, Actor: local.Actor(who), IssuedAt: time.Now().Unix(),
 	}
 	digest, err := a.Digest()
@@ -211,7 +211,7 @@ func approval(t *testing.T, who string, of evidence.ShreddingStatus) countersign
 	if err != nil {
 		t.Fatal(err)
 	}
-	return countersign.SignedShreddingAnswer{Answer: a, Proof: countersign.Proof{IDToken: token}}
+	return countersign.SignedOrderAnswer{Answer: a, Proof: countersign.Proof{IDToken: token}}
 }
 
 // wantRefusal wants the API to refuse with a code.
@@ -234,11 +234,11 @@ func TestShredding_OfOnePersonByTwoOthersAndTheRestStillProvesWhatItProved(t *te
 	_, err = as("globex/greta").ProposeShredding(t.Context(), proposal(t, "globex/greta", "globex/greta", false))
 	wantRefusal(t, "a proposal about herself", err, "own-data")
 	dry, err := as("globex/greta").ProposeShredding(t.Context(), proposal(t, "globex/greta", "globex/gina", true))
-	if err != nil || dry.State != evidence.ShreddingDryRun || dry.Key == "" {
+	if err != nil || dry.State != evidence.OrderDryRun || dry.Key == "" {
 		t.Fatalf("a dry run is %+v, %v", dry, err)
 	}
 	proposed, err := as("globex/greta").ProposeShredding(t.Context(), proposal(t, "globex/greta", "globex/gina", false))
-	if err != nil || proposed.State != evidence.ShreddingProposed || proposed.Key != dry.Key {
+	if err != nil || proposed.State != evidence.OrderProposed || proposed.Key != dry.Key {
 		t.Fatalf("the proposal is %+v, %v", proposed, err)
 	}
 	_, err = as("globex/greta").AnswerShredding(t.Context(), approval(t, "globex/greta", proposed))
@@ -251,7 +251,7 @@ func TestShredding_OfOnePersonByTwoOthersAndTheRestStillProvesWhatItProved(t *te
 		t.Fatalf("before it was approved, the API gave %d bytes, shredded %v, %v", len(body), shredded, err)
 	}
 	done, err := as("globex/georg").AnswerShredding(t.Context(), approval(t, "globex/georg", proposed))
-	if err != nil || done.State != evidence.ShreddingDone {
+	if err != nil || done.State != evidence.OrderShredded {
 		t.Fatalf("the approved shredding is %+v, %v", done, err)
 	}
 	for _, key := range []string{countersign.SubjectKey("globex", proposed.Key), countersign.SubjectOfKey("globex", local.Actor("globex/gina"))} {
@@ -529,7 +529,7 @@ func TestShredding_NothingGoesThatIsUnderALegalHold(t *testing.T) {
 	wantRefusal(t, "a proposal about somebody whose evidence is held", err, "held")
 	carry(countersign.OrderLift)
 	proposed, err := as("globex/greta").ProposeShredding(t.Context(), proposal(t, "globex/greta", "hart/chris", true))
-	if err != nil || proposed.State != evidence.ShreddingDryRun {
+	if err != nil || proposed.State != evidence.OrderDryRun {
 		t.Errorf("once the hold was lifted, a dry run is %+v, %v", proposed, err)
 	}
 }

@@ -21,33 +21,33 @@ import (
 // The life of a proposal, without a server: what was asked of activities, in order, and how it ended.
 func TestShredding_NothingIsDestroyedBeforeASecondPersonApproved(t *testing.T) {
 	t.Parallel()
-	answer := func(verdict countersign.Verdict, refusal *countersign.Refusal) func(evidence.ShreddingAnswerInput) (evidence.ShreddingAnswered, error) {
-		return func(in evidence.ShreddingAnswerInput) (evidence.ShreddingAnswered, error) {
-			a := &countersign.SignedShreddingAnswer{Answer: countersign.ShreddingAnswer{Verdict: verdict}}
-			return evidence.ShreddingAnswered{Ordinal: in.Ordinal, Refusal: refusal, Answer: a, By: &evidence.Named{}}, nil
+	answer := func(verdict countersign.Verdict, refusal *countersign.Refusal) func(evidence.ShreddingAnswerInput) (evidence.OrderAnswered, error) {
+		return func(in evidence.ShreddingAnswerInput) (evidence.OrderAnswered, error) {
+			a := &countersign.SignedOrderAnswer{Answer: countersign.OrderAnswer{Verdict: verdict}}
+			return evidence.OrderAnswered{Ordinal: in.Ordinal, Refusal: refusal, Answer: a, By: &evidence.Named{}}, nil
 		}
 	}
 	for name, c := range map[string]struct {
 		dryRun  bool
 		refusal *countersign.Refusal
-		answers []func(evidence.ShreddingAnswerInput) (evidence.ShreddingAnswered, error)
+		answers []func(evidence.ShreddingAnswerInput) (evidence.OrderAnswered, error)
 		fails   int // how often destroying fails at first
 		state   string
 		shreds  int
 		takes   time.Duration // at least
 	}{
-		"approved":             {answers: []func(evidence.ShreddingAnswerInput) (evidence.ShreddingAnswered, error){answer(countersign.Approve, nil)}, state: evidence.ShreddingDone, shreds: 1},
-		"rejected":             {answers: []func(evidence.ShreddingAnswerInput) (evidence.ShreddingAnswered, error){answer(countersign.Reject, nil)}, state: evidence.ShreddingRejected},
-		"not answered":         {state: evidence.ShreddingExpired, takes: countersign.ShreddingAnswerTime},
-		"answered by the same": {answers: []func(evidence.ShreddingAnswerInput) (evidence.ShreddingAnswered, error){answer(countersign.Approve, countersign.Refuse("same-person", "no"))}, state: evidence.ShreddingExpired, takes: countersign.ShreddingAnswerTime},
+		"approved":             {answers: []func(evidence.ShreddingAnswerInput) (evidence.OrderAnswered, error){answer(countersign.Approve, nil)}, state: evidence.OrderShredded, shreds: 1},
+		"rejected":             {answers: []func(evidence.ShreddingAnswerInput) (evidence.OrderAnswered, error){answer(countersign.Reject, nil)}, state: evidence.OrderRejected},
+		"not answered":         {state: evidence.OrderExpired, takes: countersign.OrderAnswerTime},
+		"answered by the same": {answers: []func(evidence.ShreddingAnswerInput) (evidence.OrderAnswered, error){answer(countersign.Approve, countersign.Refuse("same-person", "no"))}, state: evidence.OrderExpired, takes: countersign.OrderAnswerTime},
 		"a refused answer, and then a good one": {
-			answers: []func(evidence.ShreddingAnswerInput) (evidence.ShreddingAnswered, error){answer(countersign.Approve, countersign.Refuse("same-person", "no")), answer(countersign.Approve, nil)},
-			state:   evidence.ShreddingDone, shreds: 1,
+			answers: []func(evidence.ShreddingAnswerInput) (evidence.OrderAnswered, error){answer(countersign.Approve, countersign.Refuse("same-person", "no")), answer(countersign.Approve, nil)},
+			state:   evidence.OrderShredded, shreds: 1,
 		},
-		"a dry run":             {dryRun: true, state: evidence.ShreddingDryRun},
-		"refused":               {refusal: countersign.Refuse("no-key", "no"), state: evidence.ShreddingRefused},
-		"a store that is away":  {answers: []func(evidence.ShreddingAnswerInput) (evidence.ShreddingAnswered, error){answer(countersign.Approve, nil)}, fails: 2, state: evidence.ShreddingDone, shreds: 3},
-		"flooded with bad ones": {answers: slices.Repeat([]func(evidence.ShreddingAnswerInput) (evidence.ShreddingAnswered, error){answer(countersign.Approve, countersign.Refuse("malformed", "no"))}, 60), state: evidence.ShreddingExpired, takes: countersign.ShreddingAnswerTime},
+		"a dry run":             {dryRun: true, state: evidence.OrderDryRun},
+		"refused":               {refusal: countersign.Refuse("no-key", "no"), state: evidence.OrderRefused},
+		"a store that is away":  {answers: []func(evidence.ShreddingAnswerInput) (evidence.OrderAnswered, error){answer(countersign.Approve, nil)}, fails: 2, state: evidence.OrderShredded, shreds: 3},
+		"flooded with bad ones": {answers: slices.Repeat([]func(evidence.ShreddingAnswerInput) (evidence.OrderAnswered, error){answer(countersign.Approve, countersign.Refuse("malformed", "no"))}, 60), state: evidence.OrderExpired, takes: countersign.OrderAnswerTime},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -65,11 +65,11 @@ func TestShredding_NothingIsDestroyedBeforeASecondPersonApproved(t *testing.T) {
 			register := func(name string, f any) {
 				env.RegisterActivityWithOptions(f, activity.RegisterOptions{Name: name})
 			}
-			register(evidence.ActivityAdmitShredding, func(evidence.AdmitShreddingInput) (evidence.ShreddingAdmission, error) {
-				return evidence.ShreddingAdmission{Refusal: c.refusal, Key: "k", At: start}, nil
+			register(evidence.ActivityAdmitShredding, func(evidence.AdmitShreddingInput) (evidence.OrderAdmission, error) {
+				return evidence.OrderAdmission{Refusal: c.refusal, Key: "k", At: start}, nil
 			})
 			heard, shreds := 0, 0
-			register(evidence.ActivityCheckShreddingAnswer, func(in evidence.ShreddingAnswerInput) (evidence.ShreddingAnswered, error) {
+			register(evidence.ActivityCheckShreddingAnswer, func(in evidence.ShreddingAnswerInput) (evidence.OrderAnswered, error) {
 				heard++
 				return c.answers[in.Ordinal-1](in)
 			})
@@ -80,7 +80,7 @@ func TestShredding_NothingIsDestroyedBeforeASecondPersonApproved(t *testing.T) {
 				return evidence.Shredded{}, nil
 			})
 			for i := range c.answers {
-				env.RegisterDelayedCallback(func() { env.SignalWorkflow(countersign.SignalShreddingAnswer, "an answer") }, time.Duration(i+1)*time.Minute)
+				env.RegisterDelayedCallback(func() { env.SignalWorkflow(countersign.SignalAnswer, "an answer") }, time.Duration(i+1)*time.Minute)
 			}
 			env.ExecuteWorkflow(countersign.WorkflowShredding, in)
 			var status evidence.ShreddingStatus
