@@ -3,7 +3,6 @@ package activities
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -129,7 +128,7 @@ func (t *Tenant) CarryOut(ctx context.Context, in evidence.CarryOutInput) (evide
 		err = in.Record.Verify(nil)
 	}
 	if err != nil {
-		return out, fmt.Errorf("couldn't carry the order out: %w", err)
+		return out, notNow("couldn't carry the order out", err)
 	}
 	r, o := in.Record, in.Record.Order.Order
 	earlier, err := t.orders(ctx, o.Request)

@@ -12,6 +12,7 @@ import (
 	commonpb "go.temporal.io/api/common/v1"
 	historypb "go.temporal.io/api/history/v1"
 	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/temporal"
 
 	"github.com/countersign-dev/countersign"
 	"github.com/countersign-dev/countersign/evidence"
@@ -228,6 +229,18 @@ func (t *Tenant) confirmed(ctx context.Context, in ordering, said ordered) (coun
 		}
 	}
 	return o, nil
+}
+
+// errorInTheWay is the type of the error of what can't be carried out now and would be refused again at once.
+const errorInTheWay = "InTheWay"
+
+// notNow makes a refusal in the moment of carrying out an error that is told at once, instead of after an hour of tries: somebody else has to do something first.
+func notNow(what string, err error) error {
+	err = fmt.Errorf("%s: %w", what, err)
+	if refusal := (*countersign.Refusal)(nil); errors.As(err, &refusal) {
+		return temporal.NewNonRetryableApplicationError(err.Error(), errorInTheWay, nil)
+	}
+	return err
 }
 
 // sentAs says whether an event of the server's has exactly this, by that person, at that time.

@@ -82,9 +82,9 @@ func (t *Tenant) CheckShreddingAnswer(ctx context.Context, in evidence.Shredding
 // until it is over. Run again, it ends with the first record.
 func (t *Tenant) Shred(ctx context.Context, in evidence.ShredInput) (evidence.Shredded, error) {
 	out, err := t.shred(ctx, in)
-	if err != nil {
-		// People and systems are told why it can't be done, and a store's error has the name of the object, which a guess of the person can be compared with.
-		err = errors.New(strings.ReplaceAll(err.Error(), countersign.PersonDigest(t.settings.Tenant, in.Shredding.Shredding.Person), "…"))
+	// People and systems are told why it can't be done, and a store's error has the name of the object, which a guess of the person can be compared with.
+	if whose := countersign.PersonDigest(t.settings.Tenant, in.Shredding.Shredding.Person); err != nil && strings.Contains(err.Error(), whose) {
+		err = errors.New(strings.ReplaceAll(err.Error(), whose, "…"))
 	}
 	return out, err
 }
@@ -95,14 +95,14 @@ func (t *Tenant) shred(ctx context.Context, in evidence.ShredInput) (out evidenc
 		keeper: in.Keeper, given: in.Admission.Given, answer: in.Answered.Answer, ordinal: in.Answered.Ordinal, taken: in.Answered.Taken, does: true,
 	})
 	if err != nil {
-		return out, fmt.Errorf("couldn't shred: %w", err)
+		return out, notNow("couldn't shred", err)
 	}
 	refusal, err := t.inTheWay(ctx, s.Person, in.Admission.Key)
 	if err == nil && refusal != nil {
-		err = errors.New(refusal.Message)
+		err = refusal
 	}
 	if err != nil {
-		return out, fmt.Errorf("couldn't shred: %w", err)
+		return out, notNow("couldn't shred", err)
 	}
 	// The person is found by their key as long as it is theirs. A key that they got since is another one, and is not what was approved.
 	id, err := t.subjects.idOf(ctx, s.Person)

@@ -34,7 +34,13 @@ import (
 // globexAPI starts workers and an API of globex for a test, and gives a client of it for each who asks.
 func globexAPI(t *testing.T) func(who string) *client.Client {
 	t.Helper()
-	dir, err := local.Tenant(t.TempDir(), "globex")
+	return globexAt(t, t.TempDir())
+}
+
+// globexAt starts them on a tenant's file in a directory of the test's own.
+func globexAt(t *testing.T, dir string) func(who string) *client.Client {
+	t.Helper()
+	dir, err := local.Tenant(dir, "globex")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -486,48 +492,10 @@ func TestShredding_WrongKeysAreFoundAtBoot(t *testing.T) {
 func TestShredding_NothingGoesThatIsUnderALegalHold(t *testing.T) {
 	as := globexAPI(t)
 	g, ending := supplied(t, requestID(t))
-	order := func(who, act string) countersign.SignedOrder {
-		t.Helper()
-		o := countersign.Order{
-			V: countersign.Version, Tenant: "globex", Request: g.Request.ID, Act: act, Matter: "claim 7", Reason: "claim by the supplier",
-			Bundle: ending.Evidence.Object, Actor: local.Actor(who), IssuedAt: time.Now().Unix(),
-		}
-		digest, err := o.Digest()
-		if err != nil {
-			t.Fatal(err)
-		}
-		token, err := local.ProveDigest(t.Context(), who, digest)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return countersign.SignedOrder{Order: o, Proof: countersign.Proof{IDToken: token}}
-	}
-	carry := func(act string) {
-		t.Helper()
-		o := order("globex/greta", act)
-		if _, err := as("globex/greta").GiveOrder(t.Context(), o); err != nil {
-			t.Fatal(err)
-		}
-		digest, err := o.Order.Digest()
-		if err != nil {
-			t.Fatal(err)
-		}
-		a := countersign.SignedOrderAnswer{Answer: countersign.OrderAnswer{V: countersign.Version, Tenant: "globex", Order: digest, Verdict: countersign.Approve, Actor: local.Actor("globex/georg"), IssuedAt: time.Now().Unix()}}
-		bound, err := a.Answer.Digest()
-		if err == nil {
-			a.Proof.IDToken, err = local.ProveDigest(t.Context(), "globex/georg", bound)
-		}
-		if err == nil {
-			_, err = as("globex/georg").AnswerOrder(t.Context(), g.Request.ID, a)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	carry(countersign.OrderHold)
+	globexOrder(t, as, g.Request.ID, ending, countersign.OrderHold)
 	_, err := as("globex/greta").ProposeShredding(t.Context(), proposal(t, "globex/greta", "hart/chris", false))
 	wantRefusal(t, "a proposal about somebody whose evidence is held", err, "held")
-	carry(countersign.OrderLift)
+	globexOrder(t, as, g.Request.ID, ending, countersign.OrderLift)
 	proposed, err := as("globex/greta").ProposeShredding(t.Context(), proposal(t, "globex/greta", "hart/chris", true))
 	if err != nil || proposed.State != evidence.OrderDryRun {
 		t.Errorf("once the hold was lifted, a dry run is %+v, %v", proposed, err)
