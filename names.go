@@ -108,6 +108,12 @@ func RenewalKey(tenant, request string, number int) string {
 	return fmt.Sprintf("%s%s/renewal-%03d.ers", EvidencePrefix(tenant), request, number)
 }
 
+// StoredRenewalKey is where the how-manieth evidence record of a concealed bundle lies that is over what is stored, from 1: it still holds when somebody in the
+// bundle was shredded.
+func StoredRenewalKey(tenant, request string, number int) string {
+	return fmt.Sprintf("%s%s/stored-%03d.ers", EvidencePrefix(tenant), request, number)
+}
+
 // EvidenceKey is where the locked bundle of a request lies in the evidence bucket.
 func EvidenceKey(tenant, request string) string { return tenant + "/evidence/" + request + ".asice" }
 

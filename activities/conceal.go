@@ -79,19 +79,6 @@ func (t *Tenant) concealedBefore(ctx context.Context, key string, bundle []byte,
 	return stored, c.Bundle(), report, err
 }
 
-// lockedBundle is the bundle of a request that is locked now, revealed; ErrShredded where it isn't whole any more.
-func (t *Tenant) lockedBundle(ctx context.Context, request string) ([]byte, error) {
-	_, raw, err := t.current(ctx, t.settings.Evidence.Bucket, countersign.EvidenceKey(t.settings.Tenant, request), maxBundle+shred.MaxOverhead)
-	if err != nil {
-		return nil, err
-	}
-	revealed, err := t.subjects.revealStored(ctx, raw, "")
-	if err != nil {
-		return nil, err
-	}
-	return revealed.Whole()
-}
-
 // lockedConcealed finds the lock of a bundle whose plain copy is destroyed already: an attempt got that far, and its answer was lost.
 func (t *Tenant) lockedConcealed(ctx context.Context, in evidence.Sealed) (evidence.Locked, error) {
 	gone := fmt.Errorf("couldn't read %s/%s: %w", in.Object.Bucket, in.Object.Key, errGone)
