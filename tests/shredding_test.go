@@ -34,11 +34,12 @@ import (
 // globexAPI starts workers and an API of globex for a test, and gives a client of it for each who asks.
 func globexAPI(t *testing.T) func(who string) *client.Client {
 	t.Helper()
-	return globexAt(t, t.TempDir())
+	as, _ := globexAt(t, t.TempDir())
+	return as
 }
 
-// globexAt starts them on a tenant's file in a directory of the test's own.
-func globexAt(t *testing.T, dir string) func(who string) *client.Client {
+// globexAt starts them on a tenant's file in a directory of the test's own, and says where the API answers.
+func globexAt(t *testing.T, dir string) (as func(who string) *client.Client, address string) {
 	t.Helper()
 	dir, err := local.Tenant(dir, "globex")
 	if err != nil {
@@ -60,7 +61,7 @@ func globexAt(t *testing.T, dir string) func(who string) *client.Client {
 			t.Fatal(err)
 		}
 		return c
-	}
+	}, address
 }
 
 // supplied runs a signing of globex to its end.

@@ -1,6 +1,7 @@
 package tests
 
 import (
+	"bytes"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -9,7 +10,9 @@ import (
 	"time"
 
 	"github.com/countersign-dev/countersign"
+	"github.com/countersign-dev/countersign/activities"
 	"github.com/countersign-dev/countersign/evidence"
+	"github.com/countersign-dev/countersign/evidence/shred"
 	"github.com/countersign-dev/countersign/starter/client"
 )
 
@@ -145,7 +148,7 @@ func TestShredding_AHoldThatBeganSinceIsInTheWayUntilItIsLifted(t *testing.T) {
 // Who has lost the role since, by the tenant's file, has nothing shredded and nothing held.
 func TestShredding_WhoLostTheRoleSinceOrdersNothing(t *testing.T) {
 	dir := t.TempDir()
-	as := globexAt(t, dir)
+	as, _ := globexAt(t, dir)
 	supplied(t, requestID(t))
 	proposed, err := as("globex/greta").ProposeShredding(t.Context(), proposal(t, "globex/greta", "hart/chris", false))
 	if err != nil {
@@ -199,4 +202,122 @@ func globexOrder(t *testing.T, as func(who string) *client.Client, request strin
 		t.Fatal(err)
 	}
 	return status
+}
+
+// What is stored is time-stamped anew beside the bundle, so that a bundle can be renewed when somebody in it was shredded, and by a record from before as well.
+func TestR11_N11_WhatIsLeftOfAShreddedBundleIsRenewedHeldAndGathered(t *testing.T) {
+	as, address := globexAt(t, t.TempDir())
+	g, ending := supplied(t, requestID(t))
+	home := t.TempDir()
+	cli := func(args ...string) (string, int) {
+		t.Helper()
+		out, fault, code, err := local.CLI(t.Context(), address, home, "globex/greta", append(args, "--tenant", "globex")...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out + fault, code
+	}
+	renew := func(ending ...string) *evidence.RenewedBundle {
+		t.Helper()
+		kept, err := as("globex/greta").Renew(t.Context(), client.RenewalBody{WithinDays: 7300, Ending: ending})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var status evidence.RenewalStatus
+		eventually(t, "the renewal has ended", func() bool {
+			status, err = as("globex/greta").Renewal(t.Context(), kept.ID)
+			return err == nil && status.State != evidence.RenewalRunning
+		})
+		for i, p := range status.Problems {
+			if p.Request == g.Request.ID {
+				t.Errorf("problem %d of the renewal: %+v", i, p)
+			}
+		}
+		for i, b := range status.Renewed {
+			if b.Request == g.Request.ID {
+				return &status.Renewed[i]
+			}
+		}
+		return nil
+	}
+	first := renew()
+	if first == nil || first.Record == nil || first.Stored == nil || first.Record.Key != countersign.RenewalKey("globex", g.Request.ID, 1) || first.Stored.Key != countersign.StoredRenewalKey("globex", g.Request.ID, 1) {
+		t.Fatalf("renewed is %+v", first)
+	}
+	proposed, err := as("globex/greta").ProposeShredding(t.Context(), proposal(t, "globex/greta", "hart/chris", false))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if done, err := as("globex/georg").AnswerShredding(t.Context(), approval(t, "globex/georg", proposed)); err != nil || done.State != evidence.OrderShredded {
+		t.Fatalf("the shredding is %+v, %v", done, err)
+	}
+	second := renew("sha512")
+	if second == nil || second.Record != nil || second.Stored == nil || second.Stored.Key != countersign.StoredRenewalKey("globex", g.Request.ID, 2) {
+		t.Fatalf("renewed after the shredding is %+v", second)
+	}
+
+	// The record of before and the one of after both hold over what is left, and over no other shredded bytes.
+	body, shredded, err := as("globex/greta").EvidenceFile(t.Context(), g.Request.ID, ending.Evidence)
+	if err != nil || !shredded {
+		t.Fatalf("what is left: shredded %v, %v", shredded, err)
+	}
+	file := filepath.Join(t.TempDir(), "left.asice.shredded")
+	if err := os.WriteFile(file, body, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	reader, err := local.S3Client(t.Context(), "globex-starter")
+	if err != nil {
+		t.Fatal(err)
+	}
+	verify := func(record *countersign.Object) (string, int) {
+		t.Helper()
+		raw, err := activities.ReadObject(t.Context(), reader, "globex", *record, evidence.MaxRenewalSize)
+		if err == nil {
+			err = os.WriteFile(file+".ers", raw, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, code := cli("audit", "verify", file, "--tenant-ca", local.TenantCA, "--tsa-ca", local.TSA.CA)
+		return strings.Join(strings.Fields(out), " "), code
+	}
+	for record, want := range map[*countersign.Object]string{first.Stored: "pass renewal time-stamped anew 1 times", second.Stored: "pass renewal time-stamped anew 2 times"} {
+		out, code := verify(record)
+		if !strings.Contains(out, want) || code != 0 {
+			t.Errorf("with %s, audit verify ends with %d, want %q:\n%s", record.Key, code, want, out)
+		}
+	}
+	c, keys, err := shred.ReadFile(body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	left, lost, err := c.Reveal(keys)
+	if err != nil {
+		t.Fatal(err)
+	}
+	forged := bytes.Clone(body)
+	forged[len(forged)-len(left)+lost[0].Offset] ^= 1
+	if err := os.WriteFile(file, forged, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, code := verify(second.Stored); code != 6 || !strings.Contains(out, "pass seal") || !strings.Contains(out, "fail renewal") {
+		t.Errorf("of other bytes, audit verify ends with %d:\n%s", code, out)
+	}
+
+	// A dispute gathers what is left, has it held, and says what is not there any more.
+	globexOrder(t, as, g.Request.ID, ending, countersign.OrderHold)
+	case7 := filepath.Join(t.TempDir(), "case")
+	out, code := cli("audit", "dispute", g.Request.ID, "--out", case7, "--tenant-ca", local.TenantCA, "--tsa-ca", local.TSA.CA, "--log-key", local.Tenants["globex"].LogPublicKey)
+	flat := strings.Join(strings.Fields(out), " ")
+	for _, want := range []string{"bundle holds seal: sealed by", "shredded found personal data of 1 of 3 people (key " + proposed.Key, "document found the signed PDF is whole", "timeline not gathered", "order holds", "hold holds held for claim 7", "log holds the ending is entry", "reads found"} {
+		if code != 0 || !strings.Contains(flat, want) {
+			t.Errorf("audit dispute ends with %d and says nothing of %q:\n%s", code, want, out)
+		}
+	}
+	for _, name := range []string{g.Request.ID + ".asice.shredded", g.Request.ID + ".pdf", "report.json", "MANIFEST.sha256"} {
+		if _, err := os.Stat(filepath.Join(case7, name)); err != nil {
+			t.Error(err)
+		}
+	}
+	globexOrder(t, as, g.Request.ID, ending, countersign.OrderLift)
 }
