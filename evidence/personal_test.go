@@ -62,7 +62,7 @@ func concealed(t *testing.T, raw []byte) (stored []byte, keys shred.Keys, all ma
 	return stored, keys, all
 }
 
-func TestShredding_PersonalDataIsFoundWithThePersonThatItIsAbout(t *testing.T) {
+func TestN13_PersonalDataIsFoundWithThePersonThatItIsAbout(t *testing.T) {
 	t.Parallel()
 	raw, _ := rejected(t)
 	_, _, all := concealed(t, raw)
@@ -82,7 +82,7 @@ func TestShredding_PersonalDataIsFoundWithThePersonThatItIsAbout(t *testing.T) {
 }
 
 // Where all keys are there, the bundle is what it was; without one, nothing of that person is left, in no spelling, and all else is.
-func TestShredding_WhatIsShreddedIsGoneAndTheRestStillVerifies(t *testing.T) {
+func TestN13_WhatIsShreddedIsGoneAndTheRestStillVerifies(t *testing.T) {
 	t.Parallel()
 	raw, roots := rejected(t)
 	stored, keys, all := concealed(t, raw)
@@ -155,7 +155,7 @@ func decoded(body []byte) string {
 }
 
 // A changed byte that is not shredded is found, and so is a header that says more is shredded than is personal.
-func TestShredding_OfAShreddedBundleWhatIsLeftCantBeChanged(t *testing.T) {
+func TestN13_OfAShreddedBundleWhatIsLeftCantBeChanged(t *testing.T) {
 	t.Parallel()
 	raw, roots := rejected(t)
 	stored, keys, _ := concealed(t, raw)
@@ -246,7 +246,7 @@ func pool(t *testing.T, file string) *x509.CertPool {
 }
 
 // Whoever signals a decision can write as many names into it as they like. That must neither cost a key for each, nor keep evidence from being locked.
-func TestShredding_WhomNobodyButASenderNamesGetsNoKey(t *testing.T) {
+func TestN13_WhomNobodyButASenderNamesGetsNoKey(t *testing.T) {
 	t.Parallel()
 	alice, mallory, made := countersign.Actor{Issuer: "https://id", Subject: "alice"}, countersign.Actor{Issuer: "https://id", Subject: "mallory"}, countersign.Actor{Issuer: "https://id", Subject: "made-up"}
 	p, known := people{}, people{}

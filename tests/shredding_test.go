@@ -117,7 +117,7 @@ func decoded(text []byte) string {
 	return all.String()
 }
 
-func TestShredding_LockedEvidenceSaysNothingOfAnybodyAndIsHandedOutWhole(t *testing.T) {
+func TestN13_LockedEvidenceSaysNothingOfAnybodyAndIsHandedOutWhole(t *testing.T) {
 	as := globexAPI(t)
 	g, ending := supplied(t, requestID(t))
 	if ending.Evidence.Concealed == "" {
@@ -230,7 +230,7 @@ func wantRefusal(t *testing.T, what string, err error, code string) {
 	}
 }
 
-func TestShredding_OfOnePersonByTwoOthersAndTheRestStillProvesWhatItProved(t *testing.T) {
+func TestN13_OfOnePersonByTwoOthersAndTheRestStillProvesWhatItProved(t *testing.T) {
 	as := globexAPI(t)
 	g, ending := supplied(t, requestID(t))
 	plain, before := bundle(t, "globex", ending), storedOf(t, ending)
@@ -365,7 +365,7 @@ func TestShredding_OfOnePersonByTwoOthersAndTheRestStillProvesWhatItProved(t *te
 	}
 }
 
-func TestShredding_NobodyButAWorkerTouchesTheKeysOfPeople(t *testing.T) {
+func TestN13_NobodyButAWorkerTouchesTheKeysOfPeople(t *testing.T) {
 	globexAPI(t)
 	supplied(t, requestID(t))
 	worker, err := local.S3Client(t.Context(), "globex-worker")
@@ -429,8 +429,8 @@ func TestShredding_NobodyButAWorkerTouchesTheKeysOfPeople(t *testing.T) {
 	}
 }
 
-// TestShredding_WrongKeysAreFoundAtBoot starts workers on keys that evidence would only trip over when it is to be locked.
-func TestShredding_WrongKeysAreFoundAtBoot(t *testing.T) {
+// TestN13_WrongKeysAreFoundAtBoot starts workers on keys that evidence would only trip over when it is to be locked.
+func TestN13_WrongKeysAreFoundAtBoot(t *testing.T) {
 	admin, err := local.KMSClient(t.Context(), local.AWS.AdminProfile)
 	if err != nil {
 		t.Fatal(err)
@@ -490,7 +490,7 @@ func TestShredding_WrongKeysAreFoundAtBoot(t *testing.T) {
 	}
 }
 
-func TestShredding_NothingGoesThatIsUnderALegalHold(t *testing.T) {
+func TestN13_NothingGoesThatIsUnderALegalHold(t *testing.T) {
 	as := globexAPI(t)
 	g, ending := supplied(t, requestID(t))
 	globexOrder(t, as, g.Request.ID, ending, countersign.OrderHold)

@@ -35,7 +35,7 @@ func shredded(t *testing.T, c *client.Client, digest string) evidence.ShreddingS
 }
 
 // A signing that runs and names somebody is in the way of shredding them, when it is proposed and when it is to be done; others are in nobody's way.
-func TestShredding_NothingGoesThatARunningSigningNames(t *testing.T) {
+func TestN13_NothingGoesThatARunningSigningNames(t *testing.T) {
 	as := globexAPI(t)
 	supplied(t, requestID(t))
 	r := request(t, "globex", "supplier-contract")
@@ -116,7 +116,7 @@ func TestShredding_NothingGoesThatARunningSigningNames(t *testing.T) {
 }
 
 // A legal hold that began after the proposal keeps what was approved from being done, until it is lifted.
-func TestShredding_AHoldThatBeganSinceIsInTheWayUntilItIsLifted(t *testing.T) {
+func TestN13_AHoldThatBeganSinceIsInTheWayUntilItIsLifted(t *testing.T) {
 	as := globexAPI(t)
 	g, ending := supplied(t, requestID(t))
 	proposed, err := as("globex/greta").ProposeShredding(t.Context(), proposal(t, "globex/greta", "hart/chris", false))
@@ -146,7 +146,7 @@ func TestShredding_AHoldThatBeganSinceIsInTheWayUntilItIsLifted(t *testing.T) {
 }
 
 // Who has lost the role since, by the tenant's file, has nothing shredded and nothing held.
-func TestShredding_WhoLostTheRoleSinceOrdersNothing(t *testing.T) {
+func TestN13_WhoLostTheRoleSinceOrdersNothing(t *testing.T) {
 	dir := t.TempDir()
 	as, _ := globexAt(t, dir)
 	supplied(t, requestID(t))
@@ -205,7 +205,7 @@ func globexOrder(t *testing.T, as func(who string) *client.Client, request strin
 }
 
 // What is stored is time-stamped anew beside the bundle, so that a bundle can be renewed when somebody in it was shredded, and by a record from before as well.
-func TestR11_N11_WhatIsLeftOfAShreddedBundleIsRenewedHeldAndGathered(t *testing.T) {
+func TestR11_N13_WhatIsLeftOfAShreddedBundleIsRenewedHeldAndGathered(t *testing.T) {
 	as, address := globexAt(t, t.TempDir())
 	g, ending := supplied(t, requestID(t))
 	home := t.TempDir()

@@ -22,7 +22,7 @@ import (
 )
 
 // The life of a proposal, without a server: what was asked of activities, in order, and how it ended.
-func TestShredding_NothingIsDestroyedBeforeASecondPersonApproved(t *testing.T) {
+func TestN13_NothingIsDestroyedBeforeASecondPersonApproved(t *testing.T) {
 	t.Parallel()
 	answer := func(verdict countersign.Verdict, refusal *countersign.Refusal) func(evidence.ShreddingAnswerInput) (evidence.OrderAnswered, error) {
 		return func(in evidence.ShreddingAnswerInput) (evidence.OrderAnswered, error) {
