@@ -15,6 +15,9 @@ import (
 	"testing"
 	"time"
 
+	commonpb "go.temporal.io/api/common/v1"
+	historypb "go.temporal.io/api/history/v1"
+
 	"github.com/countersign-dev/countersign"
 	"github.com/countersign-dev/countersign/evidence/shred"
 )
@@ -272,5 +275,56 @@ func TestN13_WhomNobodyButASenderNamesGetsNoKey(t *testing.T) {
 	p.keep(known)
 	if len(p) != shred.MaxSubjects+1 || len(p[countersign.Actor{}]) != 5 {
 		t.Errorf("%d people are kept apart, and %d strings are everybody's", len(p)-1, len(p[countersign.Actor{}]))
+	}
+}
+
+// Whom a signing that isn't over names so far is who is in the way of shredding them: who asked, decided or may decide, and nobody whom a sender makes up.
+func TestN13_AHistoryNamesThosePeopleWhoseKeysItsEvidenceWillNeed(t *testing.T) {
+	t.Parallel()
+	raw, err := os.ReadFile("../tests/golden/histories/v0.2.0/rejected.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := ParseHistoryJSON(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := ReadHistory(h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var people []countersign.Actor
+	for _, stage := range c.Admission.Plan.Stages {
+		for _, e := range stage.Eligible {
+			people = append(people, e.Actor)
+		}
+	}
+	made := countersign.Actor{Issuer: c.Admission.Requester.Actor.Issuer, Subject: "made-up"}
+	for n := range h.Events {
+		// Each part of it, as it grew.
+		admitted := false
+		for _, e := range h.Events[:n] {
+			admitted = admitted || e.GetActivityTaskCompletedEventAttributes() != nil
+		}
+		part := &historypb.History{Events: h.Events[:n]}
+		for _, who := range people {
+			if admitted && !Names(part, who) {
+				t.Errorf("the first %d events don't name %s", n, who)
+			}
+		}
+		if Names(part, made) {
+			t.Errorf("the first %d events name somebody who isn't there", n)
+		}
+	}
+	if len(people) < 2 {
+		t.Errorf("only %v may decide", people)
+	}
+	h.Events = append(h.Events, &historypb.HistoryEvent{Attributes: &historypb.HistoryEvent_WorkflowExecutionSignaledEventAttributes{
+		WorkflowExecutionSignaledEventAttributes: &historypb.WorkflowExecutionSignaledEventAttributes{SignalName: "decide", Input: &commonpb.Payloads{
+			Payloads: []*commonpb.Payload{{Data: []byte(`{"decision":{"actor":{"iss":"` + made.Issuer + `","sub":"made-up"}}}`)}},
+		}},
+	}})
+	if Names(h, made) {
+		t.Error("a sender of signals keeps anybody's data from being shredded by naming them")
 	}
 }
