@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"time"
 
@@ -204,7 +205,7 @@ func (t *Tenant) confirmed(ctx context.Context, in ordering, said ordered) (coun
 		people = append(people, said.answer.Answer.Actor)
 		event, err := t.signal(ctx, said.keeper, countersign.SignalAnswer, said.ordinal)
 		if err == nil {
-			err = sentAs(event, event.GetWorkflowExecutionSignaledEventAttributes().GetInput().GetPayloads(), people[1], said.taken.At, said.answer)
+			err = sentAs(event, event.GetWorkflowExecutionSignaledEventAttributes().GetInput().GetPayloads(), people[1], said.taken.At, *said.answer)
 		}
 		if err != nil {
 			return o, fmt.Errorf("the answer: %w", err)
@@ -251,12 +252,20 @@ func sentAs(event *historypb.HistoryEvent, payloads []*commonpb.Payload, who cou
 	if !event.GetEventTime().AsTime().Equal(at) || len(payloads) != 1 {
 		return errors.New("the server took it at another time, or something else")
 	}
+	// It is read as the workflow read it: what two clients write differently is the same.
+	got := reflect.New(reflect.TypeOf(what))
+	if err := json.Unmarshal(payloads[0].GetData(), got.Interface()); err != nil {
+		return fmt.Errorf("what the server took can't be read: %w", err)
+	}
+	took, err := countersign.Canonical(got.Interface())
+	if err != nil {
+		return err
+	}
 	want, err := countersign.Canonical(what)
 	if err != nil {
 		return err
 	}
-	got, err := countersign.Canonical(json.RawMessage(payloads[0].GetData()))
-	if err != nil || !bytes.Equal(got, want) {
+	if !bytes.Equal(took, want) {
 		return errors.New("the server took something else")
 	}
 	return nil

@@ -94,12 +94,19 @@ func (t *Tenant) shred(ctx context.Context, in evidence.ShredInput) (out evidenc
 	o, err := t.confirmed(ctx, shredding{in.Shredding, in.Admission.Key}, ordered{
 		keeper: in.Keeper, given: in.Admission.Given, answer: in.Answered.Answer, ordinal: in.Answered.Ordinal, taken: in.Answered.Taken, does: true,
 	})
+	if by := in.Answered.By; err == nil && (in.Admission.By.Actor != o.Actor || by == nil || by.Actor != in.Answered.Answer.Answer.Actor) {
+		err = errors.New("who is said to have ordered it is somebody else")
+	}
 	if err != nil {
 		return out, notNow("couldn't shred", err)
 	}
-	refusal, err := t.inTheWay(ctx, s.Person, in.Admission.Key)
-	if err == nil && refusal != nil {
-		err = refusal
+	// A try that was interrupted goes on: once the key is gone, nothing is in the way of recording that.
+	there, err := versions(ctx, t.s3, t.settings.Documents.Bucket, countersign.SubjectKey(t.settings.Tenant, in.Admission.Key))
+	if err == nil && len(there) > 0 {
+		var refusal *countersign.Refusal
+		if refusal, err = t.inTheWay(ctx, s.Person, in.Admission.Key); err == nil && refusal != nil {
+			err = refusal
+		}
 	}
 	if err != nil {
 		return out, notNow("couldn't shred", err)

@@ -155,6 +155,9 @@ func TestN11_N13_AWorkflowInWrongHandsShredsNothingThatTwoPeopleDidNotOrder(t *t
 	other = claim(approves, 3, at)
 	other.Admission.Key = strings.Repeat("0", 32)
 	want("another key", other, "the answer is to something else")
+	other = claim(approves, 3, at)
+	other.Answered.By = &evidence.Named{Actor: local.Actor("globex/gina"), Name: "Gina Gross"}
+	want("somebody else's name in the record", other, "is somebody else")
 	own := approval(t, "globex/greta", proposed)
 	at4 := tell("globex/greta", own)
 	want("the proposer's own approval", claim(own, 4, at4), "of one person")
