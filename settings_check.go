@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -190,14 +191,14 @@ func (c *settingsCheck) emergency(s *Settings, path []any, p Purpose) {
 	}
 	holders := 0
 	for _, who := range s.People {
-		if has(who.Roles, b.Role) {
+		if slices.Contains(who.Roles, b.Role) {
 			holders++
 		}
 	}
 	switch {
 	case p.Owner == nil:
 		c.fault(at("breakGlass"), "breakGlass: name the purpose's owner as well: who breaks the glass is reviewed, and a review has an owner")
-	case has(owner.Roles, b.Role):
+	case slices.Contains(owner.Roles, b.Role):
 		c.fault(at("owner"), "owner: %s holds the role %q, which breaks the glass; nobody reviews what they could have done", owner.Name, b.Role)
 	}
 	c.needed(at("breakGlass", "role"), b.Role)
@@ -216,7 +217,7 @@ func (c *settingsCheck) stage(s *Settings, path []any, first bool, st StageSetti
 	}
 	for i, ref := range st.People {
 		m, ok := s.person(ref)
-		if !ok || !has(m.Roles, st.Role) {
+		if !ok || !slices.Contains(m.Roles, st.Role) {
 			c.fault(at("people", i), "%s of issuer %q is nobody of this file who holds the role %q", ref.Subject, ref.Issuer, st.Role)
 		}
 	}

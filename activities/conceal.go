@@ -87,15 +87,6 @@ func (t *Tenant) concealedBefore(ctx context.Context, key string, bundle []byte,
 	return stored, c.Bundle(), report, err
 }
 
-// lockedBundle is the bundle of a request that is locked now, revealed.
-func (t *Tenant) lockedBundle(ctx context.Context, request string) (Revealed, error) {
-	_, file, err := t.currentSpooled(ctx, t.settings.Evidence.Bucket, countersign.EvidenceKey(t.settings.Tenant, request), maxBundle+shred.MaxOverhead)
-	if err != nil {
-		return Revealed{}, err
-	}
-	return t.subjects.revealStored(ctx, file, "")
-}
-
 // lockedConcealed finds the lock of a bundle whose plain copy is destroyed already: an attempt got that far, and its answer was lost.
 func (t *Tenant) lockedConcealed(ctx context.Context, in evidence.Sealed) (evidence.Locked, error) {
 	gone := fmt.Errorf("couldn't read %s/%s: %w", in.Object.Bucket, in.Object.Key, errGone)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync"
 
 	"github.com/countersign-dev/countersign"
 	"github.com/countersign-dev/countersign/evidence"
@@ -143,4 +144,48 @@ func revealed(c *shred.Concealed, keys shred.Keys) (there *Spooled, lost []shred
 		return err
 	})
 	return there, lost, err
+}
+
+// left are the keys for a bundle of those whose keys are still there.
+func (s *Subjects) left(ctx context.Context, c *shred.Concealed) (shred.Keys, error) {
+	ids := c.Subjects()
+	found := make([]*shred.Key, len(ids))
+	err := atOnce(len(ids), func(i int) error {
+		key, err := s.key(ctx, ids[i])
+		if errors.Is(err, errGone) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		derived, err := key.ForBundle(c.Bundle())
+		found[i] = &derived
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	keys := shred.Keys{}
+	for i, key := range found {
+		if key != nil {
+			keys[ids[i]] = *key
+		}
+	}
+	return keys, nil
+}
+
+// atOnce calls a function for each of n, a few at once, and returns all that failed.
+func atOnce(n int, each func(int) error) error {
+	faults := make([]error, n)
+	places := make(chan struct{}, subjectsAtOnce)
+	var wait sync.WaitGroup
+	for i := range n {
+		places <- struct{}{}
+		wait.Go(func() {
+			defer func() { <-places }()
+			faults[i] = each(i)
+		})
+	}
+	wait.Wait()
+	return errors.Join(faults...)
 }

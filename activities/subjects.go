@@ -140,50 +140,6 @@ func (s *Subjects) forget(id string) {
 	delete(s.opened, id)
 }
 
-// left are the keys for a bundle of those whose keys are still there.
-func (s *Subjects) left(ctx context.Context, c *shred.Concealed) (shred.Keys, error) {
-	ids := c.Subjects()
-	found := make([]*shred.Key, len(ids))
-	err := atOnce(len(ids), func(i int) error {
-		key, err := s.key(ctx, ids[i])
-		if errors.Is(err, errGone) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		derived, err := key.ForBundle(c.Bundle())
-		found[i] = &derived
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	keys := shred.Keys{}
-	for i, key := range found {
-		if key != nil {
-			keys[ids[i]] = *key
-		}
-	}
-	return keys, nil
-}
-
-// atOnce calls a function for each of n, a few at once, and returns all that failed.
-func atOnce(n int, each func(int) error) error {
-	faults := make([]error, n)
-	places := make(chan struct{}, subjectsAtOnce)
-	var wait sync.WaitGroup
-	for i := range n {
-		places <- struct{}{}
-		wait.Go(func() {
-			defer func() { <-places }()
-			faults[i] = each(i)
-		})
-	}
-	wait.Wait()
-	return errors.Join(faults...)
-}
-
 // conceal conceals a bundle under the keys of everybody whom it names. People who have none yet get one.
 func (s *Subjects) conceal(ctx context.Context, bundle []byte) (*Spooled, error) {
 	people, err := evidence.PersonalData(bundle)
@@ -270,48 +226,6 @@ func (s *Subjects) store(ctx context.Context, key string, v any) error {
 	}
 	_, err = storeFirst(ctx, s.s3, s.settings.Tenant, s.settings.Documents.Bucket, key, "application/json", bytes.NewReader(body), countersign.SHA256(body), nil)
 	return err
-}
-
-// checkPersonalDataKey asks whether the key can wrap people's keys, and whether the worker may use it. It makes a key that is thrown away, because only
-// with what is wrapped can be asked whether it could be opened again.
-func (t *Tenant) checkPersonalDataKey(ctx context.Context) error {
-	arn := t.settings.Evidence.PersonalDataKey
-	if arn == "" {
-		return nil
-	}
-	described, err := t.kms.DescribeKey(ctx, &kms.DescribeKeyInput{KeyId: aws.String(arn)})
-	if err != nil {
-		return fmt.Errorf("couldn't describe the key %s: %w", arn, err)
-	}
-	if m := described.KeyMetadata; m.KeyState != kmstypes.KeyStateEnabled || m.KeyUsage != kmstypes.KeyUsageTypeEncryptDecrypt || m.KeySpec != kmstypes.KeySpecSymmetricDefault {
-		return fmt.Errorf("the key %s is %s, of the kind %s, for %s; it must be Enabled, of the kind SYMMETRIC_DEFAULT, for ENCRYPT_DECRYPT", arn, m.KeyState, m.KeySpec, m.KeyUsage)
-	}
-	made, err := t.kms.GenerateDataKey(ctx, &kms.GenerateDataKeyInput{KeyId: aws.String(arn), KeySpec: kmstypes.DataKeySpecAes256, EncryptionContext: t.subjects.context("boot check")})
-	if err != nil {
-		return fmt.Errorf("couldn't make a key under %s; does the profile %q have the permission kms:GenerateDataKey? %w", arn, t.settings.AWS.WorkerProfile, err)
-	}
-	_, err = t.kms.Decrypt(ctx, &kms.DecryptInput{KeyId: aws.String(arn), CiphertextBlob: made.CiphertextBlob, EncryptionContext: t.subjects.context("boot check"), DryRun: aws.Bool(true)})
-	if success := (*kmstypes.DryRunOperationException)(nil); errors.As(err, &success) {
-		return nil
-	}
-	if err == nil {
-		return fmt.Errorf("the key %s was asked for a dry run and opened a key: this key service can't be used", arn)
-	}
-	return fmt.Errorf("couldn't open a key under %s; does the profile %q have the permission kms:Decrypt? %w", arn, t.settings.AWS.WorkerProfile, err)
-}
-
-// CheckAccess asks whether a process that only shows evidence may open people's keys, where the tenant's file names a key for them. Without one of them at
-// hand it can tell no more than that nobody forbids it: what it sends is no wrapped key.
-func (s *Subjects) CheckAccess(ctx context.Context) error {
-	arn := s.settings.Evidence.PersonalDataKey
-	if arn == "" {
-		return nil
-	}
-	_, err := s.kms.Decrypt(ctx, &kms.DecryptInput{KeyId: aws.String(arn), CiphertextBlob: []byte("countersign boot check"), EncryptionContext: s.context("boot check"), DryRun: aws.Bool(true)})
-	if isCode(err, "InvalidCiphertextException", "DryRunOperationException", "IncorrectKeyException") {
-		return nil
-	}
-	return fmt.Errorf("couldn't open people's keys with the key %s; does the profile %q have the permission kms:Decrypt? %w", arn, s.settings.AWS.StarterProfile, err)
 }
 
 // salt is random in each plan of a tenant whose evidence can be shredded.

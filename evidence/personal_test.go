@@ -15,6 +15,9 @@ import (
 	"testing"
 	"time"
 
+	commonpb "go.temporal.io/api/common/v1"
+	historypb "go.temporal.io/api/history/v1"
+
 	"github.com/countersign-dev/countersign"
 	"github.com/countersign-dev/countersign/evidence/shred"
 )
@@ -62,7 +65,7 @@ func concealed(t *testing.T, raw []byte) (stored []byte, keys shred.Keys, all ma
 	return stored, keys, all
 }
 
-func TestShredding_PersonalDataIsFoundWithThePersonThatItIsAbout(t *testing.T) {
+func TestN13_PersonalDataIsFoundWithThePersonThatItIsAbout(t *testing.T) {
 	t.Parallel()
 	raw, _ := rejected(t)
 	_, _, all := concealed(t, raw)
@@ -82,7 +85,7 @@ func TestShredding_PersonalDataIsFoundWithThePersonThatItIsAbout(t *testing.T) {
 }
 
 // Where all keys are there, the bundle is what it was; without one, nothing of that person is left, in no spelling, and all else is.
-func TestShredding_WhatIsShreddedIsGoneAndTheRestStillVerifies(t *testing.T) {
+func TestN13_WhatIsShreddedIsGoneAndTheRestStillVerifies(t *testing.T) {
 	t.Parallel()
 	raw, roots := rejected(t)
 	stored, keys, all := concealed(t, raw)
@@ -155,7 +158,7 @@ func decoded(body []byte) string {
 }
 
 // A changed byte that is not shredded is found, and so is a header that says more is shredded than is personal.
-func TestShredding_OfAShreddedBundleWhatIsLeftCantBeChanged(t *testing.T) {
+func TestN13_OfAShreddedBundleWhatIsLeftCantBeChanged(t *testing.T) {
 	t.Parallel()
 	raw, roots := rejected(t)
 	stored, keys, _ := concealed(t, raw)
@@ -246,7 +249,7 @@ func pool(t testing.TB, file string) *x509.CertPool {
 }
 
 // Whoever signals a decision can write as many names into it as they like. That must neither cost a key for each, nor keep evidence from being locked.
-func TestShredding_WhomNobodyButASenderNamesGetsNoKey(t *testing.T) {
+func TestN13_WhomNobodyButASenderNamesGetsNoKey(t *testing.T) {
 	t.Parallel()
 	alice, mallory, made := countersign.Actor{Issuer: "https://id", Subject: "alice"}, countersign.Actor{Issuer: "https://id", Subject: "mallory"}, countersign.Actor{Issuer: "https://id", Subject: "made-up"}
 	p, known := people{}, people{}
@@ -272,5 +275,56 @@ func TestShredding_WhomNobodyButASenderNamesGetsNoKey(t *testing.T) {
 	p.keep(known)
 	if len(p) != shred.MaxSubjects+1 || len(p[countersign.Actor{}]) != 5 {
 		t.Errorf("%d people are kept apart, and %d strings are everybody's", len(p)-1, len(p[countersign.Actor{}]))
+	}
+}
+
+// Whom a signing that isn't over names so far is who is in the way of shredding them: who asked, decided or may decide, and nobody whom a sender makes up.
+func TestN13_AHistoryNamesThosePeopleWhoseKeysItsEvidenceWillNeed(t *testing.T) {
+	t.Parallel()
+	raw, err := os.ReadFile("../tests/golden/histories/v0.2.0/rejected.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := ParseHistoryJSON(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := ReadHistory(h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var people []countersign.Actor
+	for _, stage := range c.Admission.Plan.Stages {
+		for _, e := range stage.Eligible {
+			people = append(people, e.Actor)
+		}
+	}
+	made := countersign.Actor{Issuer: c.Admission.Requester.Actor.Issuer, Subject: "made-up"}
+	for n := range h.Events {
+		// Each part of it, as it grew.
+		admitted := false
+		for _, e := range h.Events[:n] {
+			admitted = admitted || e.GetActivityTaskCompletedEventAttributes() != nil
+		}
+		part := &historypb.History{Events: h.Events[:n]}
+		for _, who := range people {
+			if admitted && !Names(part, who) {
+				t.Errorf("the first %d events don't name %s", n, who)
+			}
+		}
+		if Names(part, made) {
+			t.Errorf("the first %d events name somebody who isn't there", n)
+		}
+	}
+	if len(people) < 2 {
+		t.Errorf("only %v may decide", people)
+	}
+	h.Events = append(h.Events, &historypb.HistoryEvent{Attributes: &historypb.HistoryEvent_WorkflowExecutionSignaledEventAttributes{
+		WorkflowExecutionSignaledEventAttributes: &historypb.WorkflowExecutionSignaledEventAttributes{SignalName: "decide", Input: &commonpb.Payloads{
+			Payloads: []*commonpb.Payload{{Data: []byte(`{"decision":{"actor":{"iss":"` + made.Issuer + `","sub":"made-up"}}}`)}},
+		}},
+	}})
+	if Names(h, made) {
+		t.Error("a sender of signals keeps anybody's data from being shredded by naming them")
 	}
 }

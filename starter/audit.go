@@ -106,7 +106,7 @@ reached with the AWS settings of the environment. Each bundle that is read is re
 					return err
 				}
 			}
-			// Of what is left of a bundle nothing more can be held to an evidence record.
+			// What is left of a bundle fits the record over what is stored, and not this one over the bundle.
 			if !signed && !shredded {
 				if renewal, _, err = api.EvidenceRenewal(ctx, args[0]); err != nil {
 					return err

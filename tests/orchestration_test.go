@@ -226,12 +226,15 @@ func compromise(t *testing.T, replace ...string) *orchestration {
 	return &orchestration{c, identity.NewRegistry(s.Issuers)}
 }
 
-// compromised registers the real workflows, but for the saga.
+// compromised registers the real workflows, but for the saga and the shredding.
 type compromised struct{ worker.WorkflowRegistry }
 
 func (r compromised) RegisterWorkflowWithOptions(w any, o workflow.RegisterOptions) {
-	if o.Name == countersign.WorkflowSigning {
+	switch o.Name {
+	case countersign.WorkflowSigning:
 		w = sagaOfTheAttacker
+	case countersign.WorkflowShredding:
+		w = shreddingOfTheAttacker
 	}
 	r.WorkflowRegistry.RegisterWorkflowWithOptions(w, o)
 }

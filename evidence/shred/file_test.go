@@ -30,7 +30,7 @@ func written(t testing.TB, c *Concealed, keys Keys) []byte {
 	return out.Bytes()
 }
 
-func TestShredding_AFileHoldsWhatIsStoredAndTheKeysThatAreLeft(t *testing.T) {
+func TestN13_AFileHoldsWhatIsStoredAndTheKeysThatAreLeft(t *testing.T) {
 	t.Parallel()
 	want, raw := someFile(t)
 	c, keys, err := ReadFile(raw)
@@ -46,7 +46,7 @@ func TestShredding_AFileHoldsWhatIsStoredAndTheKeysThatAreLeft(t *testing.T) {
 	}
 }
 
-func TestShredding_AFileThatIsNoneIsRefused(t *testing.T) {
+func TestN13_AFileThatIsNoneIsRefused(t *testing.T) {
 	t.Parallel()
 	_, good := someFile(t)
 	for name, raw := range map[string][]byte{
@@ -66,7 +66,7 @@ func TestShredding_AFileThatIsNoneIsRefused(t *testing.T) {
 }
 
 // A person can't keep a bundle from being locked by giving reasons that are found everywhere.
-func TestShredding_StringsThatAreEverywhereDontStopTheLock(t *testing.T) {
+func TestN13_StringsThatAreEverywhereDontStopTheLock(t *testing.T) {
 	t.Parallel()
 	bundle := []byte(strings.Repeat("ab-", maxRuns+10) + "Alice Ahn of Acme Corporation and others")
 	stored, err := Conceal(bundle, []Window{{0, len(bundle), false}}, []Subject{{ID: "a", Key: Key{1}, Strings: []string{"ab", "Alice Ahn of Acme Corporation and others"}}})

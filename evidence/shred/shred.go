@@ -337,6 +337,9 @@ func (h *header) check(size int) error {
 // Bundle is the SHA-256 of the plain bundle, in hex: what keys for it are derived by.
 func (c *Concealed) Bundle() string { return c.header.Bundle }
 
+// Stored are all its bytes, as they are locked; they are not to be changed.
+func (c *Concealed) Stored() []byte { return c.raw }
+
 // Subjects are the ids of the keys of those whose personal data is in the bundle.
 func (c *Concealed) Subjects() []string { return slices.Clone(c.header.Subjects) }
 

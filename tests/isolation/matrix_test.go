@@ -173,7 +173,7 @@ var matrix = map[string]row{
 	}},
 	"get-shredding": {},
 	"answer-shredding": {change: func(w *world, a actor, q *asked) error {
-		s := countersign.SignedShreddingAnswer{Answer: countersign.ShreddingAnswer{
+		s := countersign.SignedOrderAnswer{Answer: countersign.OrderAnswer{
 			V: 1, Tenant: "acme", Shredding: q.grant, Key: "none", Verdict: countersign.Approve, Actor: w.named(a), IssuedAt: time.Now().Unix(),
 		}}
 		return q.proven(w, a, s.Answer.Digest, &s.Proof, &s)

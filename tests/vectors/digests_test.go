@@ -33,7 +33,7 @@ var kinds = map[string]func() any{
 	"countersign order answer v1": func() any { return &countersign.OrderAnswer{} },
 
 	"countersign shredding v1":        func() any { return &countersign.Shredding{} },
-	"countersign shredding answer v1": func() any { return &countersign.ShreddingAnswer{} },
+	"countersign shredding answer v1": func() any { return &countersign.OrderAnswer{} },
 }
 
 func TestR15_VectorsOfDigests(t *testing.T) {
@@ -235,7 +235,7 @@ func digests() []digest {
 			V: 1, Tenant: "acme", Order: must(order(countersign.OrderHold).Digest()), Verdict: countersign.Approve, Actor: ben, IssuedAt: noon.Unix() + 60,
 		}},
 		{"a proposal to shred what is said of somebody", "countersign shredding v1", shredding},
-		{"the approval of it", "countersign shredding answer v1", countersign.ShreddingAnswer{
+		{"the approval of it", "countersign shredding answer v1", countersign.OrderAnswer{
 			V: 1, Tenant: "acme", Shredding: must(shredding.Digest()), Key: strings.Repeat("0a", 16), Verdict: countersign.Approve, Actor: clara, IssuedAt: noon.Unix() + 60,
 		}},
 		{"the enrolment of a passkey", "countersign enrolment v1", countersign.Enrolment{
