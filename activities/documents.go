@@ -98,10 +98,14 @@ func (t *Tenant) context(in evidence.AdmitInput, requester countersign.Actor, pl
 	if err != nil {
 		return countersign.Context{}, err
 	}
+	issuers, err := countersign.IssuersDigest(t.settings.Issuers)
+	if err != nil {
+		return countersign.Context{}, err
+	}
 	return countersign.Context{
-		V: countersign.Version, Tenant: t.settings.Tenant, Signing: in.Saga.Workflow, Run: in.Saga.Run, Request: fingerprint,
+		V: countersign.ContextVersion, Tenant: t.settings.Tenant, Signing: in.Saga.Workflow, Run: in.Saga.Run, Request: fingerprint,
 		Requester: requester, Document: in.Request.Document, Plan: planDigest, Policy: t.engine.Hash(), Settings: t.settings.Digest(),
-		SignedAs: countersign.SignedInPDF, Stamped: true,
+		SignedAs: countersign.SignedInPDF, Stamped: true, Issuers: issuers,
 	}, nil
 }
 
