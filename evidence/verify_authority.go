@@ -104,6 +104,12 @@ func (v *verifier) counted(d DecisionCase, unproven error) error {
 	if err != nil {
 		return err
 	}
+	// Contexts before time-stamped decisions are of builds that took a decision with an empty member left out.
+	if a.Context.Stamped {
+		if err := signed.CheckSent(d.Input.Signed); err != nil {
+			return fmt.Errorf("its payload is not the JSON that was proven: %w", err)
+		}
+	}
 	decision := signed.Decision
 	digest, err := decision.Digest()
 	if err != nil {

@@ -260,7 +260,11 @@ func TestR04_OurOwnServerCannotForgeWhatACoverIsFor(t *testing.T) {
 		}, "context"},
 		"a decision checked as of another purpose": {everywhere(asked, `"purpose":"resale-agreement"}`), "policy"},
 		"a decision checked as of no purpose":      {everywhere(`,`+asked, `}`), "policy"},
-		"cover of a partner":                       {everywhere(`"kind":"home","organisation"`, `"kind":"partner","organisation"`), "decisions"},
+		"cover of a partner":                       {everywhere(`"kind":"home","organisation"`, `"kind":"partner","organisation"`), "issuers"},
+		"cover of a partner, with every digest made anew": {func(t *testing.T, h *historypb.History) {
+			everywhere(`"kind":"home","organisation"`, `"kind":"partner","organisation"`)(t, h)
+			digestsAnew(t, h)
+		}, "decisions"},
 	} {
 		t.Run(strings.ReplaceAll(name, " ", "_"), func(t *testing.T) {
 			t.Parallel()

@@ -51,6 +51,8 @@ func TestR13_OurOwnServerCannotForge(t *testing.T) {
 	}{
 		{name: "approved by somebody else", check: "context", history: everywhere(`"sub":"a-1001"`, `"sub":"a-1004"`)},
 		{name: "a rejection made an approval, in words", check: "decisions", history: everywhere(`"reason":""`, `"reason":"gladly"`)},
+		{name: "a member left out that the digest is of", check: "decisions", history: everywhere(`"reason":"","actor":`, `"actor":`)},
+		{name: "a member left out in the payload alone", check: "decisions", history: onlySent(`"reason":"","actor":`, `"actor":`)},
 		{name: "another document", check: "document", history: func(t *testing.T, h *historypb.History) {
 			everywhere(g.Request.Document.SHA256, strings.Repeat("0", 64))(t, h)
 		}},
@@ -208,6 +210,28 @@ func namedIssuers(t *testing.T, h *historypb.History) string {
 		t.Fatal(err)
 	}
 	return c.Admission.Context.Issuers
+}
+
+// onlySent changes a text in what people sent, and in what was checked of it, and nowhere else.
+func onlySent(from, to string) func(*testing.T, *historypb.History) {
+	return func(t *testing.T, h *historypb.History) {
+		t.Helper()
+		changed := 0
+		for _, e := range h.Events {
+			for _, payload := range e.GetWorkflowExecutionSignaledEventAttributes().GetInput().GetPayloads() {
+				changed += bytes.Count(payload.Data, []byte(from))
+				payload.Data = bytes.ReplaceAll(payload.Data, []byte(from), []byte(to))
+			}
+			if a := e.GetActivityTaskScheduledEventAttributes(); a.GetActivityType().GetName() == evidence.ActivityCheckDecision {
+				for _, payload := range a.GetInput().GetPayloads() {
+					payload.Data = bytes.ReplaceAll(payload.Data, []byte(from), []byte(to))
+				}
+			}
+		}
+		if changed == 0 {
+			t.Fatalf("nobody sent %q", from)
+		}
+	}
 }
 
 // without takes the result of an activity out of a history, as if it had never ended, and closes the gap.
