@@ -42,7 +42,7 @@ func (t *Tenant) Admit(ctx context.Context, in evidence.AdmitInput) (evidence.Ad
 	if refusal != nil {
 		return refuse(refusal)
 	}
-	if source != (evidence.Source{}) {
+	if source != (evidence.Source{}) && t.settings.Evidence.RecordsSource() {
 		a.Source = &source
 	}
 	principal := policy.PrincipalOf(t.settings, requester)

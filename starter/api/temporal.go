@@ -95,7 +95,7 @@ func dialTemporal(ctx context.Context, address string, s *countersign.Settings, 
 	// The SDK asks the server for its capabilities once, while it dials; nobody is acting then, so the service asks itself.
 	headers, err := own.GetHeaders(ctx)
 	if err == nil {
-		p.acts, err = activities.Dial(context.WithValue(ctx, authorizationKey{}, headers["authorization"]), address, s, actorCredential{}, log, sourceHeader{})
+		p.acts, err = activities.Dial(context.WithValue(ctx, authorizationKey{}, headers["authorization"]), address, s, actorCredential{}, log, sources(s)...)
 	}
 	if err != nil {
 		p.reads.Close()
