@@ -44,6 +44,7 @@ type Tenant struct {
 	// postQuantum is nil where the tenant's file names no key for post-quantum signatures.
 	postQuantum *postQuantumSigner
 	subjects    *Subjects
+	given       given
 	hooks       []webhook
 	http        *http.Client
 	worker      evidence.Worker

@@ -327,3 +327,54 @@ func TestR03_ByTheCommandLineAColleagueFindsAndDecidesWhatTheyCover(t *testing.T
 		t.Errorf("after it, his inbox has\n%s", out)
 	}
 }
+
+// A stage that opens tells those who cover for its people, once, with what the people themselves are told and why. Nobody is told of what the cover
+// doesn't reach: another purpose, a stage of another role, a cover that was revoked, or what somebody requested themselves.
+func TestR03_WhoCoversIsToldOnceThatAStageIsOpen(t *testing.T) {
+	t.Parallel()
+	granted(t, "acme/alice", "acme/olivia", absence(t, "acme/olivia"))
+	twice := absence(t, "acme/olivia") // a second cover of the same two people is no second mail
+	twice.Reason += ", again"
+	granted(t, "acme/alice", "acme/olivia", twice)
+	g, other := contract(t), begin(t, another(t, "resale-agreement", "other"))
+	told := func(id string) (list []string) {
+		for _, s := range subjects(t, id)["olivia@acme.example"] {
+			if strings.HasPrefix(s, "Your decision is asked") {
+				list = append(list, s)
+			}
+		}
+		return list
+	}
+	decide(t, g, "acme/alice", "legal", countersign.Approve)
+	decide(t, g, "hart/carol", "counsel", countersign.Approve)
+	_, report := ended(t, g, countersign.Completed)
+	if list := told(g.Request.ID); len(list) != 1 {
+		t.Errorf("olivia was told %q, want one mail: stage legal is hers, and counsel isn't", list)
+	}
+	delivered := 0
+	for _, d := range report.Statement.Deliveries {
+		if d.Recipient == local.Actor("acme/olivia").String() && d.Event == evidence.EventApprovalRequested && d.Delivered {
+			delivered++
+		}
+	}
+	if delivered != 1 {
+		t.Errorf("the evidence says %d times that olivia was told", delivered)
+	}
+	for _, raw := range inMailbox(t, "api/messages", g.Request.ID) {
+		if text := string(raw); strings.Contains(text, "olivia@acme.example") && strings.Contains(text, "Your decision is asked") {
+			if !strings.Contains(text, "You are told because you cover for Alice Ahn.") || !strings.Contains(text, "legal") || strings.Contains(text, "idToken") {
+				t.Errorf("the mail is %s", text)
+			}
+		}
+	}
+	withdraw(t, other, "machine:acme/procurement", "w1")
+	_, report = ended(t, other, countersign.Withdrawn)
+	if list := told(other.Request.ID); len(list) != 0 {
+		t.Errorf("of another purpose olivia was told %q", list)
+	}
+	for _, d := range report.Statement.Deliveries {
+		if d.Recipient == local.Actor("acme/olivia").String() {
+			t.Errorf("of another purpose the evidence says %+v", d)
+		}
+	}
+}

@@ -23,28 +23,25 @@ func TestR10_AListedPersonIsNotToldWhichWorkflowsExist(t *testing.T) {
 	someRun := "8c0c6a4e-3c51-4c7e-9d0e-1f8a8e5b7a11"
 	for _, c := range []struct {
 		who, signal string
-		kinds       []func(tenant, request string) string
+		id          func(tenant, request string) string
 	}{
-		// Remy and Paul have no part in what is asked about here; machines may only withdraw.
-		{"nord/remy", countersign.SignalDecide, []func(string, string) string{countersign.SagaID}},
-		{"acme/alice", countersign.SignalClose, []func(string, string) string{countersign.ReviewID}},
-		{"acme/alice", countersign.SignalAnswer, []func(string, string) string{countersign.HoldID}},
-		{"machine:acme/procurement", countersign.SignalWithdraw, []func(string, string) string{countersign.SagaID}},
+		{"nord/remy", countersign.SignalDecide, countersign.SagaID},
+		{"acme/alice", countersign.SignalClose, countersign.ReviewID},
+		{"acme/alice", countersign.SignalAnswer, countersign.HoldID},
+		{"machine:acme/procurement", countersign.SignalWithdraw, countersign.SagaID},
 	} {
-		for _, id := range c.kinds {
-			for _, run := range []string{"", someRun, "no run"} {
-				var answers []string
-				// One that waits, one that is over, and two that never were.
-				for _, request := range []string{w.open.Request.ID, w.done.Request.ID, "never-was", "never-was-either"} {
-					code, text := w.signals(t, c.who, id("acme", request), run, c.signal)
-					if code == codes.OK {
-						t.Errorf("%s signals %s in run %q", c.who, id("acme", request), run)
-					}
-					answers = append(answers, code.String()+" "+strings.ReplaceAll(text, request, "REQUEST"))
+		for _, run := range []string{"", someRun, "no run"} {
+			var answers []string
+			// One that waits, one that is over, and two that never were.
+			for _, request := range []string{w.open.Request.ID, w.done.Request.ID, "never-was", "never-was-either"} {
+				code, text := w.signals(t, c.who, c.id("acme", request), run, c.signal)
+				if code == codes.OK {
+					t.Errorf("%s signals %s in run %q", c.who, c.id("acme", request), run)
 				}
-				if len(slices.Compact(slices.Clone(answers))) != 1 {
-					t.Errorf("%s, %s in run %q: %q", c.who, c.signal, run, answers)
-				}
+				answers = append(answers, code.String()+" "+strings.ReplaceAll(text, request, "REQUEST"))
+			}
+			if len(slices.Compact(slices.Clone(answers))) != 1 {
+				t.Errorf("%s, %s in run %q: %q", c.who, c.signal, run, answers)
 			}
 		}
 	}
