@@ -276,7 +276,7 @@ func TestShredding_WhomNobodyButASenderNamesGetsNoKey(t *testing.T) {
 }
 
 // Somebody who covers may be named by the message that they got alone, as one word: they are a person whose data can be shredded as well.
-func TestR11_WhoWasOnlyToldIsAPersonToo(t *testing.T) {
+func TestShredding_WhoWasOnlyToldIsAPersonToo(t *testing.T) {
 	t.Parallel()
 	p := people{}
 	p.walk([]any{
