@@ -33,6 +33,7 @@ type roleRules struct {
 	platform  map[string]rules
 	requester rules
 	person    rules
+	watching  rules // people who are the tenant's compliance, or its owner
 	reach     rules // whoever has any role in the tenant
 }
 
@@ -77,7 +78,8 @@ func newRoleRules(timeSkipping bool) roleRules {
 				"DescribeSchedule": scheduleRule,
 				"UpdateSchedule":   scheduleRule,
 			}),
-			RoleStarter: with(read, rules{"QueryWorkflow": nil}),
+			// It tells the tenant's compliance when evidence was checked, and will be.
+			RoleStarter: with(read, rules{"QueryWorkflow": nil, "DescribeSchedule": scheduleRule}),
 			RoleOperator: with(read, rules{
 				"DescribeTaskQueue":              nil,
 				"TerminateWorkflowExecution":     nil,
@@ -99,6 +101,7 @@ func newRoleRules(timeSkipping bool) roleRules {
 				signalRule("saga", "decide"), signalRule("access", "accept", "revoke", "give-back"), signalRule("enrolment", "retire"), signalRule("review", "close"), signalRule("hold", "answer"),
 				signalRule("shred", "answer")),
 		},
+		watching: rules{"PatchSchedule": triggerRule},
 		reach: rules{
 			"GetSystemInfo":     nil,
 			"GetClusterInfo":    nil,

@@ -222,6 +222,9 @@ func (t *tenant) endedRow(ctx context.Context, e ended, in *evidenceInput) (row 
 		return row, false, err
 	}
 	row.Kept = &kept
+	if _, row.Renewals, err = t.objects.Renewal(ctx, e.request); err != nil && !errors.Is(err, errNotFound) {
+		return row, false, err
+	}
 	if in.Person == "" && in.Partner == "" {
 		return row, true, nil
 	}
