@@ -70,8 +70,19 @@ demo-check: ## run the demo twice, check its evidence with strangers' tools and 
 
 .PHONY: bench
 bench: build ## history events, KMS calls, latency and throughput of a two-approval signing on the stack, and how soon a revocation is felt
-	go test -run '^$$' -bench . -benchtime 100x -timeout 30m ./tests
-	go test -run '^$$' -bench . ./policy ./evidence ./tests/golden ./tests/vectors
+	go test -run '^$$' -bench . -skip MillionLog -benchtime 100x -timeout 30m ./tests
+	go test -run '^$$' -bench . ./policy ./evidence ./tests/golden
+
+# Of a bundle of the demo: make bench-verify BUNDLE=var/demo/evidence.asice CA=var/demo
+BUNDLE := tests/golden/histories/v0.2.0/completed.asice
+CA = $(dir $(BUNDLE))
+.PHONY: bench-verify
+bench-verify: build verifier ## how long the verifier takes for a bundle, and openssl and sha256sum (BUNDLE=file CA=directory of its roots)
+	@go run ./tests/speed $(BUNDLE) $(CA)/tenant-ca.pem $(CA)/tsa-ca.pem
+
+.PHONY: bench-log
+bench-log: build ## a log of a million entries on the stack: appends a second, proof size, verification time (minutes)
+	go test -run '^$$' -bench MillionLog -benchtime 500x -timeout 15m ./tests
 
 .PHONY: clean
 clean: ## remove what was built and the demo's data

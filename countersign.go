@@ -7,7 +7,6 @@ package countersign
 
 import (
 	"fmt"
-	"regexp"
 	"strings"
 )
 
@@ -32,16 +31,9 @@ func (a Actor) String() string { return a.Issuer + "#" + a.Subject }
 // IsZero says that nobody is named.
 func (a Actor) IsZero() bool { return a == Actor{} }
 
-var (
-	tenantPattern  = regexp.MustCompile(`^[a-z][a-z0-9-]{1,30}$`)
-	requestPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$`)
-	namePattern    = regexp.MustCompile(`^[a-z][a-z0-9-]{0,39}$`)
-	digestPattern  = regexp.MustCompile(`^[0-9a-f]{64}$`)
-)
-
 // CheckTenantID says whether id can name a tenant: it becomes a namespace, a key prefix and part of workflow ids.
 func CheckTenantID(id string) error {
-	if !tenantPattern.MatchString(id) {
+	if !isName(id, 2, 31) {
 		return fmt.Errorf("tenant %q is not a name: use 2 to 31 lower-case letters, digits and dashes, a letter first", clip(id))
 	}
 	return nil
@@ -49,7 +41,7 @@ func CheckTenantID(id string) error {
 
 // CheckRequestID says whether id can name a request: it becomes part of workflow ids and object keys.
 func CheckRequestID(id string) error {
-	if !requestPattern.MatchString(id) {
+	if !isRequestID(id) {
 		return fmt.Errorf("request id %q can't be used: use 1 to 80 letters, digits, '.', '_' and '-', a letter or digit first", clip(id))
 	}
 	return nil

@@ -72,11 +72,11 @@ func (d Decision) Check() error {
 		return errors.New("decision: iat and exp must be seconds since 1970 that every JSON reader keeps (0 to 2^53-1)")
 	case d.ExpiresAt <= d.IssuedAt || d.ExpiresAt-d.IssuedAt > int64(MaxDecisionLife/time.Second):
 		return fmt.Errorf("decision: exp must be after iat and at most %s later", MaxDecisionLife)
-	case !digestPattern.MatchString(d.Context):
+	case !isDigest(d.Context):
 		return errors.New("decision: context must be the 64 hex digits of the transaction context")
 	}
 	for _, grant := range d.Grants {
-		if !digestPattern.MatchString(grant) {
+		if !isDigest(grant) {
 			return errors.New("decision: grants are named by their digest, 64 hex digits")
 		}
 	}

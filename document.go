@@ -19,7 +19,7 @@ func (d Document) Check() error {
 		return fmt.Errorf("document: bucket or key is longer than S3 allows (63 and 1,024 bytes)")
 	case d.VersionID == "" || len(d.VersionID) > 1024:
 		return fmt.Errorf("document: versionId is needed: a key alone can change under us")
-	case !digestPattern.MatchString(d.SHA256):
+	case !isDigest(d.SHA256):
 		return fmt.Errorf("document: sha256 must be 64 lower-case hex digits")
 	}
 	return nil

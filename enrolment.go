@@ -104,7 +104,7 @@ const MaxKeyProof = 4 << 10
 // Check finds what is wrong with the proof itself.
 func (p KeyProof) Check() error {
 	switch {
-	case !digestPattern.MatchString(p.Key):
+	case !isDigest(p.Key):
 		return errors.New("key proof: key must be the 64 hex digits of a key's id")
 	case p.Signature == "":
 		return errors.New("key proof: there is no signature")

@@ -79,7 +79,7 @@ func (g Grant) Check() error {
 		return errors.New("grant: delegator and grantee need iss and sub")
 	case g.Delegator == g.Grantee:
 		return errors.New("grant: nobody grants to themselves")
-	case !namePattern.MatchString(g.Role):
+	case !isShortName(g.Role):
 		return fmt.Errorf("grant: role %q is not a name", clip(g.Role))
 	case len(g.Actions) == 0 || !slices.IsSorted(g.Actions) || len(slices.Compact(slices.Clone(g.Actions))) != len(g.Actions):
 		return errors.New("grant: actions must be named, sorted, each once")
@@ -93,7 +93,7 @@ func (g Grant) Check() error {
 		return fmt.Errorf("grant: depth %d needs the action %q", g.Depth, GrantDelegate)
 	case g.Uses < 1 || g.Uses > MaxGrantUses:
 		return fmt.Errorf("grant: uses is %d; give 1 to %d", g.Uses, MaxGrantUses)
-	case g.Parent != "" && !digestPattern.MatchString(g.Parent):
+	case g.Parent != "" && !isDigest(g.Parent):
 		return errors.New("grant: parent must be the 64 hex digits of a grant's digest")
 	case g.IssuedAt < 0 || g.IssuedAt > 1<<53-1:
 		return errors.New("grant: iat must be seconds since 1970")
@@ -109,7 +109,7 @@ func (g Grant) Check() error {
 		}
 	}
 	for _, document := range g.Documents {
-		if !digestPattern.MatchString(document) {
+		if !isDigest(document) {
 			return errors.New("grant: documents are named by their SHA-256, 64 lower-case hex digits")
 		}
 	}
@@ -144,7 +144,7 @@ func (g Grant) checkCover() error {
 		return fmt.Errorf("grant: depth is %d; give 0 to %d where it is for purposes", g.Depth, MaxCoverDepth)
 	}
 	for _, purpose := range g.Purposes {
-		if !namePattern.MatchString(purpose) {
+		if !isShortName(purpose) {
 			return fmt.Errorf("grant: purpose %q is not a name", clip(purpose))
 		}
 	}

@@ -74,7 +74,7 @@ func (o Order) Check() error {
 		return errors.New("order: a matter is one line")
 	case o.Actor.Issuer == "" || o.Actor.Subject == "":
 		return errors.New("order: actor needs iss and sub")
-	case o.Bundle.Key != EvidenceKey(o.Tenant, o.Request) || o.Bundle.Bucket == "" || o.Bundle.VersionID == "" || !digestPattern.MatchString(o.Bundle.SHA256):
+	case o.Bundle.Key != EvidenceKey(o.Tenant, o.Request) || o.Bundle.Bucket == "" || o.Bundle.VersionID == "" || !isDigest(o.Bundle.SHA256):
 		return errors.New("order: bundle must name the version and the SHA-256 of the request's bundle")
 	case o.IssuedAt < 0 || o.IssuedAt > 1<<53-1:
 		return errors.New("order: iat must be seconds since 1970")
@@ -118,7 +118,7 @@ func (a OrderAnswer) Check() error {
 		return fmt.Errorf("answer: %w", err)
 	}
 	switch {
-	case !digestPattern.MatchString(a.Order):
+	case !isDigest(a.Order):
 		return errors.New("answer: order must be the 64 hex digits of an order's digest")
 	case a.Verdict != Approve && a.Verdict != Reject:
 		return fmt.Errorf("answer: verdict %q is neither approve nor reject", clip(string(a.Verdict)))

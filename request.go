@@ -30,7 +30,7 @@ func (r Request) Check() error {
 	if err := CheckRequestID(r.ID); err != nil {
 		return err
 	}
-	if !namePattern.MatchString(r.Purpose) {
+	if !isShortName(r.Purpose) {
 		return fmt.Errorf("purpose %q is not a name: use lower-case letters, digits and dashes", clip(r.Purpose))
 	}
 	if err := checkText("title", r.Title, MaxTitle); err != nil {

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"sync"
 	"time"
 
 	"gopkg.in/yaml.v3"
@@ -240,7 +241,9 @@ func ParseSettings(file string, raw []byte) (*Settings, error) {
 	return s, nil
 }
 
-var yamlFault = regexp.MustCompile(`(?s)^line (\d+): (?:field (\S+) not found in type \S+)?(.*)$`)
+var yamlFault = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`(?s)^line (\d+): (?:field (\S+) not found in type \S+)?(.*)$`)
+})
 
 func decodeFaults(file string, err error) error {
 	texts := []string{strings.TrimPrefix(err.Error(), "yaml: ")}
@@ -249,7 +252,7 @@ func decodeFaults(file string, err error) error {
 	}
 	var faults []error
 	for _, text := range texts {
-		switch m := yamlFault.FindStringSubmatch(text); {
+		switch m := yamlFault().FindStringSubmatch(text); {
 		case m == nil:
 			faults = append(faults, fmt.Errorf("%s: %s", file, text))
 		case m[2] != "":

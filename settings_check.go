@@ -90,7 +90,7 @@ func (c *settingsCheck) issuers(s *Settings) {
 	}
 	ids, urls := map[string]bool{}, map[string]bool{}
 	for i, iss := range s.Issuers {
-		if !namePattern.MatchString(iss.ID) || ids[iss.ID] || iss.ID == theRequesters {
+		if !isShortName(iss.ID) || ids[iss.ID] || iss.ID == theRequesters {
 			c.fault(at("issuers", i, "id"), "issuer id %q must be a name, and used once; %q means another thing in without", iss.ID, theRequesters)
 		}
 		if !isURL(iss.URL) || strings.HasSuffix(iss.URL, "/") || strings.ContainsAny(iss.URL, "?#") || urls[iss.URL] {
@@ -141,7 +141,7 @@ func (c *settingsCheck) purposes(s *Settings) {
 	}
 	for _, name := range s.purposeNames() {
 		p := s.Purposes[name]
-		if !namePattern.MatchString(name) {
+		if !isShortName(name) {
 			c.fault(at("purposes", name), "purpose %q is not a name: use lower-case letters, digits and dashes", name)
 		}
 		c.needed(at("purposes", name, "title"), p.Title)
@@ -156,7 +156,7 @@ func (c *settingsCheck) purposes(s *Settings) {
 		stages := map[string]bool{}
 		for i, st := range p.Stages {
 			path := at("purposes", name, "stages", i)
-			if !namePattern.MatchString(st.Name) || stages[st.Name] {
+			if !isShortName(st.Name) || stages[st.Name] {
 				c.fault(append(path, "name"), "stage name %q must be a name, and used once in its purpose", st.Name)
 			}
 			stages[st.Name] = true

@@ -3,7 +3,6 @@ package countersign
 import (
 	"errors"
 	"fmt"
-	"regexp"
 	"strings"
 	"time"
 )
@@ -27,8 +26,6 @@ type Shredding struct {
 // Digest is SHA-256("countersign shredding v1\0" ‖ RFC 8785 JSON), in hex: its name, and the nonce of the proof of whoever proposes it.
 func (s Shredding) Digest() (string, error) { return Digest("countersign shredding v1", s) }
 
-var noncePattern = regexp.MustCompile(`^[0-9a-f]{64}$`)
-
 // Check finds what is wrong with it by itself, without asking anybody.
 func (s Shredding) Check() error {
 	if s.V != Version {
@@ -44,7 +41,7 @@ func (s Shredding) Check() error {
 		return errors.New("shredding: actor needs iss and sub")
 	case strings.TrimSpace(s.Reason) == "":
 		return errors.New("shredding: a reason is missing")
-	case !noncePattern.MatchString(s.Nonce):
+	case !isDigest(s.Nonce):
 		return errors.New("shredding: nonce must be 64 random hex digits")
 	case s.IssuedAt < 0 || s.IssuedAt > 1<<53-1:
 		return errors.New("shredding: iat must be seconds since 1970")
@@ -84,7 +81,7 @@ func (a ShreddingAnswer) Check() error {
 		return fmt.Errorf("answer: %w", err)
 	}
 	switch {
-	case !noncePattern.MatchString(a.Shredding):
+	case !isDigest(a.Shredding):
 		return errors.New("answer: shredding must be the 64 hex digits of a digest")
 	case a.Key == "" || len(a.Key) > 64:
 		return errors.New("answer: key must be the id of the key that the proposal names")

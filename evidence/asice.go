@@ -198,6 +198,7 @@ func checkName(name string) error {
 type Bundle struct {
 	files     []File
 	digests   map[string]string // SHA-256 of each file, in hex: as the manifest has it, and as it is
+	marks     map[string]landmarks
 	manifest  []byte
 	signature []byte
 }
@@ -255,7 +256,8 @@ func OpenBundle(raw []byte) (*Bundle, error) {
 	if err != nil {
 		return nil, inCheck("manifest", err)
 	}
-	if err := matchManifest(refs, b.files); err != nil {
+	b.marks = make(map[string]landmarks, len(refs))
+	if err := matchMarked(refs, b.files, b.marks); err != nil {
 		return nil, err
 	}
 	b.digests = make(map[string]string, len(refs))

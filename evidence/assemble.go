@@ -8,6 +8,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"hash"
 
 	historypb "go.temporal.io/api/history/v1"
 	"go.temporal.io/api/temporalproto"
@@ -54,6 +55,9 @@ type Material struct {
 	Signature []byte // detached CAdES over Document, in place of Signed, where builds up to v0.1.0 admitted the transaction
 	Worker    Worker
 	Key       KeyFacts
+
+	statement []byte    // as it was derived already; nil where it wasn't
+	approved  hash.Hash // SHA-256 of the approved part of Signed, not yet summed; nil where it wasn't taken
 }
 
 // Worker says which build ran the saga.
@@ -124,9 +128,15 @@ func Assemble(m Material) ([]File, error) {
 
 // derived writes what comes before the history in a bundle, and follows from it but for the document and its signature: the verifier writes it again.
 func derived(m Material) ([]File, error) {
-	statement, err := Derive(m.Case, m.Seal)
-	if err != nil {
-		return nil, err
+	statement := File{statementFile, m.statement}
+	if m.statement == nil {
+		derived, err := Derive(m.Case, m.Seal)
+		if err != nil {
+			return nil, err
+		}
+		if statement, err = indented(statementFile, derived); err != nil {
+			return nil, err
+		}
 	}
 	var files []File
 	add := func(name string, body []byte) { files = append(files, File{Name: name, Bytes: body}) }
@@ -145,7 +155,7 @@ func derived(m Material) ([]File, error) {
 	if m.Signature != nil {
 		add(signatureFile, m.Signature)
 	}
-	addJSON(statementFile, statement)
+	files = append(files, statement)
 	for i, d := range m.Case.Decisions {
 		if d.Input.Ordinal == 0 {
 			continue
@@ -182,7 +192,7 @@ func (m Material) VerifySignature(roots Roots) (SignatureFacts, error) {
 	if m.Case.Intent == nil {
 		return SignatureFacts{}, errors.New("there is no intent for it")
 	}
-	return VerifyPDF(bytes.NewReader(m.Signed), int64(len(m.Signed)), m.Case.approved(), roots)
+	return verifyPDF(bytes.NewReader(m.Signed), int64(len(m.Signed)), m.Case.approved(), m.approved, roots)
 }
 
 // signedInside says whether people approved a signature in the PDF itself.

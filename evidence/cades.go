@@ -215,7 +215,7 @@ func (s *seal) verify(roots Roots) (SignatureFacts, error) {
 		return SignatureFacts{}, failed("timestamp", "signature has no time-stamp")
 	}
 	stamped := sha256.Sum256(s.signature)
-	token, err := VerifyToken(s.token, stamped[:], nil, roots.TSAs)
+	token, err := verifyTokenUnder(s.token, stamped[:], nil, roots)
 	if err != nil {
 		return SignatureFacts{}, err
 	}
@@ -223,24 +223,16 @@ func (s *seal) verify(roots Roots) (SignatureFacts, error) {
 		return SignatureFacts{}, failed("timestamp", "signing time %s is more than %s after the time-stamp %s",
 			s.signingTime.Format(time.RFC3339), maxClockLead, token.Time.Format(time.RFC3339))
 	}
-	chain, err := verifyChain(s.leaf, s.certs, roots.Signers, x509.ExtKeyUsageAny, token.Time)
+	chain, err := roots.chains.verify(s.leaf, s.certs, roots.Signers, x509.ExtKeyUsageAny, token.Time)
 	if err != nil {
 		return SignatureFacts{}, inCheck("certificate", err)
 	}
-	tsaChain, _, err := tokenChain(s.token, roots.TSAs)
-	if err != nil {
-		return SignatureFacts{}, inCheck("timestamp", err)
-	}
-	until, err := tokenUntil(s.token, roots.TSAs)
-	if err != nil {
-		return SignatureFacts{}, inCheck("timestamp", err)
-	}
-	listed, named, err := verifyLists(s.lists, token.Time, chain, tsaChain)
+	listed, named, err := verifyLists(s.lists, token.Time, chain, token.chain)
 	if err != nil {
 		return SignatureFacts{}, inCheck(checkRevocation, err)
 	}
 	return SignatureFacts{
-		Named: named, Listed: listed, StampUntil: until,
+		Named: named, Listed: listed, StampUntil: token.until(),
 		Signer: s.leaf, Chain: chain, SigningTime: s.signingTime,
 		StampTime: token.Time, StampSerial: token.Serial, StampPolicy: token.Policy, TSA: token.TSA,
 		Hash: s.hash, Digest: s.digest,

@@ -31,6 +31,8 @@ type Roots struct {
 	Renewal []byte
 	// Lock is what the store says of the locked object. Without it, nothing is said about the lock.
 	Lock *LockRecord
+
+	chains *chains // of one verification; nil outside
 }
 
 var oidExtKeyUsage = asn1.ObjectIdentifier{2, 5, 29, 37}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/countersign-dev/countersign"
 	"github.com/countersign-dev/countersign/identity"
 )
 
@@ -23,7 +22,7 @@ func VerifyStamp(token []byte, digest string, taken, until time.Time, roots Root
 	if err != nil {
 		return TokenFacts{}, fmt.Errorf("couldn't read the decision's digest: %w", err)
 	}
-	facts, err := VerifyToken(token, imprint, nil, roots.TSAs)
+	facts, err := verifyTokenUnder(token, imprint, nil, roots)
 	switch {
 	case err != nil:
 		return facts, err
@@ -76,7 +75,7 @@ func (v *verifier) stamps(required bool) (slowest time.Duration, err error) {
 		if len(d.Check.Stamp) == 0 {
 			return 0, fmt.Errorf("%s: it was proven, and has no time-stamp", decisionFile(i))
 		}
-		facts, err := v.stamp(d)
+		facts, err := v.stamp(d, v.signed[i])
 		if err != nil {
 			return 0, fmt.Errorf("%s: %w", decisionFile(i), err)
 		}
@@ -85,16 +84,11 @@ func (v *verifier) stamps(required bool) (slowest time.Duration, err error) {
 	return slowest, nil
 }
 
-func (v *verifier) stamp(d DecisionCase) (facts TokenFacts, err error) {
-	signed, err := countersign.ParseSignedDecision(d.Input.Signed)
-	if err != nil {
-		return facts, err
+func (v *verifier) stamp(d DecisionCase, signed readDecision) (facts TokenFacts, err error) {
+	if signed.err != nil {
+		return facts, signed.err
 	}
-	digest, err := signed.Decision.Digest()
-	if err != nil {
-		return facts, err
-	}
-	if facts, err = VerifyStamp(d.Check.Stamp, digest, d.At, d.Ended, v.roots); err != nil {
+	if facts, err = VerifyStamp(d.Check.Stamp, signed.digest, d.At, d.Ended, v.roots); err != nil {
 		return facts, err
 	}
 	if facts.Time.Before(d.Began.Add(-StampTolerance)) {

@@ -51,6 +51,13 @@ func DecideQuestion(in CheckInput, d countersign.Decision, stage countersign.Sta
 // VerifyDecisions checks the proofs of all counted decisions again, with the keys that were archived with them and as of the instants
 // when they were first checked, and that each is an approval of exactly this transaction, and not its requester's. It returns them for the quorum arithmetic.
 func VerifyDecisions(in SignInput, issuers []countersign.Issuer) ([]countersign.Approval, *countersign.Refusal) {
+	return verifyDecisions(in, issuers, func(c CountedDecision) error {
+		_, err := VerifyCounted(c, issuers)
+		return err
+	})
+}
+
+func verifyDecisions(in SignInput, issuers []countersign.Issuer, proof func(CountedDecision) error) ([]countersign.Approval, *countersign.Refusal) {
 	var approvals []countersign.Approval
 	for _, counted := range in.Decisions {
 		d := counted.Signed.Decision
@@ -73,7 +80,7 @@ func VerifyDecisions(in SignInput, issuers []countersign.Issuer) ([]countersign.
 		if refusal := counted.Authority.covers(in, stage); refusal != nil {
 			return nil, refusal
 		}
-		if _, err := VerifyCounted(counted, issuers); err != nil {
+		if err := proof(counted); err != nil {
 			var refusal *countersign.Refusal
 			if errors.As(err, &refusal) {
 				return nil, refusal
@@ -103,18 +110,22 @@ func VerifyCounted(counted CountedDecision, issuers []countersign.Issuer) (ident
 	if err := verifyChainOfGrants(counted, issuers); err != nil {
 		return identity.Facts{}, err
 	}
-	if err := verifyOwnKey(counted, issuers); err != nil {
+	digest, err := counted.Signed.Decision.Digest()
+	if err != nil {
 		return identity.Facts{}, err
 	}
-	return verifyLogin(counted, issuers)
+	if err := verifyOwnKey(counted, digest, issuers); err != nil {
+		return identity.Facts{}, err
+	}
+	return verifyLogin(counted, digest, issuers)
 }
 
-// verifyLogin checks the ID token that is bound to a decision.
-func verifyLogin(counted CountedDecision, issuers []countersign.Issuer) (identity.Facts, error) {
+// verifyLogin checks the ID token that is bound to a decision, by the decision's digest.
+func verifyLogin(counted CountedDecision, digest string, issuers []countersign.Issuer) (identity.Facts, error) {
 	d := counted.Signed.Decision
 	for _, i := range issuers {
 		if i.URL == d.Actor.Issuer {
-			return identity.VerifyArchivedProof(d, counted.Signed.Proof, i, counted.Key, counted.At)
+			return identity.VerifyArchivedBound(identity.DecisionBound(d, digest), counted.Signed.Proof.IDToken, i, counted.Key, counted.At)
 		}
 	}
 	return identity.Facts{}, countersign.Refuse("token-issuer", "the issuer of %s is not among those that the tenant trusted", d.Actor)
@@ -136,7 +147,7 @@ func verifyChainOfGrants(counted CountedDecision, issuers []countersign.Issuer) 
 }
 
 // verifyOwnKey checks the enrolled key that signed a decision: there where a signature of one is, and only there.
-func verifyOwnKey(counted CountedDecision, issuers []countersign.Issuer) error {
+func verifyOwnKey(counted CountedDecision, digest string, issuers []countersign.Issuer) error {
 	d := counted.Signed.Decision
 	if (counted.Enrolled != nil) != (counted.Signed.Proof.Key != nil) {
 		return countersign.Refuse("key-missing", "the decision of %s and its enrolled key don't belong together", d.Actor)
@@ -144,10 +155,6 @@ func verifyOwnKey(counted CountedDecision, issuers []countersign.Issuer) error {
 	if counted.Enrolled == nil {
 		return nil
 	}
-	digest, err := d.Digest()
-	if err != nil {
-		return err
-	}
-	_, err = counted.Enrolled.Verify(d.Tenant, d.Actor, digest, counted.Signed.Proof.Key, issuers)
+	_, err := counted.Enrolled.Verify(d.Tenant, d.Actor, digest, counted.Signed.Proof.Key, issuers)
 	return err
 }

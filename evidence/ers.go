@@ -3,7 +3,6 @@ package evidence
 import (
 	"bytes"
 	"crypto"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"slices"
@@ -187,7 +186,8 @@ func (s archiveStamp) marshal(b *cryptobyte.Builder) {
 	})
 }
 
-// root computes what the token must be over, from a value that the first list must have (RFC 4998, section 4.3).
+// root computes what the token must be over, from a value that the first list must have (RFC 4998, section 4.3). A list of one member is that member: section
+// 4.2.1 has the digest of a group of one document so, and section 4.3 leaves it open. RFC 6283, which came later, says so, and so do other implementations.
 func (s archiveStamp) root(value []byte) ([]byte, error) {
 	for i, list := range s.tree {
 		has := slices.ContainsFunc(list, func(v []byte) bool { return bytes.Equal(v, value) })
@@ -197,7 +197,9 @@ func (s archiveStamp) root(value []byte) ([]byte, error) {
 		case i > 0 && !has:
 			list = append(slices.Clone(list), value)
 		}
-		value = node(s.hash, list)
+		if value = list[0]; len(list) > 1 {
+			value = node(s.hash, list)
+		}
 	}
 	return value, nil
 }
@@ -269,12 +271,11 @@ func (s archiveStamp) verify(value []byte, roots Roots) (RenewalStamp, error) {
 	if err != nil {
 		return RenewalStamp{}, err
 	}
-	facts, err := VerifyToken(s.token, root, nil, roots.TSAs)
+	facts, err := verifyTokenUnder(s.token, root, nil, roots)
 	if err != nil {
 		return RenewalStamp{}, err
 	}
-	until, err := tokenUntil(s.token, roots.TSAs)
-	return RenewalStamp{Time: facts.Time, Hash: s.hash, TSA: facts.TSA, Until: until}, err
+	return RenewalStamp{Time: facts.Time, Hash: s.hash, TSA: facts.TSA, Until: facts.until()}, nil
 }
 
 func follows(before, s RenewalStamp) error {
@@ -287,15 +288,14 @@ func follows(before, s RenewalStamp) error {
 	return nil
 }
 
-// tokenUntil is when the first certificate of a token's chain ends, the root's own included.
-func tokenUntil(token []byte, roots *x509.CertPool) (until time.Time, err error) {
-	chain, _, err := tokenChain(token, roots)
-	for i, c := range chain {
+// until is when the first certificate of the token's chain ends, the root's own included.
+func (f TokenFacts) until() (until time.Time) {
+	for i, c := range f.chain {
 		if i == 0 || c.NotAfter.Before(until) {
 			until = c.NotAfter
 		}
 	}
-	return until, err
+	return until
 }
 
 func (v *verifier) renewed(raw []byte) {

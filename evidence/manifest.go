@@ -281,7 +281,10 @@ func isMIMEType(s string) bool {
 
 // matchManifest compares the manifest with the files of the container: the same names in the same order, and each
 // file's digest.
-func matchManifest(refs []reference, files []File) error {
+func matchManifest(refs []reference, files []File) error { return matchMarked(refs, files, nil) }
+
+// matchMarked is matchManifest, and keeps the landmarks of each file.
+func matchMarked(refs []reference, files []File, marks map[string]landmarks) error {
 	listed := make(map[string]bool, len(refs))
 	for _, r := range refs {
 		if listed[r.name] {
@@ -305,8 +308,12 @@ func matchManifest(refs []reference, files []File) error {
 		}
 	}
 	for i, r := range refs {
-		if sum := sha256.Sum256(files[i].Bytes); subtle.ConstantTimeCompare(sum[:], r.digest[:]) != 1 {
+		sum, passed := sumMarked(files[i].Bytes)
+		if subtle.ConstantTimeCompare(sum[:], r.digest[:]) != 1 {
 			return failed("digest:"+r.name, "the file does not match the manifest's digest")
+		}
+		if marks != nil {
+			marks[r.name] = passed
 		}
 	}
 	return nil

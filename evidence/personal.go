@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	commonpb "go.temporal.io/api/common/v1"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -259,7 +260,7 @@ func impersonal(name string) bool {
 	return strings.HasPrefix(name, "META-INF/") || strings.HasPrefix(name, "document") || name == mimetypeName || name == "policy/policy.cedar"
 }
 
-var base64Field = regexp.MustCompile(`"data": "([A-Za-z0-9+/=]*)"`)
+var base64Field = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`"data": "([A-Za-z0-9+/=]*)"`) })
 
 // Windows are the parts of a bundle in which personal data is looked for: its files, and what the readable twin of the history has as base64.
 func Windows(raw []byte) ([]shred.Window, error) {
@@ -275,7 +276,7 @@ func Windows(raw []byte) ([]shred.Window, error) {
 			windows = append(windows, shred.Window{Offset: at, Length: len(f.Bytes)})
 		}
 		if f.Name == historyJSONFile {
-			for _, m := range base64Field.FindAllSubmatchIndex(f.Bytes, -1) {
+			for _, m := range base64Field().FindAllSubmatchIndex(f.Bytes, -1) {
 				windows = append(windows, shred.Window{Offset: at + m[2], Length: m[3] - m[2], Base64: true})
 			}
 		}

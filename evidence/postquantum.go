@@ -248,11 +248,21 @@ func checkPostQuantum(files []File) (*PostQuantumKey, error) {
 // postQuantumCheck is the name of the check.
 const postQuantumCheck = "post-quantum signature"
 
-// postQuantum checks the post-quantum signature. What says that there has to be one: the history, by what intake found in the tenant's file, and the
+// postQuantumFinding is the key that made the signature of a bundle's files, or why there is none.
+type postQuantumFinding struct {
+	key *PostQuantumKey
+	err error
+}
+
+func (v *verifier) findPostQuantum() (f postQuantumFinding) {
+	f.key, f.err = checkPostQuantum(v.b.files)
+	return f
+}
+
+// postQuantum judges the post-quantum signature. What says that there has to be one: the history, by what intake found in the tenant's file, and the
 // verifier, by giving a key. The latter holds also against whoever can make seals.
-func (v *verifier) postQuantum() {
-	key, err := checkPostQuantum(v.b.files)
-	given := v.roots.PostQuantum
+func (v *verifier) postQuantum(found postQuantumFinding) {
+	key, err, given := found.key, found.err, v.roots.PostQuantum
 	switch {
 	case errors.Is(err, errNoPostQuantum) && v.c.Admission != nil && v.c.Admission.PostQuantum != nil:
 		v.report.note(postQuantumCheck, fmt.Errorf("%w, and the tenant's file named a key for one at intake: it was taken away", err), "")

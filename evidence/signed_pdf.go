@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"time"
 
@@ -51,11 +52,16 @@ func SignPDF(ctx context.Context, document io.ReaderAt, approved ApprovedPDF, si
 // one update that SignPDF writes for it, byte for byte, and its signature is as VerifyDetached wants it. So there is no byte in it that
 // nobody approved, and that nothing covers.
 func VerifyPDF(signed io.ReaderAt, size int64, approved ApprovedPDF, roots Roots) (SignatureFacts, error) {
-	update, cms, err := openSigned(signed, size, approved)
+	return verifyPDF(signed, size, approved, nil, roots)
+}
+
+// verifyPDF takes the SHA-256 of the approved bytes, not yet summed, where it is known already.
+func verifyPDF(signed io.ReaderAt, size int64, approved ApprovedPDF, begun hash.Hash, roots Roots) (SignatureFacts, error) {
+	update, cms, begun, err := openSigned(signed, size, approved, begun)
 	if err != nil {
 		return SignatureFacts{}, inCheck("seal", err)
 	}
-	s, err := readSeal(covered(update), cms, false)
+	s, err := readSeal(coveredFrom(begun, update), cms, false)
 	if err != nil {
 		return SignatureFacts{}, inCheck("seal", err)
 	}
@@ -65,31 +71,33 @@ func VerifyPDF(signed io.ReaderAt, size int64, approved ApprovedPDF, roots Roots
 	return s.verify(roots)
 }
 
-func openSigned(signed io.ReaderAt, size int64, approved ApprovedPDF) (*pades.Update, []byte, error) {
+func openSigned(signed io.ReaderAt, size int64, approved ApprovedPDF, begun hash.Hash) (*pades.Update, []byte, hash.Hash, error) {
 	if approved.Bytes <= 0 || approved.Bytes >= size {
-		return nil, nil, fmt.Errorf("the signed PDF has %d bytes, and the approved document alone has %d", size, approved.Bytes)
+		return nil, nil, nil, fmt.Errorf("the signed PDF has %d bytes, and the approved document alone has %d", size, approved.Bytes)
 	}
 	document := io.NewSectionReader(signed, 0, approved.Bytes)
-	h := sha256.New()
-	if _, err := io.Copy(h, document); err != nil {
-		return nil, nil, fmt.Errorf("couldn't read the signed PDF: %w", err)
+	if begun == nil {
+		begun = sha256.New()
+		if _, err := io.Copy(begun, document); err != nil {
+			return nil, nil, nil, fmt.Errorf("couldn't read the signed PDF: %w", err)
+		}
 	}
-	if hex.EncodeToString(h.Sum(nil)) != approved.SHA256 {
-		return nil, nil, errors.New("the signed PDF doesn't begin with the approved document")
+	if hex.EncodeToString(begun.Sum(nil)) != approved.SHA256 {
+		return nil, nil, nil, errors.New("the signed PDF doesn't begin with the approved document")
 	}
 	update, err := updateOf(document, approved)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	if size-approved.Bytes != update.Len() {
-		return nil, nil, fmt.Errorf("%w: %d bytes follow the document instead of %d", pades.ErrAltered, size-approved.Bytes, update.Len())
+		return nil, nil, nil, fmt.Errorf("%w: %d bytes follow the document instead of %d", pades.ErrAltered, size-approved.Bytes, update.Len())
 	}
 	tail := make([]byte, update.Len())
 	if n, err := signed.ReadAt(tail, approved.Bytes); n < len(tail) {
-		return nil, nil, fmt.Errorf("couldn't read the signed PDF: %w", err)
+		return nil, nil, nil, fmt.Errorf("couldn't read the signed PDF: %w", err)
 	}
 	cms, err := update.Extract(tail)
-	return update, cms, err
+	return update, cms, begun, err
 }
 
 func updateOf(document io.ReaderAt, approved ApprovedPDF) (*pades.Update, error) {
@@ -116,5 +124,22 @@ func covered(u *pades.Update) contentDigest {
 			known[hash] = h.Sum(nil)
 		}
 		return known[hash], nil
+	}
+}
+
+// coveredFrom is covered for a document whose SHA-256 has begun: for a signature over that digest its bytes are not read again.
+func coveredFrom(begun hash.Hash, u *pades.Update) contentDigest {
+	whole := covered(u)
+	return func(algorithm crypto.Hash) ([]byte, error) {
+		begun, ok := begun.(hash.Cloner)
+		if algorithm != crypto.SHA256 || !ok {
+			return whole(algorithm)
+		}
+		h, err := begun.Clone()
+		if err != nil {
+			return whole(algorithm)
+		}
+		u.DigestAdded(h)
+		return h.Sum(nil), nil
 	}
 }

@@ -47,6 +47,7 @@ type TokenFacts struct {
 	Nonce       *big.Int
 	TSA         string // subject of Certificate
 	Certificate *x509.Certificate
+	chain       []*x509.Certificate // from Certificate to a root
 }
 
 // TSAClient is a Stamper over HTTP. It is safe for concurrent use.
@@ -202,6 +203,10 @@ func CanonicalToken(token []byte, roots *x509.CertPool) ([]byte, error) {
 // chain to roots at the token's time, the sole critical extended key usage, ESSCertIDv2 (RFC 5816), the imprint and,
 // unless nonce is nil, the nonce. The token must be in the form of CanonicalToken. Revocation is not looked up.
 func VerifyToken(token, digest []byte, nonce *big.Int, roots *x509.CertPool) (TokenFacts, error) {
+	return verifyTokenUnder(token, digest, nonce, Roots{TSAs: roots})
+}
+
+func verifyTokenUnder(token, digest []byte, nonce *big.Int, roots Roots) (TokenFacts, error) {
 	sd, err := parseSignedData(token)
 	if err != nil {
 		return TokenFacts{}, inCheck("timestamp", err)
@@ -210,7 +215,7 @@ func VerifyToken(token, digest []byte, nonce *big.Int, roots *x509.CertPool) (To
 	if err != nil {
 		return TokenFacts{}, inCheck("timestamp", err)
 	}
-	if _, err := verifyChain(facts.Certificate, sd.certs, roots, x509.ExtKeyUsageTimeStamping, facts.Time); err != nil {
+	if facts.chain, err = roots.chains.verify(facts.Certificate, sd.certs, roots.TSAs, x509.ExtKeyUsageTimeStamping, facts.Time); err != nil {
 		return TokenFacts{}, inCheck("timestamp", err)
 	}
 	return facts, nil

@@ -80,6 +80,7 @@ type Verdict struct {
 // Judge verifies a bundle, or a file with what is left of one in which personal data was shredded. The name is only repeated.
 func Judge(name string, raw []byte, roots Roots) Verdict {
 	report := &Report{}
+	digest := beside(func() string { return countersign.SHA256(raw) })
 	if shred.IsFile(raw) {
 		c, keys, err := shred.ReadFile(raw)
 		if err == nil {
@@ -88,9 +89,9 @@ func Judge(name string, raw []byte, roots Roots) Verdict {
 			report.note("container", err, "")
 		}
 	} else {
-		report = Verify(raw, roots)
+		report = verify(raw, roots, digest)
 	}
-	return Verdict{report, report.Err() == nil, name, countersign.SHA256(raw)}
+	return Verdict{report, report.Err() == nil, name, digest()}
 }
 
 // WriteText writes one line for each check: state, name and detail, with a tab between. Details can hold what strangers wrote, so nothing in

@@ -2,12 +2,12 @@ package evidence
 
 import (
 	"bytes"
-	"encoding/json"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
 
 	historypb "go.temporal.io/api/history/v1"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/countersign-dev/countersign"
 )
@@ -61,57 +61,6 @@ func (r *Report) notRecorded(check, why string) {
 	r.Findings = append(r.Findings, Finding{check, NotRecorded, why})
 }
 
-// Verify checks a bundle completely, without a network: container, manifest, seal, time-stamp, document, history, and that
-// every line of the statement follows from the history; then each decision, its proof and sender, the policy's answers, the
-// quorum and the document's signature, from the beginning. It stops early only where nothing further could be read, and then says so: each
-// of NamedChecks is in the report, once.
-func Verify(raw []byte, roots Roots) *Report {
-	r := &Report{}
-	v := &verifier{report: r, roots: roots}
-	v.run(raw)
-	r.complete()
-	return r
-}
-
-func (v *verifier) run(raw []byte) {
-	r := v.report
-	if !v.open(raw) || !v.sealed() {
-		return
-	}
-	if !r.note("history", v.readHistory(), "complete, from the start to its closing event") {
-		return
-	}
-	if !r.note("statement", v.readStatement(), "every line of it follows from the history") {
-		return
-	}
-	r.Statement = &v.statement.Predicate
-	r.History = v.history
-	v.check("outcome", v.outcome, func() string { return string(v.statement.Predicate.Outcome) + ": " + v.statement.Predicate.Meaning })
-	v.document()
-	v.check("files", v.files, func() string { return "decisions, issuers and policy are those of the history" })
-	v.postQuantum()
-	if v.c.Admission == nil || v.c.Admission.Refusal != nil {
-		for _, check := range []string{"context", checkIssuers, "decisions", checkDecisionTime, checkTokens, checkOwnKeys, checkGrants, "policy", "quorum", "document signature", "log"} {
-			r.notRecorded(check, "the signing was not admitted, so there is none")
-		}
-	} else {
-		v.check("context", v.context, func() string { return "one transaction from request to evidence: " + v.c.Admission.Digest })
-		v.issuers()
-		v.check("decisions", v.decisions, func() string {
-			return fmt.Sprintf("%d decide signals: each by the person whom it names, proven for exactly this decision, or refused with a reason", len(v.c.Decisions))
-		})
-		v.decisionTimes()
-		v.proofs.report(r)
-		v.check("policy", v.policy, func() string { return "every answer comes out the same under set " + v.c.Admission.Context.Policy })
-		v.signature()
-		v.logged()
-	}
-	v.revoked()
-	v.renewed(raw)
-	r.ending(raw, v.roots.LogProof, v.roots.Log)
-	v.locked(raw)
-}
-
 // open reads the container. A manifest that doesn't fit its files is told apart from a file that is no container.
 func (v *verifier) open(raw []byte) bool {
 	const whole = "an ASiC-E container in its one form, with nothing beside its files"
@@ -143,13 +92,13 @@ func (v *verifier) sealed() bool {
 }
 
 // locked asks the store's answer, where it was given.
-func (v *verifier) locked(raw []byte) {
+func (v *verifier) locked() {
 	l := v.roots.Lock
 	if l == nil {
 		v.report.notRecorded("lock", "whether the object is locked is asked at the store, not in the file")
 		return
 	}
-	v.report.note("lock", l.locks(v.roots.storedAs(countersign.SHA256(raw)), v.report.Seal.StampTime), fmt.Sprintf("the store says: COMPLIANCE until %s, version %s", l.RetainUntil.UTC().Format("2006-01-02 15:04:05 UTC"), l.Version))
+	v.report.note("lock", l.locks(v.roots.storedAs(v.digest()), v.report.Seal.StampTime), fmt.Sprintf("the store says: COMPLIANCE until %s, version %s", l.RetainUntil.UTC().Format("2006-01-02 15:04:05 UTC"), l.Version))
 }
 
 // storedAs is the digest of what is stored in a bundle's place: the bundle's own, unless the log's proof says that its personal data is concealed there.
@@ -167,16 +116,6 @@ func (r Roots) storedAs(bundle string) string {
 	return bundle
 }
 
-type verifier struct {
-	b         *Bundle
-	report    *Report
-	roots     Roots
-	history   *historypb.History
-	c         *Case
-	statement Statement
-	proofs    proofs
-}
-
 func (v *verifier) check(name string, f func() error, passed func() string) {
 	if err := f(); err != nil {
 		v.report.note(name, err, "")
@@ -191,51 +130,6 @@ func (v *verifier) file(name string) ([]byte, error) {
 		return nil, fmt.Errorf("the bundle has no %s", name)
 	}
 	return body, nil
-}
-
-func (v *verifier) readHistory() error {
-	pb, err := v.file(historyFile)
-	if err != nil {
-		return err
-	}
-	if v.history, err = ParseHistory(pb); err != nil {
-		return err
-	}
-	twin, err := v.file(historyJSONFile)
-	if err != nil {
-		return err
-	}
-	same, err := ParseHistoryJSON(twin)
-	if err != nil {
-		return err
-	}
-	if !proto.Equal(v.history, same) {
-		return errors.New("history.json says something else than history.pb")
-	}
-	v.c, err = ReadHistory(v.history)
-	return err
-}
-
-func (v *verifier) readStatement() error {
-	raw, err := v.file(statementFile)
-	if err != nil {
-		return err
-	}
-	if err := countersign.ParseStrict(raw, &v.statement); err != nil {
-		return fmt.Errorf("couldn't read the statement: %w", err)
-	}
-	derived, err := Derive(v.c, SealInput{Outcome: v.statement.Predicate.Outcome, Detail: v.statement.Predicate.Detail})
-	if err != nil {
-		return err
-	}
-	want, err := json.MarshalIndent(derived, "", "  ")
-	if err != nil {
-		return err
-	}
-	if !bytes.Equal(append(want, '\n'), raw) {
-		return errors.New("the statement says something that the history doesn't")
-	}
-	return nil
 }
 
 // outcome checks that the history allows the stated ending.
@@ -350,16 +244,26 @@ func (v *verifier) approvedPart() error {
 	if err != nil {
 		return err
 	}
-	n := v.c.Admission.Document.Bytes
-	if n <= 0 || n >= int64(len(body)) || countersign.SHA256(body[:n]) != v.c.Input.Request.Document.SHA256 {
+	h := v.approved()
+	if h == nil || v.c.Admission.Document.Bytes >= int64(len(body)) || hex.EncodeToString(h.Sum(nil)) != v.c.Input.Request.Document.SHA256 {
 		return fmt.Errorf("%s doesn't begin with the document that was requested", signedFile)
 	}
 	return nil
 }
 
+// hashApproved begins the digest of the signed PDF with as much of it as was approved; it is nil where it isn't as long as that. A large document is read once for all
+// that begin with it.
+func (v *verifier) hashApproved() hash.Hash {
+	body, ok := v.b.File(signedFile)
+	if !ok || v.c.Admission == nil || v.c.Admission.Document.Bytes <= 0 || v.c.Admission.Document.Bytes > int64(len(body)) {
+		return nil
+	}
+	return v.b.marks[signedFile].begun(body, v.c.Admission.Document.Bytes)
+}
+
 // files checks that the readable copies of what the history holds are true copies, and that nothing else is there.
 func (v *verifier) files() error {
-	want, err := derived(Material{Case: v.c, History: v.history, Seal: SealInput{Outcome: v.statement.Predicate.Outcome, Detail: v.statement.Predicate.Detail}, Key: KeyFacts{Certificate: v.report.Seal.Signer}})
+	want, err := derived(Material{Case: v.c, History: v.history, Seal: SealInput{Outcome: v.statement.Predicate.Outcome, Detail: v.statement.Predicate.Detail}, Key: KeyFacts{Certificate: v.report.Seal.Signer}, statement: v.derived})
 	if err != nil {
 		return err
 	}

@@ -57,13 +57,14 @@ func (v *verifier) context() error {
 func (v *verifier) decisions() error {
 	decided := []countersign.Actor{}
 	// Of each that counted, the proofs are checked before anything stops here: their own lines in the report are about all of them.
-	proven := make([]error, len(v.c.Decisions))
+	v.proven = make([]provenDecision, len(v.c.Decisions))
 	for i, d := range v.c.Decisions {
 		if d.Check == nil || !d.Check.Record.Counted() || d.Check.Facts == nil {
 			continue
 		}
-		if signed, err := countersign.ParseSignedDecision(d.Input.Signed); err == nil {
-			proven[i] = v.proofs.proven(decisionFile(i), d.Check.Counted(signed), v.c.Admission.Issuers)
+		if signed := v.signed[i]; signed.err == nil {
+			counted := d.Check.Counted(signed.SignedDecision)
+			v.proven[i] = provenDecision{&counted, v.proofs.proven(decisionFile(i), counted, signed.digest, v.c.Admission.Issuers)}
 		}
 	}
 	for i, d := range v.c.Decisions {
@@ -91,18 +92,17 @@ func (v *verifier) decisions() error {
 		if !d.Check.Record.Counted() {
 			continue
 		}
-		if err := v.counted(d, proven[i]); err != nil {
+		if err := v.counted(d, v.signed[i], v.proven[i].err); err != nil {
 			return fmt.Errorf("%s: %w", decisionFile(i), err)
 		}
 	}
 	return nil
 }
 
-func (v *verifier) counted(d DecisionCase, unproven error) error {
+func (v *verifier) counted(d DecisionCase, signed readDecision, unproven error) error {
 	a := v.c.Admission
-	signed, err := countersign.ParseSignedDecision(d.Input.Signed)
-	if err != nil {
-		return err
+	if signed.err != nil {
+		return signed.err
 	}
 	// Contexts before time-stamped decisions are of builds that took a decision with an empty member left out.
 	if a.Context.Stamped {
@@ -111,15 +111,11 @@ func (v *verifier) counted(d DecisionCase, unproven error) error {
 		}
 	}
 	decision := signed.Decision
-	digest, err := decision.Digest()
-	if err != nil {
-		return err
-	}
 	sender, ok := countersign.ParseActor(d.Sender)
 	switch {
 	case !ok || sender != decision.Actor:
 		return fmt.Errorf("it names %s, but the server stamped %q as its sender", decision.Actor, d.Sender)
-	case digest != d.Check.Record.Digest:
+	case signed.digest != d.Check.Record.Digest:
 		return errors.New("the recorded digest is not the decision's")
 	case decision.Context != a.Digest || decision.Document != a.Context.Document || decision.Policy != a.Context.Policy || decision.Signing != a.Context.Signing || decision.Run != a.Context.Run || decision.Tenant != a.Context.Tenant:
 		return errors.New("it is about another transaction")
@@ -157,7 +153,7 @@ func (v *verifier) policy() error {
 			}
 			continue
 		}
-		if err := v.question(engine, d); err != nil {
+		if err := v.question(engine, d, v.signed[i]); err != nil {
 			return fmt.Errorf("%s: %w", decisionFile(i), err)
 		}
 	}
@@ -167,7 +163,7 @@ func (v *verifier) policy() error {
 // refusedAfterPolicy are the refusals of a decision that the policy allows: a grant or a key that could not be used once more.
 var refusedAfterPolicy = []string{RefusalUsedUp, RefusalEnded, RefusalCounter, RefusalRetired}
 
-func (v *verifier) question(engine *policy.Engine, d DecisionCase) error {
+func (v *verifier) question(engine *policy.Engine, d DecisionCase, signed readDecision) error {
 	if d.Check.Answer == nil || d.Check.Facts == nil {
 		return errors.New("the policy's answer, or the proof that it stands on, is missing")
 	}
@@ -179,9 +175,8 @@ func (v *verifier) question(engine *policy.Engine, d DecisionCase) error {
 		return errors.New("what became of the decision is not what the policy answered")
 	}
 	// The question itself must be about this decision and this signing, or a kind answer to another question would do.
-	signed, err := countersign.ParseSignedDecision(d.Input.Signed)
-	if err != nil {
-		return err
+	if signed.err != nil {
+		return signed.err
 	}
 	stage, ok := v.c.Admission.Plan.Stage(signed.Decision.Stage)
 	if !ok {
@@ -220,11 +215,21 @@ func sameAnswer(a, b policy.Answer) bool {
 	return true
 }
 
-// signature checks the quorum and the document's signature, where there is one.
-func (v *verifier) signature() {
+// enough checks the quorum, where the key was used.
+func (v *verifier) enough() {
+	if s := v.c.Signature; s == nil || s.Refusal != nil {
+		v.report.notRecorded("quorum", noSignature)
+		return
+	}
+	v.check("quorum", v.quorum, func() string {
+		return fmt.Sprintf("%d approvals by different people satisfy every stage", len(v.c.SignInput.Decisions))
+	})
+}
+
+// documentSignature checks the document's signature, where there is one.
+func (v *verifier) documentSignature() {
 	s := v.c.Signature
 	if s == nil || s.Refusal != nil {
-		v.report.notRecorded("quorum", noSignature)
 		if v.hasSignature() {
 			v.report.note("document signature", errors.New("the bundle has a signature that the history doesn't know"), "")
 			return
@@ -232,9 +237,6 @@ func (v *verifier) signature() {
 		v.report.notRecorded("document signature", noSignature)
 		return
 	}
-	v.check("quorum", v.quorum, func() string {
-		return fmt.Sprintf("%d approvals by different people satisfy every stage", len(v.c.SignInput.Decisions))
-	})
 	if v.statement.Predicate.Outcome != countersign.Completed {
 		if v.hasSignature() {
 			v.report.note("document signature", errors.New("the bundle has a signature that was to be withheld"), "")
@@ -251,14 +253,13 @@ func (v *verifier) signature() {
 		if form := v.c.Admission.Context.SignedAs; form != "" && form != countersign.SignedInPDF {
 			return fmt.Errorf("people approved a signature of the form %q, which is not known", form)
 		}
-		stored, err := v.file(name)
-		if err != nil {
+		if _, err := v.file(name); err != nil {
 			return err
 		}
-		if countersign.SHA256(stored) != s.Object.SHA256 {
+		if v.b.digestOf(name) != s.Object.SHA256 {
 			return errors.New(name + " is not what the signing step stored")
 		}
-		m := Material{Case: v.c}
+		m := Material{Case: v.c, approved: v.approved()}
 		m.Document, _ = v.b.File(documentFile)
 		m.Signed, _ = v.b.File(signedFile)
 		m.Signature, _ = v.b.File(signatureFile)
@@ -318,7 +319,7 @@ func (v *verifier) quorum() error {
 		}
 	}
 	for _, d := range in.Decisions {
-		digest, err := d.Signed.Decision.Digest()
+		digest, err := v.digestOfDecision(d)
 		if err != nil {
 			return err
 		}
@@ -326,7 +327,7 @@ func (v *verifier) quorum() error {
 			return fmt.Errorf("the signing step was given a decision of %s that never counted", d.Signed.Decision.Actor)
 		}
 	}
-	approvals, refusal := VerifyDecisions(*in, a.Issuers)
+	approvals, refusal := verifyDecisions(*in, a.Issuers, v.provenAgain)
 	if refusal != nil {
 		return refusal
 	}

@@ -19,7 +19,7 @@ const endingCheck = "log ending"
 // ending adds to the report of a bundle whether its ending is in the tenant's log: the proof, which lies beside the bundle as JSON, must be of an entry
 // that names exactly these bytes as how this signing ended, under a checkpoint of the log's key. A missing proof or key is told as not recorded. A report that ended before the statement stays
 // as it is.
-func (r *Report) ending(raw, proof []byte, key note.Verifier) {
+func (r *Report) ending(digest func() string, proof []byte, key note.Verifier) {
 	switch {
 	case r.Statement == nil: // nothing further could be read
 	case len(proof) == 0:
@@ -27,12 +27,12 @@ func (r *Report) ending(raw, proof []byte, key note.Verifier) {
 	case key == nil:
 		r.notRecorded(endingCheck, "the log's public key was not given, so the proof was not checked")
 	default:
-		index, err := r.endsAs(raw, proof, key)
+		index, err := r.endsAs(digest(), proof, key)
 		r.note(endingCheck, err, fmt.Sprintf("the ending is entry %d of the log of %s, with this bundle's digest", index, key.Name()))
 	}
 }
 
-func (r *Report) endsAs(raw, proof []byte, key note.Verifier) (int64, error) {
+func (r *Report) endsAs(digest string, proof []byte, key note.Verifier) (int64, error) {
 	p, err := ParseLogProof(proof)
 	if err != nil {
 		return 0, err
@@ -42,7 +42,7 @@ func (r *Report) endsAs(raw, proof []byte, key note.Verifier) (int64, error) {
 		return 0, err
 	}
 	s := r.Statement
-	locked := Locked{Outcome: s.Outcome, Object: countersign.Object{Key: countersign.EvidenceKey(s.Request.Tenant, s.Request.ID), SHA256: countersign.SHA256(raw)}}
+	locked := Locked{Outcome: s.Outcome, Object: countersign.Object{Key: countersign.EvidenceKey(s.Request.Tenant, s.Request.ID), SHA256: digest}}
 	if entry.Bundle != nil { // where it lies, the bundle can't know
 		locked.Object.Bucket, locked.Object.VersionID, locked.Concealed = entry.Bundle.Bucket, entry.Bundle.VersionID, entry.Concealed
 	}

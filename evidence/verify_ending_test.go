@@ -61,7 +61,7 @@ func TestN04_TheProofBesideABundleIsOfThisBundle(t *testing.T) {
 			t.Fatal(err)
 		}
 		r := report()
-		r.ending(raw, text, key)
+		r.ending(func() string { return countersign.SHA256(raw) }, text, key)
 		if got := r.Findings[0]; got.Check != "log ending" || got.State != c.want {
 			t.Errorf("%s: %+v, want %s", c.what, got, c.want)
 		}
@@ -80,17 +80,17 @@ func TestN04_TheProofBesideABundleIsOfThisBundle(t *testing.T) {
 		"too much": {[]byte(strings.Repeat(" ", MaxLogProof+1)), report(), Fail},
 		"more":     {append(text[:len(text)-1:len(text)-1], `,"x":1}`...), report(), Fail},
 	} {
-		c.r.ending(raw, c.proof, key)
+		c.r.ending(func() string { return countersign.SHA256(raw) }, c.proof, key)
 		if got := c.r.Findings[0]; got.State != c.want {
 			t.Errorf("%s: %+v, want %s", what, got, c.want)
 		}
 	}
 	unread := &Report{}
-	if unread.ending(raw, text, key); len(unread.Findings) != 0 {
+	if unread.ending(func() string { return countersign.SHA256(raw) }, text, key); len(unread.Findings) != 0 {
 		t.Errorf("of a bundle that can't be read it says %+v", unread.Findings)
 	}
 	r := report()
-	r.ending(raw, text, nil)
+	r.ending(func() string { return countersign.SHA256(raw) }, text, nil)
 	if got := r.Findings[0]; got.State != NotRecorded {
 		t.Errorf("without a key: %+v", got)
 	}

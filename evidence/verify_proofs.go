@@ -2,6 +2,8 @@ package evidence
 
 import (
 	"fmt"
+	"reflect"
+	"slices"
 
 	"github.com/countersign-dev/countersign"
 )
@@ -25,15 +27,15 @@ func (k *proofKind) add(file string, err error) error {
 }
 
 // proven checks all proofs of one counted decision, also after one was found wrong, and returns the first fault.
-func (p *proofs) proven(file string, counted CountedDecision, issuers []countersign.Issuer) error {
+func (p *proofs) proven(file string, counted CountedDecision, digest string, issuers []countersign.Issuer) error {
 	var faults [3]error
 	if counted.Authority != nil || counted.Signed.Decision.OnBehalfOf != nil {
 		faults[0] = p.grants.add(file, verifyChainOfGrants(counted, issuers))
 	}
 	if counted.Enrolled != nil || counted.Signed.Proof.Key != nil {
-		faults[1] = p.keys.add(file, verifyOwnKey(counted, issuers))
+		faults[1] = p.keys.add(file, verifyOwnKey(counted, digest, issuers))
 	}
-	facts, err := verifyLogin(counted, issuers)
+	facts, err := verifyLogin(counted, digest, issuers)
 	if err == nil && facts.Actor != counted.Signed.Decision.Actor {
 		err = fmt.Errorf("it is of another person than %s", counted.Signed.Decision.Actor)
 	}
@@ -62,4 +64,33 @@ func (p *proofs) report(r *Report) {
 		}
 		r.note(k.check, k.err, fmt.Sprintf(k.passed, k.looked))
 	}
+}
+
+// provenDecision is a decision that counted, with what became of its proofs; nil where none was looked at.
+type provenDecision struct {
+	counted *CountedDecision
+	err     error
+}
+
+// find is the decision of the history that the signing step was given, where both are the same in all that a proof depends on; -1 for any other.
+func (v *verifier) find(counted CountedDecision) int {
+	return slices.IndexFunc(v.proven, func(p provenDecision) bool {
+		return p.counted != nil && reflect.DeepEqual(*p.counted, counted)
+	})
+}
+
+// provenAgain checks the proofs of a decision that the signing step was given. Those of the very same decision hold or fail as they did.
+func (v *verifier) provenAgain(counted CountedDecision) error {
+	if i := v.find(counted); i >= 0 && v.proven[i].err == nil {
+		return nil
+	}
+	_, err := VerifyCounted(counted, v.c.Admission.Issuers)
+	return err
+}
+
+func (v *verifier) digestOfDecision(counted CountedDecision) (string, error) {
+	if i := v.find(counted); i >= 0 {
+		return v.signed[i].digest, nil
+	}
+	return counted.Signed.Decision.Digest()
 }

@@ -32,11 +32,8 @@ func TestR16_OneKeySignsAndSealsWhatIsReleased(t *testing.T) {
 		t.Fatal(err)
 	}
 	v := &verifier{b: b, roots: roots, report: &Report{Seal: &facts}}
-	if err := v.readHistory(); err != nil {
-		t.Fatal(err)
-	}
-	if err := v.readStatement(); err != nil {
-		t.Fatal(err)
+	if history, statement := v.readRecord(); history != nil || statement != nil {
+		t.Fatal(history, statement)
 	}
 	if err := v.key(); err != nil {
 		t.Errorf("the true bundle: %v", err)

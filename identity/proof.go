@@ -67,7 +67,12 @@ func VerifyArchivedProof(d countersign.Decision, p countersign.Proof, issuer cou
 
 func decided(d countersign.Decision) (Bound, error) {
 	digest, err := d.Digest()
-	return Bound{Digest: digest, Actor: d.Actor, IssuedAt: d.IssuedAt, What: "decision"}, err
+	return DecisionBound(d, digest), err
+}
+
+// DecisionBound is what the proof of a decision is bound to: the digest must be the decision's.
+func DecisionBound(d countersign.Decision, digest string) Bound {
+	return Bound{Digest: digest, Actor: d.Actor, IssuedAt: d.IssuedAt, What: "decision"}
 }
 
 // VerifyBound checks that an ID token was fetched by its actor for this alone, and from an issuer that the tenant trusts. Its errors are those of

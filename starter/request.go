@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -142,14 +143,17 @@ func readBounded(name string, limit int64) ([]byte, error) {
 		return nil, fmt.Errorf("couldn't read the file: %w", err)
 	}
 	defer f.Close()
-	body, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err != nil {
+	var body bytes.Buffer
+	if info, err := f.Stat(); err == nil && info.Mode().IsRegular() { // into memory of its size: a bundle can be large
+		body.Grow(int(min(info.Size(), limit)) + bytes.MinRead)
+	}
+	if _, err := body.ReadFrom(io.LimitReader(f, limit+1)); err != nil {
 		return nil, fmt.Errorf("couldn't read the file: %w", err)
 	}
-	if int64(len(body)) > limit {
+	if int64(body.Len()) > limit {
 		return nil, fmt.Errorf("couldn't read %s: it has more than %d bytes", name, limit)
 	}
-	return body, nil
+	return body.Bytes(), nil
 }
 
 // must is for what only a mistake in this code can break.

@@ -130,21 +130,35 @@ func beside(usual, named string, limit int64) ([]byte, error) {
 
 // read reads a file whole, into memory of its size.
 func read(name string, limit int64) ([]byte, error) {
-	info, err := os.Stat(name)
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, fmt.Errorf("couldn't read the file: %w", err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
 	if err != nil {
 		return nil, fmt.Errorf("couldn't read the file: %w", err)
 	}
 	if info.Size() > limit {
 		return nil, fmt.Errorf("couldn't read %s: it has more than %d bytes", name, limit)
 	}
-	raw, err := os.ReadFile(name)
+	// One byte more than it had finds out whether it grows meanwhile; what is no regular file, such as a pipe, says no size.
+	raw := room(int(info.Size()) + 1)
+	n, err := io.ReadFull(f, raw)
+	switch {
+	case err == io.EOF || err == io.ErrUnexpectedEOF:
+		return raw[:n:n], nil
+	case err != nil:
+		return nil, fmt.Errorf("couldn't read the file: %w", err)
+	}
+	rest, err := io.ReadAll(io.LimitReader(f, limit+1-int64(n)))
 	if err != nil {
 		return nil, fmt.Errorf("couldn't read the file: %w", err)
 	}
-	if int64(len(raw)) > limit {
+	if int64(n)+int64(len(rest)) > limit {
 		return nil, fmt.Errorf("couldn't read %s: it has more than %d bytes", name, limit)
 	}
-	return raw, nil
+	return append(raw, rest...), nil
 }
 
 func write(v evidence.Verdict, asJSON bool, out io.Writer) error {

@@ -89,7 +89,12 @@ func (f *File) Update(p Params) (*Update, error) {
 	ranges := w.out.Len()
 	w.out.WriteString(strings.Repeat(" ", rangeWidth) + "] /Contents ")
 	u := &Update{file: f, from: w.out.Len()}
-	w.out.WriteString("<" + strings.Repeat("0", 2*MaxCMS) + ">")
+	w.out.WriteByte('<')
+	w.out.Grow(2*MaxCMS + 4<<10) // the rest of the update, mostly
+	for range 2 * MaxCMS / len(zeros) {
+		w.out.WriteString(zeros)
+	}
+	w.out.WriteByte('>')
 	u.to = w.out.Len()
 	w.out.WriteString(" >>")
 	w.end()
@@ -104,6 +109,9 @@ func (f *File) Update(p Params) (*Update, error) {
 	copy(u.body[ranges:], numbers)
 	return u, nil
 }
+
+// zeros fill the place for the signature, whose length they divide.
+const zeros = "0000000000000000000000000000000000000000000000000000000000000000"
 
 // rangeWidth is the place for the last three numbers of /ByteRange: they are known only when the rest is written.
 const rangeWidth = 40
@@ -275,9 +283,14 @@ func (u *Update) Digest(h hash.Hash) error {
 	if _, err := io.Copy(h, io.NewSectionReader(u.file.r, 0, u.file.size)); err != nil {
 		return fmt.Errorf("couldn't read the PDF: %w", err)
 	}
+	u.DigestAdded(h)
+	return nil
+}
+
+// DigestAdded writes to h what the signature covers of the update: Digest where h has the document already.
+func (u *Update) DigestAdded(h hash.Hash) {
 	h.Write(u.body[:u.from])
 	h.Write(u.body[u.to:])
-	return nil
 }
 
 // Fill returns the update with the signature, a DER CMS, in its place. What comes after the document is this and nothing else.
@@ -297,22 +310,26 @@ func (u *Update) Extract(tail []byte) ([]byte, error) {
 		return nil, ErrAltered
 	}
 	digits := tail[u.from+1 : u.to-1]
-	cms := make([]byte, MaxCMS)
-	if _, err := hex.Decode(cms, digits); err != nil || !bytes.Equal(digits, []byte(hex.EncodeToString(cms))) {
+	var head [4]byte
+	if _, err := hex.Decode(head[:], digits[:2*len(head)]); err != nil {
 		return nil, because(ErrAltered, "its signature is not in lower-case hexadecimal digits")
 	}
-	n, err := derLength(cms)
+	n, err := derLength(head)
 	if err != nil {
 		return nil, err
 	}
-	if len(bytes.Trim(cms[n:], "\x00")) != 0 {
+	cms := make([]byte, n)
+	if _, err := hex.Decode(cms, digits[:2*n]); err != nil || hex.EncodeToString(cms) != string(digits[:2*n]) {
+		return nil, because(ErrAltered, "its signature is not in lower-case hexadecimal digits")
+	}
+	if !bytes.Equal(digits[2*n:], u.body[u.from+1+2*n:u.to-1]) {
 		return nil, because(ErrAltered, "something follows its signature")
 	}
-	return cms[:n], nil
+	return cms, nil
 }
 
-// derLength is how long the DER sequence at the beginning says that it is.
-func derLength(der []byte) (int, error) {
+// derLength is how long a DER sequence is that begins like this: at most MaxCMS.
+func derLength(der [4]byte) (int, error) {
 	if der[0] == 0x30 {
 		switch l := int(der[1]); {
 		case l < 0x80:
@@ -320,7 +337,7 @@ func derLength(der []byte) (int, error) {
 		case l == 0x81:
 			return 3 + int(der[2]), nil
 		case l == 0x82:
-			if n := 4 + int(der[2])<<8 + int(der[3]); n <= len(der) {
+			if n := 4 + int(der[2])<<8 + int(der[3]); n <= MaxCMS {
 				return n, nil
 			}
 		}

@@ -117,6 +117,22 @@ func FuzzReadHistory(f *testing.F) {
 	})
 }
 
+// How much is allocated says whether something is read, derived or verified twice, on any machine. It was 21,400 when chains and logins were.
+func TestVerifyingAllocatesNoMoreThanOnePassNeeds(t *testing.T) {
+	const most = 20_000
+	for version, g := range bundles(t) {
+		n := testing.AllocsPerRun(5, func() {
+			if err := evidence.Verify(g.raw, g.roots).Err(); err != nil {
+				t.Error(err)
+			}
+		})
+		t.Logf("%s: %.0f allocations", version, n)
+		if n > most || n < 1000 {
+			t.Errorf("%s: verifying takes %.0f allocations, at most %d", version, n, most)
+		}
+	}
+}
+
 // BenchmarkVerify is the whole offline verification of a real bundle.
 func BenchmarkVerify(b *testing.B) {
 	for version, g := range bundles(b) {
