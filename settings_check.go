@@ -344,6 +344,9 @@ func (c *settingsCheck) parts(s *Settings) {
 	if s.Evidence.ReleaseWithin <= 0 {
 		c.fault(at("evidence", "releaseWithin"), "evidence.releaseWithin must be more than 0: how long a signature may wait for its lock before it is voided")
 	}
+	if v := s.Evidence.Source; v != "" && v != "on" && v != "off" {
+		c.fault(at("evidence", "source"), "evidence.source %q must be on or off: whether evidence records the address and the program that something was sent from", v)
+	}
 	if _, _, err := net.SplitHostPort(s.Mail.SMTP); err != nil {
 		c.fault(at("mail", "smtp"), "mail.smtp %q must be host:port", s.Mail.SMTP)
 	}

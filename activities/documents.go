@@ -42,7 +42,7 @@ func (t *Tenant) Admit(ctx context.Context, in evidence.AdmitInput) (evidence.Ad
 	if refusal != nil {
 		return refuse(refusal)
 	}
-	if source != (evidence.Source{}) {
+	if source != (evidence.Source{}) && t.settings.Evidence.RecordsSource() {
 		a.Source = &source
 	}
 	principal := policy.PrincipalOf(t.settings, requester)
@@ -101,10 +101,14 @@ func (t *Tenant) context(in evidence.AdmitInput, requester countersign.Actor, pl
 	if err != nil {
 		return countersign.Context{}, err
 	}
+	issuers, err := countersign.IssuersDigest(t.settings.Issuers)
+	if err != nil {
+		return countersign.Context{}, err
+	}
 	return countersign.Context{
-		V: countersign.Version, Tenant: t.settings.Tenant, Signing: in.Saga.Workflow, Run: in.Saga.Run, Request: fingerprint,
+		V: countersign.ContextVersion, Tenant: t.settings.Tenant, Signing: in.Saga.Workflow, Run: in.Saga.Run, Request: fingerprint,
 		Requester: requester, Document: in.Request.Document, Plan: planDigest, Policy: t.engine.Hash(), Settings: t.settings.Digest(),
-		SignedAs: countersign.SignedInPDF, Stamped: true,
+		SignedAs: countersign.SignedInPDF, Stamped: true, Issuers: issuers,
 	}, nil
 }
 

@@ -74,6 +74,14 @@ func (t *Tenant) Notify(ctx context.Context, in evidence.NotifyInput) ([]evidenc
 	for _, hook := range t.hooks {
 		r.tell(hook.name, func() error { return t.post(ctx, hook, in) })
 	}
+	// Whoever covers is looked for while the others are told already.
+	covering, err := t.coverers(ctx, in)
+	if err != nil {
+		r.missed = fmt.Errorf("couldn't find who covers: %w", err)
+	}
+	for _, c := range covering {
+		r.tell(c.member.Actor.String(), func() error { return t.mail(ctx, c.member.Name, c.member.Email, c.inPlaceOf(in)) })
+	}
 	return r.end()
 }
 
@@ -89,6 +97,7 @@ type round struct {
 	event   string
 	attempt int
 	order   []string
+	missed  error // why some recipients are not known
 	wait    sync.WaitGroup
 	places  [maxTelling]sync.Mutex
 
@@ -137,6 +146,9 @@ func (r *round) end() ([]evidence.Delivery, error) {
 	r.wait.Wait()
 	var out []evidence.Delivery
 	var open []error
+	if r.missed != nil {
+		open = append(open, r.missed)
+	}
 	for _, recipient := range r.order {
 		d := r.done[recipient]
 		out = append(out, d)

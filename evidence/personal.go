@@ -150,6 +150,11 @@ func (p people) walk(v any, about countersign.Actor) {
 			case name == "salt", isText && name == "plan":
 				// The plan's digest is in what the context's digest, which is in the tenant's log, is made of: with the salt gone, neither confirms a guess.
 				p.add(countersign.Actor{}, text)
+			case isText && name == "recipient":
+				// Somebody who covers is named by the message that they got, and perhaps nowhere else.
+				if who, ok := countersign.ParseActor(text); ok {
+					p.add(who, who.Subject)
+				}
 			case name == "grants":
 				p.digests(value)
 				p.walk(value, about)

@@ -328,3 +328,16 @@ func TestN13_AHistoryNamesThosePeopleWhoseKeysItsEvidenceWillNeed(t *testing.T) 
 		t.Error("a sender of signals keeps anybody's data from being shredded by naming them")
 	}
 }
+
+// Somebody who covers may be named by the message that they got alone, as one word: they are a person whose data can be shredded as well.
+func TestN13_WhoWasOnlyToldIsAPersonToo(t *testing.T) {
+	t.Parallel()
+	p := people{}
+	p.walk([]any{
+		map[string]any{"recipient": "https://id.acme.example#a-1002", "event": EventApprovalRequested}, map[string]any{"recipient": "owner"}, map[string]any{"recipient": "webhook 1 at hooks.example"},
+	}, countersign.Actor{})
+	who := countersign.Actor{Issuer: "https://id.acme.example", Subject: "a-1002"}
+	if got := p[who]; len(got) != 1 || got[0] != who.Subject || len(p) != 1 {
+		t.Errorf("found are %v", p)
+	}
+}

@@ -148,7 +148,12 @@ func anyOf(all ...rule) rule {
 	}
 }
 
-// signalRule allows signals of those names to the tenant's workflows of one kind.
+// guessable are the kinds of workflows that are named by a request. Others are named by a digest, which only who knows them can tell.
+var guessable = []string{"saga", "review", "hold"}
+
+// signalRule allows signals of those names to the tenant's workflows of one kind. Of kinds whose names can be guessed a signal has to name the run as
+// well, which only who was shown the workflow knows: the server says of a signal whether there is such a workflow, and of a wrong run it says the same
+// whether there is or not.
 func signalRule(kind string, names ...string) rule {
 	return func(t *tenant, request any) error {
 		signal, ok := request.(*workflowservice.SignalWorkflowExecutionRequest)
@@ -160,6 +165,9 @@ func signalRule(kind string, names ...string) rule {
 		}
 		if err := checkID(signal.GetWorkflowExecution().GetWorkflowId(), kind+"/"+t.id+"/"); err != nil {
 			return err
+		}
+		if slices.Contains(guessable, kind) && signal.GetWorkflowExecution().GetRunId() == "" {
+			return errors.New("the signal names no run")
 		}
 		// The history keeps whatever a signal brings, so a few large ones could end a saga by its size.
 		if size := proto.Size(signal); size > maxSignal {

@@ -101,7 +101,7 @@ func dialTemporal(ctx context.Context, address string, s *countersign.Settings, 
 	// The SDK asks the server for its capabilities once, while it dials; nobody is acting then, so the service asks itself.
 	headers, err := own.GetHeaders(ctx)
 	if err == nil {
-		p.acts, err = activities.Dial(context.WithValue(ctx, authorizationKey{}, headers["authorization"]), address, s, actorCredential{}, log, sourceHeader{})
+		p.acts, err = activities.Dial(context.WithValue(ctx, authorizationKey{}, headers["authorization"]), address, s, actorCredential{}, log, sources(s)...)
 	}
 	if err != nil {
 		p.reads.Close()
@@ -162,7 +162,7 @@ func (p *temporalPipeline) Beginning(ctx context.Context, request string) (count
 }
 
 func (p *temporalPipeline) Signal(ctx context.Context, request, name string, payload any) error {
-	return known(p.acts.SignalWorkflow(ctx, countersign.SagaID(p.tenant, request), "", name, payload))
+	return p.Tell(ctx, countersign.SagaID(p.tenant, request), name, payload)
 }
 
 func (p *temporalPipeline) Custody(ctx context.Context, request string) (workflows.CustodyStatus, error) {
@@ -272,8 +272,15 @@ func (p *temporalPipeline) Keep(ctx context.Context, id, workflow string, input 
 	return err
 }
 
+// Tell names the run, because the server takes no signal from people without: it would tell them which workflows there are.
 func (p *temporalPipeline) Tell(ctx context.Context, id, name string, payload any) error {
-	return known(p.acts.SignalWorkflow(ctx, id, "", name, payload))
+	within, cancel := context.WithTimeout(ctx, queryTimeout)
+	defer cancel()
+	current, err := p.reads.DescribeWorkflowExecution(within, id, "")
+	if err != nil {
+		return known(err)
+	}
+	return known(p.acts.SignalWorkflow(ctx, id, current.GetWorkflowExecutionInfo().GetExecution().GetRunId(), name, payload))
 }
 
 func (p *temporalPipeline) Ask(ctx context.Context, id string, into any) error {
