@@ -163,18 +163,18 @@ func (t *Tenant) export(ctx context.Context, saga evidence.Execution) (*historyp
 }
 
 // Lock puts the sealed bundle under Object Lock and reads the lock back: asking for a lock is not having one. If we crash
-// after the store, the next attempt finds the object, compares the bytes, and reports the same lock.
-func (t *Tenant) Lock(ctx context.Context, in evidence.Sealed) (evidence.Locked, error) {
+// after the store, the next attempt finds the object, compares the bytes, and reports the same lock. Beside the lock stands what the index will say of the bundle.
+func (t *Tenant) Lock(ctx context.Context, in evidence.Sealed) (evidence.LockedAndRead, error) {
 	bundle, err := ReadObject(ctx, t.s3, t.settings.Tenant, in.Object, maxBundle)
 	if errors.Is(err, errGone) {
 		return t.lockedConcealed(ctx, in)
 	}
 	if err != nil {
-		return evidence.Locked{}, err
+		return evidence.LockedAndRead{}, err
 	}
 	report := evidence.Verify(bundle, t.roots)
 	if err := report.Err(); err != nil {
-		return evidence.Locked{}, err
+		return evidence.LockedAndRead{}, err
 	}
 	if t.settings.Evidence.PersonalDataKey != "" {
 		return t.lockConcealed(ctx, in, bundle, report)
@@ -185,15 +185,20 @@ func (t *Tenant) Lock(ctx context.Context, in evidence.Sealed) (evidence.Locked,
 		var there []byte
 		stored, there, err = t.current(ctx, t.settings.Evidence.Bucket, key, maxBundle)
 		if err == nil && !bytes.Equal(there, bundle) {
+			bundle = there
 			report, err = t.lockedBefore(there, report.Statement.Saga)
 		}
 	}
 	if err != nil {
-		return evidence.Locked{}, err
+		return evidence.LockedAndRead{}, err
 	}
 	locked, err := t.held(ctx, stored)
+	if err != nil {
+		return evidence.LockedAndRead{}, err
+	}
 	locked.Outcome = report.Statement.Outcome
-	return locked, err
+	index, err := t.indexRecord(ctx, bundle, locked, nil)
+	return evidence.LockedAndRead{Locked: locked, Index: index}, err
 }
 
 // FindEarlier says whether evidence, or an intent to sign, is locked under a request id already. The server forgets the names of signings, at the latest when its database

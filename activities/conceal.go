@@ -15,68 +15,74 @@ import (
 
 // lockConcealed locks a bundle with its personal data concealed, and destroys the plain copy that waited for the lock. Tried again, it ends with the same
 // lock: while nobody's key changed, the same bytes are stored, and what is there is revealed and compared in any case.
-func (t *Tenant) lockConcealed(ctx context.Context, in evidence.Sealed, bundle []byte, report *evidence.Report) (evidence.Locked, error) {
-	concealed, err := t.subjects.conceal(ctx, bundle)
+func (t *Tenant) lockConcealed(ctx context.Context, in evidence.Sealed, bundle []byte, report *evidence.Report) (evidence.LockedAndRead, error) {
+	concealed, keys, err := t.subjects.conceal(ctx, bundle)
 	if err != nil {
-		return evidence.Locked{}, err
+		return evidence.LockedAndRead{}, err
 	}
 	key := countersign.EvidenceKey(t.settings.Tenant, report.Statement.Request.ID)
 	digest := countersign.SHA256(bundle)
 	stored, err := t.storeFirst(ctx, t.settings.Evidence.Bucket, key, shred.MediaType, concealed, t.lock(time.Now()))
 	if errors.Is(err, errExists) {
-		stored, digest, report, err = t.concealedBefore(ctx, key, bundle, report)
+		// What is there may be other evidence of the same saga, which the index is read from.
+		stored, digest, bundle, report, err = t.concealedBefore(ctx, key, bundle, report)
 	}
 	if err != nil {
-		return evidence.Locked{}, err
+		return evidence.LockedAndRead{}, err
 	}
-	return t.heldConcealed(ctx, in, stored, digest, report.Statement.Outcome)
+	return t.heldConcealed(ctx, in, stored, digest, report.Statement.Outcome, bundle, keys)
 }
 
-// heldConcealed reads the lock of a concealed bundle, and then destroys the plain copy of what was to be locked.
-func (t *Tenant) heldConcealed(ctx context.Context, in evidence.Sealed, stored countersign.Object, digest string, outcome countersign.Outcome) (evidence.Locked, error) {
+// heldConcealed reads the lock of a concealed bundle, and then destroys the plain copy of what was to be locked. It also returns what the index will say of the
+// bundle; where that is not whole any more, whoever logs the ending finds out.
+func (t *Tenant) heldConcealed(ctx context.Context, in evidence.Sealed, stored countersign.Object, digest string, outcome countersign.Outcome, bundle []byte, keys map[countersign.Actor]heldKey) (evidence.LockedAndRead, error) {
 	locked, err := t.held(ctx, stored)
 	if err != nil {
-		return evidence.Locked{}, err
+		return evidence.LockedAndRead{}, err
 	}
 	locked.Outcome, locked.Object.SHA256 = outcome, digest
 	if digest != stored.SHA256 {
 		locked.Concealed = stored.SHA256
 	}
 	if err := t.destroy(ctx, in.Object.Key); err != nil {
-		return evidence.Locked{}, fmt.Errorf("couldn't destroy the plain copy of what is locked: %w", err)
+		return evidence.LockedAndRead{}, fmt.Errorf("couldn't destroy the plain copy of what is locked: %w", err)
 	}
-	return locked, nil
+	if bundle == nil {
+		return evidence.LockedAndRead{Locked: locked}, nil
+	}
+	index, err := t.indexRecord(ctx, bundle, locked, keys)
+	return evidence.LockedAndRead{Locked: locked, Index: index}, err
 }
 
 // concealedBefore is what holds the place already: the same bundle, or other evidence of the same saga.
-func (t *Tenant) concealedBefore(ctx context.Context, key string, bundle []byte, report *evidence.Report) (countersign.Object, string, *evidence.Report, error) {
+func (t *Tenant) concealedBefore(ctx context.Context, key string, bundle []byte, report *evidence.Report) (stored countersign.Object, digest string, held []byte, _ *evidence.Report, err error) {
 	stored, raw, err := t.current(ctx, t.settings.Evidence.Bucket, key, maxBundle+shred.MaxOverhead)
 	if err != nil {
-		return stored, "", nil, err
+		return stored, "", nil, nil, err
 	}
 	if !shred.Is(raw) { // locked before the tenant had a key for personal data
 		report, err = t.lockedBefore(raw, report.Statement.Saga)
-		return stored, stored.SHA256, report, err
+		return stored, stored.SHA256, raw, report, err
 	}
 	c, err := shred.Read(raw)
 	if err != nil {
-		return stored, "", nil, temporal.NewNonRetryableApplicationError("couldn't lock the evidence: something else is locked in its place", ErrorSetting, err)
+		return stored, "", nil, nil, temporal.NewNonRetryableApplicationError("couldn't lock the evidence: something else is locked in its place", ErrorSetting, err)
 	}
 	keys, err := t.subjects.left(ctx, c)
 	if err != nil {
-		return stored, "", nil, err
+		return stored, "", nil, nil, err
 	}
 	there, lost, err := c.Reveal(keys)
 	switch {
 	case err != nil:
-		return stored, "", nil, temporal.NewNonRetryableApplicationError("couldn't lock the evidence: something else is locked in its place", ErrorSetting, err)
+		return stored, "", nil, nil, temporal.NewNonRetryableApplicationError("couldn't lock the evidence: something else is locked in its place", ErrorSetting, err)
 	case c.Bundle() == countersign.SHA256(bundle) && shred.Same(there, bundle, lost):
-		return stored, c.Bundle(), report, nil
+		return stored, c.Bundle(), bundle, report, nil
 	case len(lost) > 0:
-		return stored, "", nil, errors.New("couldn't lock the evidence: other evidence is locked in its place, and personal data in it was shredded, so that it can't be verified")
+		return stored, "", nil, nil, errors.New("couldn't lock the evidence: other evidence is locked in its place, and personal data in it was shredded, so that it can't be verified")
 	}
 	report, err = t.lockedBefore(there, report.Statement.Saga)
-	return stored, c.Bundle(), report, err
+	return stored, c.Bundle(), there, report, err
 }
 
 // lockedBundle is the bundle of a request that is locked now, revealed; ErrShredded where it isn't whole any more.
@@ -93,22 +99,26 @@ func (t *Tenant) lockedBundle(ctx context.Context, request string) ([]byte, erro
 }
 
 // lockedConcealed finds the lock of a bundle whose plain copy is destroyed already: an attempt got that far, and its answer was lost.
-func (t *Tenant) lockedConcealed(ctx context.Context, in evidence.Sealed) (evidence.Locked, error) {
+func (t *Tenant) lockedConcealed(ctx context.Context, in evidence.Sealed) (evidence.LockedAndRead, error) {
 	gone := fmt.Errorf("couldn't read %s/%s: %w", in.Object.Bucket, in.Object.Key, errGone)
 	request, outcome, ok := countersign.ParseWithheldBundle(t.settings.Tenant, in.Object.Key)
 	if !ok || t.settings.Evidence.PersonalDataKey == "" {
-		return evidence.Locked{}, gone
+		return evidence.LockedAndRead{}, gone
 	}
 	stored, raw, err := t.current(ctx, t.settings.Evidence.Bucket, countersign.EvidenceKey(t.settings.Tenant, request), maxBundle+shred.MaxOverhead)
 	if errors.Is(err, errGone) {
-		return evidence.Locked{}, gone
+		return evidence.LockedAndRead{}, gone
 	}
 	if err != nil {
-		return evidence.Locked{}, err
+		return evidence.LockedAndRead{}, err
 	}
 	c, err := shred.Read(raw)
 	if err != nil || c.Bundle() != in.Object.SHA256 {
-		return evidence.Locked{}, gone
+		return evidence.LockedAndRead{}, gone
 	}
-	return t.heldConcealed(ctx, in, stored, c.Bundle(), outcome)
+	revealed, err := t.subjects.reveal(ctx, c)
+	if err != nil {
+		return evidence.LockedAndRead{}, err
+	}
+	return t.heldConcealed(ctx, in, stored, c.Bundle(), outcome, revealed.Bundle, nil)
 }
