@@ -9,6 +9,9 @@ import (
 // The index has one small object for each signing that ended, so that a range of time is listed by the names of objects alone. Its instant is that of the
 // ending's entry in the tenant's log: it never changes, and everybody who has the log finds the name.
 
+// IndexBegins is before every record of every index: lists go no further back.
+var IndexBegins = time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC)
+
 // IndexPrefix is what the keys of a tenant's index begin with, in the evidence bucket.
 func IndexPrefix(tenant string) string { return tenant + "/index/" }
 

@@ -45,7 +45,7 @@ func newServer(tenants map[string]*tenant, log zerolog.Logger) *Server {
 	s := &Server{tenants: tenants, log: log, now: time.Now, hold: wait, streams: make(chan struct{}, maxStreams)}
 	s.closing, s.close = context.WithCancel(context.Background())
 	for _, t := range tenants {
-		t.transfers = make(chan struct{}, maxTransfers)
+		t.transfers, t.recalls = make(chan struct{}, maxTransfers), make(chan struct{}, maxRecalls)
 	}
 	mux := &routed{http.NewServeMux(), s}
 	config := huma.DefaultConfig("Countersign", "1")
