@@ -9,6 +9,12 @@ import (
 // The index has one small object for each signing that ended, so that a range of time is listed by the names of objects alone. Its instant is that of the
 // ending's entry in the tenant's log: it never changes, and everybody who has the log finds the name.
 
+// WorkflowReindex compares a tenant's index with its log, and makes the records that are missing.
+const WorkflowReindex = "Reindex"
+
+// ReindexID is the workflow id of a reindexing.
+func ReindexID(tenant, id string) string { return "reindex/" + tenant + "/" + id }
+
 // IndexBegins is before every record of every index: lists go no further back.
 var IndexBegins = time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC)
 

@@ -122,6 +122,26 @@ func (t *Tenant) indexRecordFor(ctx context.Context, e translog.Entry, index int
 	return r, r.Entered(e, index)
 }
 
+// indexKeyOf is where a request's index record has to lie, by the time in the proof that lies beside its bundle; empty where there is no proof that can be read.
+func (t *Tenant) indexKeyOf(ctx context.Context, request string) (string, error) {
+	_, body, err := t.current(ctx, t.settings.Evidence.Bucket, countersign.EvidenceLogKey(t.settings.Tenant, request), evidence.MaxLogProof)
+	if errors.Is(err, errGone) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	var proof translog.Proof
+	if countersign.ParseStrict(body, &proof) != nil {
+		return "", nil
+	}
+	e, _, err := proof.Check(t.roots.Log)
+	if err != nil || e.Request != request {
+		return "", nil
+	}
+	return countersign.IndexKey(t.settings.Tenant, e.At, request), nil
+}
+
 // storeIndex locks a record under its key; false says that one is there already.
 func (t *Tenant) storeIndex(ctx context.Context, r evidence.IndexRecord) (bool, error) {
 	body, err := countersign.Canonical(r)

@@ -61,18 +61,21 @@ const (
 	maxIndexed = 1000
 )
 
-// ParseIndexRecord reads the index record of a tenant under its key, strictly.
+// ErrNoIndexRecord says that what lies under a key of the index is no record of it.
+var ErrNoIndexRecord = errors.New("it is no index record that could be of its key")
+
+// ParseIndexRecord reads the index record of a tenant under its key, strictly. What is none is ErrNoIndexRecord.
 func ParseIndexRecord(tenant, key string, raw []byte) (IndexRecord, error) {
 	var r IndexRecord
 	if len(raw) > MaxIndexRecord {
-		return r, fmt.Errorf("couldn't read the index record %s: it has %d bytes, at most %d", key, len(raw), MaxIndexRecord)
+		return r, fmt.Errorf("couldn't read the index record %s: it has %d bytes, at most %d: %w", key, len(raw), MaxIndexRecord, ErrNoIndexRecord)
 	}
 	if err := countersign.ParseStrict(raw, &r); err != nil {
-		return r, fmt.Errorf("couldn't read the index record %s: %w", key, err)
+		return r, fmt.Errorf("couldn't read the index record %s: %w: %w", key, ErrNoIndexRecord, err)
 	}
 	if r.V != countersign.Version || r.Tenant != tenant || countersign.CheckRequestID(r.Request) != nil || r.Key() != key || !r.Outcome.Valid() ||
 		r.Bundle.Key != countersign.EvidenceKey(tenant, r.Request) {
-		return r, fmt.Errorf("couldn't read the index record %s: it is of something else than its key says", key)
+		return r, fmt.Errorf("couldn't read the index record %s: %w", key, ErrNoIndexRecord)
 	}
 	return r, nil
 }

@@ -67,6 +67,7 @@ func (c *cli) listCommand() *cobra.Command {
 	var when period
 	var limit int
 	var cursor string
+	var verify bool
 	cmd := &cobra.Command{
 		Use:     "list",
 		Aliases: []string{"search"},
@@ -83,6 +84,9 @@ with the log, and each record has its ending. The workers do that, for the windo
 audit reindex makes missing records anew.`,
 		Args: cobra.NoArgs,
 		RunE: c.run(func(ctx context.Context, _ []string) error {
+			if verify {
+				return c.reindex(ctx, client.ReindexBody{DryRun: true}, when)
+			}
 			var err error
 			if filter.From, filter.Until, err = when.window(); err != nil {
 				return err
@@ -94,7 +98,7 @@ audit reindex makes missing records anew.`,
 			all := client.EvidenceList{Evidence: []client.EndedSigning{}}
 			all.Cursor, err = pages(limit, cursor, func(after string) (int, string, error) {
 				page, err := api.EvidencePage(ctx, filter, after)
-				all.Evidence, all.Unanswered = append(all.Evidence, page.Evidence...), append(all.Unanswered, page.Unanswered...)
+				all.Evidence, all.Unanswered, all.From = append(all.Evidence, page.Evidence...), append(all.Unanswered, page.Unanswered...), page.From
 				return len(page.Evidence), page.Cursor, err
 			})
 			if err != nil {
@@ -107,6 +111,9 @@ audit reindex makes missing records anew.`,
 				}
 				if len(all.Unanswered) > 0 {
 					fmt.Fprintf(w, "could not be looked at\t%s\n", line(strings.Join(all.Unanswered, ", ")))
+				}
+				if all.From != nil && filter.From.IsZero() {
+					fmt.Fprintf(w, "from\t%s on; --from goes further back\n", instant(*all.From))
 				}
 				more(w, all.Cursor)
 			})
@@ -123,6 +130,10 @@ audit reindex makes missing records anew.`,
 	f.StringVar(&filter.Purpose, "purpose", "", "one of the tenant's purposes")
 	limitFlag(cmd, &limit)
 	f.StringVar(&cursor, "cursor", "", "go on where a list with the same flags stopped")
+	f.BoolVar(&verify, "verify", false, "compare the index with the tenant's log instead, in the window or all of it")
+	for _, other := range []string{"person", "partner", "document", "requester", "text", "outcome", "purpose", "limit", "cursor"} {
+		cmd.MarkFlagsMutuallyExclusive("verify", other)
+	}
 	return cmd
 }
 

@@ -418,7 +418,7 @@ func (m *memoryObjects) Kept(_ context.Context, o countersign.Object) (evidence.
 func (m *memoryObjects) Index(_ context.Context, from, until time.Time, limit int) (page activities.IndexPage, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	page.Reached = from
+	page.Reached = from.Truncate(time.Millisecond)
 	for _, key := range slices.Backward(slices.Sorted(maps.Keys(m.stored))) {
 		at, digest, err := countersign.ParseIndexKey("acme", key)
 		if err != nil || at.Before(from.Truncate(time.Millisecond)) || !at.Before(until) {

@@ -60,7 +60,7 @@ func (t *tenant) endedPage(ctx context.Context, place endedPlace) (page endedLis
 	if err != nil {
 		return page, nil, err
 	}
-	least := place.From
+	least := place.From.Truncate(time.Millisecond) // as keys have it
 	if len(closed) > endedOfAPage {
 		// Those that closed in the same instant as the one too many may be cut off: they are the next page's.
 		if least = closed[endedOfAPage].closed.Add(1); !least.Before(place.Closed) {
@@ -83,7 +83,7 @@ func (t *tenant) endedPage(ctx context.Context, place endedPlace) (page endedLis
 			page.closed = append(page.closed, e)
 		}
 	}
-	if least.After(place.From) {
+	if least.After(place.From.Truncate(time.Millisecond)) {
 		next = &endedPlace{From: place.From, Before: least, Closed: least}
 		if place.Before.Before(least) {
 			next.Before = place.Before

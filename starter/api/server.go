@@ -154,6 +154,8 @@ func (s *Server) routes(api huma.API) {
 	huma.Register(api, small("answer-shredding", http.MethodPost, shredding+"/{shredding}/answer", "Approve or reject the shredding that another one of compliance proposed", http.StatusOK), s.answerShredding)
 	huma.Register(api, small("renew-evidence", http.MethodPost, "/v1/{tenant}/renewals", "Have locked evidence time-stamped anew where it is due, for the tenant's compliance and owner", http.StatusAccepted), s.renewEvidence)
 	huma.Register(api, small("get-renewal", http.MethodGet, "/v1/{tenant}/renewals/{renewal}", "How far a renewal is, for the tenant's compliance and owner", http.StatusOK), s.getRenewal)
+	huma.Register(api, small("reindex-evidence", http.MethodPost, "/v1/{tenant}/reindexings", "Have the index of evidence compared with the log, and missing records made, for the tenant's compliance and owner", http.StatusAccepted), s.reindexEvidence)
+	huma.Register(api, small("get-reindexing", http.MethodGet, "/v1/{tenant}/reindexings/{reindexing}", "How far a reindexing is, for the tenant's compliance and owner", http.StatusOK), s.getReindexing)
 	huma.Register(api, small("list-reads", http.MethodGet, "/v1/{tenant}/reads", "Who read which evidence, the first first, for the tenant's compliance and owner", http.StatusOK), s.listReads)
 
 	order := "/v1/{tenant}/orders"
