@@ -223,7 +223,10 @@ func TestR24_TheIndexIsHeldToTheLogAndMadeWhole(t *testing.T) {
 	take("acme/index/2026/stray.json", stray)
 	told("taken away", nil, verify...)
 
-	// In the store itself, under the lock: of what the log says, and of what the bundle alone does.
+	// Another one in its place, of what the log says, and of what the bundle alone does. It is the first version there.
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
 	for what, change := range map[string]struct {
 		from, to string
 		args     []string
@@ -234,10 +237,18 @@ func TestR24_TheIndexIsHeldToTheLogAndMadeWhole(t *testing.T) {
 		if !bytes.Contains(original, []byte(change.from)) || len(change.from) != len(change.to) {
 			t.Fatalf("%s: %q can't be put for %q", what, change.to, change.from)
 		}
-		overwrite(t, file, bytes.ReplaceAll(original, []byte(change.from), []byte(change.to)))
+		forged := put(key, bytes.ReplaceAll(original, []byte(change.from), []byte(change.to)))
 		told(what, []string{evidence.IndexDiffers}, change.args...)
-		overwrite(t, file, original)
+		take(key, forged)
 	}
+	told("taken away", []string{evidence.IndexMade}, "reindex", "--bundles")
+	// In the store itself, under the lock.
+	overwrite(t, file, bytes.ReplaceAll(original, []byte("Supply"), []byte("Supple")))
+	told("altered where it is stored", []string{evidence.IndexDiffers}, verify...)
+	if _, unanswered := listedAll(t, olivia, client.EvidenceFilter{}); !slices.Equal(unanswered, []string{key}) {
+		t.Errorf("altered where it is stored, the list could not look at %q", unanswered)
+	}
+	overwrite(t, file, original)
 	told("put back", nil, "reindex", "--bundles")
 }
 

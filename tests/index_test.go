@@ -4,11 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -19,6 +21,7 @@ import (
 	"go.temporal.io/api/workflowservice/v1"
 
 	"github.com/countersign-dev/countersign"
+	"github.com/countersign-dev/countersign/activities"
 	"github.com/countersign-dev/countersign/evidence"
 	"github.com/countersign-dev/countersign/evidence/translog"
 	"github.com/countersign-dev/countersign/starter/client"
@@ -286,5 +289,67 @@ func TestR24_WhatTemporalHasForgottenIsFoundByTheBucketAlone(t *testing.T) {
 	}
 	if again, err := olivia.Status(t.Context(), "old-completed"); err != nil || again.Outcome != countersign.Completed {
 		t.Errorf("%+v, %v", again, err)
+	}
+}
+
+// A list costs what it lists, and not what the index holds: a unit of time that has more than one list holds is looked at in its parts.
+func TestR24_AnIndexIsPagedNewestFirstHoweverManyRecordsItHas(t *testing.T) {
+	t.Parallel()
+	admin, err := local.S3Client(t.Context(), local.AWS.AdminProfile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tenant := fmt.Sprintf("pages-%d", time.Now().UnixNano()%1e9)
+	begin := time.Date(2026, 11, 26, 19, 0, 0, 0, time.UTC)
+	var want []string
+	for n := range 1100 { // in one hour
+		want = append(want, countersign.IndexKey(tenant, begin.Add(time.Duration(n)*3*time.Second), fmt.Sprint(n)))
+	}
+	for _, at := range []time.Time{begin.AddDate(-1, 0, 0), begin.AddDate(0, -1, 0), begin.AddDate(0, 0, -1), begin.AddDate(0, 0, 1), begin.AddDate(0, 1, 0)} {
+		want = append(want, countersign.IndexKey(tenant, at, "alone"), countersign.IndexKey(tenant, at, "in the same millisecond"))
+	}
+	var wait sync.WaitGroup
+	for part := range slices.Chunk(want, 140) {
+		wait.Go(func() {
+			for _, key := range part {
+				if _, err := admin.PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String(local.S3.Evidence), Key: aws.String(key), Body: strings.NewReader("{}")}); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wait.Wait()
+	if _, err := admin.DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: aws.String(local.S3.Evidence), Key: aws.String(want[500])}); err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(want)
+	slices.Reverse(want)
+	for _, limit := range []int{7, 100, 5000} {
+		var got []string
+		from, until := begin.AddDate(-2, 0, 0), begin.AddDate(2, 0, 0)
+		for pages := 0; from.Before(until); pages++ {
+			page, err := activities.ListIndex(t.Context(), admin, tenant, local.S3.Evidence, from, until, limit)
+			if err != nil || len(page.Strays) > 0 || pages > len(want) {
+				t.Fatalf("page %d: %q, %v", pages, page.Strays, err)
+			}
+			for _, o := range page.Records {
+				if got = append(got, o.Key); o.Versions != 1 || (o.Markers == 1) != (o.Digest == countersign.IndexDigest("500")) {
+					t.Errorf("%s has %d versions and %d delete markers", o.Key, o.Versions, o.Markers)
+				}
+			}
+			if limit < 5000 && len(page.Records) > limit+1 {
+				t.Errorf("a page of %d has %d", limit, len(page.Records))
+			}
+			until = page.Reached
+		}
+		slices.SortStableFunc(got, func(a, b string) int { return strings.Compare(b, a) }) // those of one millisecond are in any order
+		if !slices.Equal(got, want) {
+			t.Errorf("pages of %d have %d records, want %d", limit, len(got), len(want))
+		}
+	}
+	// A window is listed alone.
+	page, err := activities.ListIndex(t.Context(), admin, tenant, local.S3.Evidence, begin.Add(time.Minute), begin.Add(2*time.Minute), 5000)
+	if err != nil || len(page.Records) != 20 || !page.Reached.Equal(begin.Add(time.Minute)) {
+		t.Errorf("a minute has %d records, down to %s, %v", len(page.Records), page.Reached, err)
 	}
 }
