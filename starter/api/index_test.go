@@ -22,14 +22,15 @@ func TestR24_EachSigningIsListedOnceWhicheverKnowsIt(t *testing.T) {
 	base := time.Now().UTC().Add(-10 * 24 * time.Hour)
 	var want []string
 	logged := func(i int) time.Time { return base.Add(time.Duration(i) * time.Minute) }
-	for i := range 4 * endedOfAPage {
+	n := 4 * endedOfAPage
+	for i := range n {
 		id := fmt.Sprintf("PO-%03d", i)
 		want = append(want, id)
 		entry := translog.Entry{
 			V: 1, Tenant: "acme", Kind: translog.Sealed, Request: id, Run: "r", Outcome: countersign.Rejected, At: logged(i),
 			Bundle: &countersign.Object{Bucket: "evidence", Key: countersign.EvidenceKey("acme", id), VersionID: "v", SHA256: countersign.SHA256([]byte(id))},
 		}
-		if i%3 != 0 { // the index knows it
+		if i >= n/2 && i%3 != 0 { // the index knows it
 			r := evidence.IndexRecordOf(entry, int64(i))
 			r.Title, r.Shredded = "Agreement", false
 			body, err := countersign.Canonical(r)
@@ -38,7 +39,7 @@ func TestR24_EachSigningIsListedOnceWhicheverKnowsIt(t *testing.T) {
 			}
 			s.objects.stored[r.Key()] = body
 		}
-		if i%3 != 1 { // Temporal knows it: its custodian told people for some minutes after it was logged
+		if i < n/2 || i%3 != 1 { // Temporal knows it, and of the older ones the index nothing: its custodian told people for some minutes after it was logged
 			text, err := countersign.Canonical(entry)
 			if err != nil {
 				t.Fatal(err)
@@ -75,7 +76,6 @@ func TestR24_EachSigningIsListedOnceWhicheverKnowsIt(t *testing.T) {
 		t.Errorf("%d pages have %d signings, want %d: %q", pages, len(got), len(want), got)
 	}
 	instant := func(at time.Time) string { return at.Format(time.RFC3339Nano) }
-	n := 4 * endedOfAPage
 	if got, _ := list(url.Values{"from": {instant(logged(90))}, "until": {instant(logged(96))}}); len(got) != 6 || !slices.Contains(got, "PO-090") || slices.Contains(got, "PO-096") {
 		t.Errorf("six minutes have %q", got)
 	}
