@@ -70,8 +70,12 @@ demo-check: ## run the demo twice, check its evidence with strangers' tools and 
 
 .PHONY: bench
 bench: build ## history events, KMS calls, latency and throughput of a two-approval signing on the stack, and how soon a revocation is felt
-	go test -run '^$$' -bench . -benchtime 100x -timeout 30m ./tests
+	go test -run '^$$' -bench . -skip MillionLog -benchtime 100x -timeout 30m ./tests
 	go test -run '^$$' -bench . ./policy ./evidence ./tests/golden ./tests/vectors
+
+.PHONY: bench-log
+bench-log: build ## a log of a million entries on the stack: appends a second, proof size, verification time (minutes)
+	go test -run '^$$' -bench MillionLog -benchtime 500x -timeout 15m ./tests
 
 .PHONY: clean
 clean: ## remove what was built and the demo's data

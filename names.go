@@ -104,6 +104,11 @@ func RenewalKey(tenant, request string, number int) string {
 	return fmt.Sprintf("%s%s/renewal-%03d.ers", EvidencePrefix(tenant), request, number)
 }
 
+// RenewalsPrefix is what the keys of the evidence records of a request's bundle begin with.
+func RenewalsPrefix(tenant, request string) string {
+	return EvidencePrefix(tenant) + request + "/renewal-"
+}
+
 // EvidenceKey is where the locked bundle of a request lies in the evidence bucket.
 func EvidenceKey(tenant, request string) string { return tenant + "/evidence/" + request + ".asice" }
 

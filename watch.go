@@ -1,6 +1,9 @@
 package countersign
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // Watch says how often what watches over a tenant's evidence by itself runs, and how closely it looks. What is left out has a default.
 type Watch struct {
@@ -73,11 +76,27 @@ func RecoveryID(tenant, request string) string { return "recovery/" + tenant + "
 
 // EvidenceCheckKey is where the locked report of one evidence check lies in the evidence bucket.
 func EvidenceCheckKey(tenant string, at time.Time, id string) string {
-	return EvidenceChecksPrefix(tenant) + at.UTC().Format("2006-01-02T150405Z") + "-" + id + ".json"
+	return EvidenceChecksPrefix(tenant) + at.UTC().Format(checkTime) + "-" + id + ".json"
+}
+
+// checkTime is the form of the time in the key of a report.
+const checkTime = "2006-01-02T150405Z"
+
+// ParseEvidenceCheckKey takes the key of a report apart: its name, which is the key without the tenant's prefix and .json, and when its check began.
+func ParseEvidenceCheckKey(tenant, key string) (name string, at time.Time, ok bool) {
+	name, json := strings.CutSuffix(strings.TrimPrefix(key, EvidenceChecksPrefix(tenant)), ".json")
+	if !json || len(name) <= len(checkTime)+1 || strings.Contains(name, "/") {
+		return "", time.Time{}, false
+	}
+	at, err := time.Parse(checkTime, name[:len(checkTime)])
+	return name, at, err == nil && key == EvidenceCheckKey(tenant, at, name[len(checkTime)+1:])
 }
 
 // EvidenceChecksPrefix is what the keys of a tenant's reports of evidence checks begin with. They are in the order of their time.
 func EvidenceChecksPrefix(tenant string) string { return tenant + "/checks/" }
+
+// LateAfter is how old the newest report of a check may be before a check is missed: the interval, a quarter of it, and a quarter of an hour for the check itself.
+func (w Watch) LateAfter() time.Duration { return time.Duration(w.CheckEvery)*5/4 + 15*time.Minute }
 
 // CanaryKey is a locked object whose deletion each evidence check attempts, and CanaryMarkerKey what shows that it would have been allowed to.
 func CanaryKey(tenant string) string { return tenant + "/canary/locked" }

@@ -3,12 +3,9 @@ package activities
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math/big"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -23,8 +20,6 @@ import (
 const (
 	maxReport   = 4 << 20
 	maxProblems = 20 // that are told; the report has all
-	// maxSteps bounds the entries that are passed by in the search for one that names a bundle.
-	maxSteps = 256
 	// reportsSince is how far back the last report is looked for where its workflow has forgotten it.
 	reportsSince = 100 * 24 * time.Hour
 )
@@ -125,14 +120,18 @@ func (t *Tenant) checkLogAndSample(ctx context.Context, report *evidence.Evidenc
 		return nil
 	}
 	report.Checkpoint, report.Entries = head.Text, head.N
-	s := sample{t: t, ctx: ctx, reader: reader, head: head, report: report, taken: map[int64]bool{}}
-	if err := s.take(); err != nil {
+	sampled, cursor, err := evidence.Sample(ctx, reader, head, t.settings.Watch.Sample, report.Seed, report.Cursor)
+	for _, s := range sampled {
+		report.Bundles = append(report.Bundles, evidence.SampleReport{Entry: s.Index, Why: s.Why, Request: s.Entry.Request, Object: *s.Entry.Bundle, Outcome: s.Entry.Outcome})
+	}
+	if err != nil {
 		report.Log = evidence.Finding{Check: "log", State: evidence.Fail, Detail: err.Error()}
 		return nil
 	}
+	report.Cursor = cursor
 	report.Log = evidence.Finding{Check: "log", State: evidence.Pass, Detail: fmt.Sprintf("its %d entries continue what the check before saw", head.N)}
 	for i := range report.Bundles {
-		if err := t.checkSample(ctx, &report.Bundles[i], s.entries[i]); err != nil {
+		if err := t.checkSample(ctx, &report.Bundles[i], sampled[i].Entry); err != nil {
 			return err
 		}
 	}
@@ -154,75 +153,6 @@ func (r readOnce) Get(ctx context.Context, name string, limit int64) ([]byte, er
 		r.read[name] = body
 	}
 	return body, err
-}
-
-// sample chooses the entries whose bundles are looked at: the newest, some at random by the seed, and on from where the last check stopped, so that in time each
-// has its turn.
-type sample struct {
-	t       *Tenant
-	ctx     context.Context
-	reader  translog.Reader
-	head    translog.Checkpoint
-	report  *evidence.EvidenceReport
-	taken   map[int64]bool
-	entries []translog.Entry
-}
-
-func (s *sample) take() error {
-	n, size := s.t.settings.Watch.Sample, s.head.N
-	for at, steps := size-1, 0; at >= 0 && steps < maxSteps && len(s.entries) < n; at, steps = at-1, steps+1 {
-		if _, err := s.add(at, "newest"); err != nil {
-			return err
-		}
-	}
-	for i := range n {
-		if _, err := s.walk(Pick(s.report.Seed, i, size), "random"); err != nil {
-			return err
-		}
-	}
-	at := s.report.Cursor % size
-	for range n {
-		next, err := s.walk(at, "rotating")
-		if err != nil {
-			return err
-		}
-		at = next
-	}
-	s.report.Cursor = at
-	return nil
-}
-
-// Pick is the i-th place that a seed takes out of a log of so many entries.
-func Pick(seed string, i int, size int64) int64 {
-	sum := sha256.Sum256(binary.BigEndian.AppendUint32([]byte("countersign evidence check v1\x00"+seed+"\x00"), uint32(i)))
-	return new(big.Int).Mod(new(big.Int).SetBytes(sum[:]), big.NewInt(size)).Int64()
-}
-
-// walk takes the first entry from a place on that names a bundle, and returns the place behind it.
-func (s *sample) walk(at int64, why string) (int64, error) {
-	for range min(maxSteps, s.head.N) {
-		ended, err := s.add(at, why)
-		at = (at + 1) % s.head.N
-		if err != nil || ended {
-			return at, err
-		}
-	}
-	return at, nil
-}
-
-// add takes an entry if it names a bundle, and says whether it does. One that was taken already counts.
-func (s *sample) add(at int64, why string) (bool, error) {
-	if s.taken[at] {
-		return true, nil
-	}
-	e, err := s.reader.Entry(s.ctx, s.head, at)
-	if err != nil || !e.Ended() {
-		return false, err
-	}
-	s.taken[at] = true
-	s.entries = append(s.entries, e)
-	s.report.Bundles = append(s.report.Bundles, evidence.SampleReport{Entry: at, Why: why, Request: e.Request, Object: *e.Bundle, Outcome: e.Outcome})
-	return true, nil
 }
 
 // lastTries says that what failed was tried a few times already. One object that can't be read, whose store itself finds that it was altered for

@@ -31,16 +31,27 @@ const maxAdmitted = evidence.MaxBundleSize
 // ReadObject reads one version of one object of a tenant and checks its digest. More than limit bytes are refused unread, and so is what lies
 // under another tenant's prefix, whatever the credentials would let through.
 func ReadObject(ctx context.Context, c *s3.Client, tenant string, o countersign.Object, limit int64) ([]byte, error) {
-	in, err := openObject(ctx, c, tenant, o, limit)
+	_, body, err := readVersion(ctx, c, tenant, o, limit)
+	return body, err
+}
+
+// readVersion is ReadObject, and completes the object by its version and digest where they weren't named.
+func readVersion(ctx context.Context, c *s3.Client, tenant string, o countersign.Object, limit int64) (countersign.Object, []byte, error) {
+	in, version, err := openObject(ctx, c, tenant, o, limit)
 	if err != nil {
-		return nil, err
+		return o, nil, err
 	}
 	defer in.Close()
 	body, err := io.ReadAll(io.LimitReader(in, limit+1))
 	if err != nil {
-		return nil, fmt.Errorf("couldn't read %s/%s: %w", o.Bucket, o.Key, err)
+		return o, nil, fmt.Errorf("couldn't read %s/%s: %w", o.Bucket, o.Key, err)
 	}
-	return body, isObject(o, int64(len(body)), limit, countersign.SHA256(body))
+	digest := countersign.SHA256(body)
+	if err := isObject(o, int64(len(body)), limit, digest); err != nil {
+		return o, nil, err
+	}
+	o.VersionID, o.SHA256 = version, digest
+	return o, body, nil
 }
 
 // isObject checks what was read of an object.
@@ -54,10 +65,10 @@ func isObject(o countersign.Object, size, limit int64, digest string) error {
 	return nil
 }
 
-// openObject begins to read an object, for ReadObject and spool, which see to its limit and digest.
-func openObject(ctx context.Context, c *s3.Client, tenant string, o countersign.Object, limit int64) (io.ReadCloser, error) {
+// openObject begins to read an object, for ReadObject and spool, which see to its limit and digest. It returns which version that is.
+func openObject(ctx context.Context, c *s3.Client, tenant string, o countersign.Object, limit int64) (body io.ReadCloser, version string, err error) {
 	if err := checkOwn(tenant, o.Key); err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	input := &s3.GetObjectInput{Bucket: aws.String(o.Bucket), Key: aws.String(o.Key)}
 	if o.VersionID != "" {
@@ -66,15 +77,15 @@ func openObject(ctx context.Context, c *s3.Client, tenant string, o countersign.
 	out, err := c.GetObject(ctx, input)
 	if err != nil {
 		if isStatus(err, 404) || isCode(err, "NoSuchKey", "NoSuchVersion") || isStatus(err, 403) && absent(ctx, c, o) {
-			return nil, fmt.Errorf("couldn't read %s/%s: %w", o.Bucket, o.Key, errGone)
+			return nil, "", fmt.Errorf("couldn't read %s/%s: %w", o.Bucket, o.Key, errGone)
 		}
-		return nil, fmt.Errorf("couldn't read %s/%s: %w", o.Bucket, o.Key, err)
+		return nil, "", fmt.Errorf("couldn't read %s/%s: %w", o.Bucket, o.Key, err)
 	}
 	if n := aws.ToInt64(out.ContentLength); n > limit {
 		_ = out.Body.Close()
-		return nil, countersign.Refuse("document-too-large", "the object has %d bytes; at most %d are allowed", n, limit)
+		return nil, "", countersign.Refuse("document-too-large", "the object has %d bytes; at most %d are allowed", n, limit)
 	}
-	return out.Body, nil
+	return out.Body, aws.ToString(out.VersionId), nil
 }
 
 // checkOwn refuses the object of another tenant. What a process is asked to touch comes from requests and histories; its credentials should stop it as
@@ -120,16 +131,7 @@ func storeFirst(ctx context.Context, c *s3.Client, tenant, bucket, key, mediaTyp
 
 // current reads the object's newest version, and names it.
 func (t *Tenant) current(ctx context.Context, bucket, key string, limit int64) (countersign.Object, []byte, error) {
-	o, err := t.newest(ctx, bucket, key)
-	if err != nil {
-		return o, nil, err
-	}
-	body, err := ReadObject(ctx, t.s3, t.settings.Tenant, o, limit)
-	if err != nil {
-		return o, nil, err
-	}
-	o.SHA256 = countersign.SHA256(body)
-	return o, body, nil
+	return readVersion(ctx, t.s3, t.settings.Tenant, countersign.Object{Bucket: bucket, Key: key}, limit)
 }
 
 // earlier reads what an earlier attempt of this activity stored in the documents bucket. A first attempt doesn't look: what it finds in the place after
@@ -147,14 +149,16 @@ func (t *Tenant) newest(ctx context.Context, bucket, key string) (countersign.Ob
 	if err := checkOwn(t.settings.Tenant, key); err != nil {
 		return o, err
 	}
-	head, err := t.s3.HeadObject(ctx, &s3.HeadObjectInput{Bucket: aws.String(bucket), Key: aws.String(key)})
+	// One request, whether it is there or not: who reads what isn't there is answered 403, and has to list as well.
+	all, err := versions(ctx, t.s3, bucket, key)
 	if err != nil {
-		if isStatus(err, 404) || isStatus(err, 403) && absent(ctx, t.s3, o) {
-			return o, fmt.Errorf("couldn't read %s/%s: %w", bucket, key, errGone)
-		}
-		return o, fmt.Errorf("couldn't read %s/%s: %w", bucket, key, err)
+		return o, err
 	}
-	o.VersionID = aws.ToString(head.VersionId)
+	at := slices.IndexFunc(all, func(v version) bool { return v.newest && !v.marker })
+	if at < 0 {
+		return o, fmt.Errorf("couldn't read %s/%s: %w", bucket, key, errGone)
+	}
+	o.VersionID = all[at].id
 	return o, nil
 }
 

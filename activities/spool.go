@@ -21,7 +21,7 @@ type spooled struct {
 
 // spool reads one version of one object of the tenant into a temporary file, with ReadObject's checks. TMPDIR says where files lie.
 func (t *Tenant) spool(ctx context.Context, o countersign.Object, limit int64) (*spooled, error) {
-	in, err := openObject(ctx, t.s3, t.settings.Tenant, o, limit)
+	in, _, err := openObject(ctx, t.s3, t.settings.Tenant, o, limit)
 	if err != nil {
 		return nil, err
 	}

@@ -70,6 +70,7 @@ func NewKMS(cfg aws.Config, s *countersign.Settings) *kms.Client {
 		if s.AWS.KMSEndpoint != "" {
 			o.BaseEndpoint = aws.String(s.AWS.KMSEndpoint)
 		}
+		o.HTTPClient = readBodies{o.HTTPClient}
 	})
 }
 

@@ -187,7 +187,8 @@ func (s archiveStamp) marshal(b *cryptobyte.Builder) {
 	})
 }
 
-// root computes what the token must be over, from a value that the first list must have (RFC 4998, section 4.3).
+// root computes what the token must be over, from a value that the first list must have (RFC 4998, section 4.3). A list of one member is that member: section
+// 4.2.1 has the digest of a group of one document so, and section 4.3 leaves it open. RFC 6283, which came later, says so, and so do other implementations.
 func (s archiveStamp) root(value []byte) ([]byte, error) {
 	for i, list := range s.tree {
 		has := slices.ContainsFunc(list, func(v []byte) bool { return bytes.Equal(v, value) })
@@ -197,7 +198,9 @@ func (s archiveStamp) root(value []byte) ([]byte, error) {
 		case i > 0 && !has:
 			list = append(slices.Clone(list), value)
 		}
-		value = node(s.hash, list)
+		if value = list[0]; len(list) > 1 {
+			value = node(s.hash, list)
+		}
 	}
 	return value, nil
 }

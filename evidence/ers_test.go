@@ -109,6 +109,26 @@ func TestRenewalOfARenewal(t *testing.T) {
 	}
 }
 
+// Others write a tree for one file, too: a list with its digest alone. It stands for that digest.
+func TestAListOfOneMemberIsThatMember(t *testing.T) {
+	t.Parallel()
+	w := newRenewals(t, 1)
+	leaf := sum(crypto.SHA512, w.files[0])
+	record := func(stamped []byte) []byte {
+		w.tsa.at = sealedAt
+		token, err := w.tsa.Stamp(t.Context(), stamped)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return mustMarshal(t, &evidenceRecord{chains: [][]archiveStamp{{{hash: crypto.SHA512, tree: [][][]byte{{leaf}}, token: token}}}})
+	}
+	if _, err := VerifyRenewal(record(leaf), w.files[0], w.roots); err != nil {
+		t.Error(err)
+	}
+	_, err := VerifyRenewal(record(sum(crypto.SHA512, leaf)), w.files[0], w.roots)
+	wantFailure(t, err, "timestamp", "token is for another imprint")
+}
+
 // TestRenewalsThatAreRefused forges records with an authority that stamps whatever it is asked to.
 func TestRenewalsThatAreRefused(t *testing.T) {
 	t.Parallel()

@@ -15,7 +15,7 @@ type Reading struct {
 	Tenant  string    `json:"tenant"`
 	At      time.Time `json:"at"`
 	Reader  Named     `json:"reader"`
-	What    string    `json:"what" enum:"bundle,signed,document,list,orders"`
+	What    string    `json:"what" enum:"bundle,signed,document,list,orders,checks,renewal"`
 	Request string    `json:"request,omitempty"` // absent of a list
 	Grant   string    `json:"grant,omitempty"`   // digest of the grant under which it was read
 	// Object is what was read; absent of a list.
@@ -30,7 +30,9 @@ const (
 	ReadSigned     = "signed" // the signed PDF, out of the bundle that is named
 	ReadDocument   = "document"
 	ReadList       = "list"
-	ReadOrders     = "orders" // what was ordered about evidence, of one request or of all
+	ReadOrders     = "orders"  // what was ordered about evidence, of one request or of all
+	ReadChecks     = "checks"  // the report that is named, or those of the filter; "run=now" had a check made, "run=dry" asked what one would take
+	ReadRenewal    = "renewal" // the evidence record that is named
 )
 
 // ParseReading reads a stored reading strictly. It must be of the tenant, and lie where its own instant and id say.

@@ -3,6 +3,10 @@ package evidence
 import (
 	"crypto"
 	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/countersign-dev/countersign"
@@ -104,6 +108,32 @@ type RenewalStatus struct {
 	Renewed  []RenewedBundle      `json:"renewed"`
 	Problems []RenewalProblem     `json:"problems"`
 }
+
+// RenewalFile is the file with the newest evidence record beside a bundle: FILE.ers, or of FILE.renewal-001.ers and its followers the last, as an export of a period stores
+// them. It is empty where there is none.
+func RenewalFile(bundle string) string {
+	if _, err := os.Stat(bundle + RenewalSuffix); err == nil {
+		return bundle + RenewalSuffix
+	}
+	entries, err := os.ReadDir(filepath.Dir(bundle))
+	if err != nil {
+		return ""
+	}
+	newest := ""
+	for _, e := range entries {
+		rest, beside := strings.CutPrefix(e.Name(), filepath.Base(bundle)+".")
+		if is, err := path.Match("renewal-[0-9][0-9][0-9]"+RenewalSuffix, rest); beside && is && err == nil {
+			newest = max(newest, e.Name())
+		}
+	}
+	if newest == "" {
+		return ""
+	}
+	return filepath.Join(filepath.Dir(bundle), newest)
+}
+
+// RenewalSuffix is what the names of evidence records end with.
+const RenewalSuffix = ".ers"
 
 // The activities of a renewal.
 const (

@@ -30,7 +30,7 @@ func (c *cli) auditCommand() *cobra.Command {
 			return cmd.Help()
 		},
 	}
-	audit.AddCommand(c.listCommand(), c.exportCommand(), c.verifyCommand(), c.renewCommand(), c.reindexCommand(), c.replayCommand(), c.timelineCommand(), c.exposureCommand(), c.certificateCommand(), c.readsCommand(), c.checksCommand(), c.auditLogCommand(),
+	audit.AddCommand(c.listCommand(), c.exportCommand(), c.verifyCommand(), c.renewCommand(), c.reindexCommand(), c.replayCommand(), c.timelineCommand(), c.exposureCommand(), c.certificateCommand(), c.readsCommand(), c.checksCommand(), c.checkNowCommand(), c.auditLogCommand(),
 		c.holdCommand(), c.retainCommand(), c.disputeCommand(), c.shredCommand())
 	return audit
 }
@@ -42,11 +42,12 @@ func (c *cli) exportCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "export REQUEST [--signed] | --from DAY --until DAY --output DIR|s3://BUCKET/PREFIX",
 		Short: "Write locked evidence, or the signed PDF in it, to a file, or that of a period to a records system",
-		Long: `Write the locked evidence bundle of one request to a file, with the proof that it is in the tenant's log beside it (FILE.log.json) where that is kept, or the signed PDF
- in it alone, or each bundle of a period to a directory or a bucket, for a central records system. Where personal data in a bundle was shredded, the file
+		Long: `Write the locked evidence bundle of one request to a file, with the proof that it is in the tenant's log (FILE.log.json) and the newest evidence record that has
+time-stamped it anew (FILE.ers) beside it where there are any, or the signed PDF in it alone, or each bundle of a period to a directory or a bucket, for a central records system. Where personal data in a bundle was shredded, the file
 (REQUEST.asice.shredded) holds what is left of it and the keys for that; audit verify checks it.
 
-Of a period, each bundle is verified before it goes out, and lies there once, under its SHA-256. A manifest (JSON lines) names them all, and a last file
+Of a period, each bundle is verified before it goes out, and lies there once, under its SHA-256, with its proof (.asice.log.json) and its newest evidence record
+(.asice.renewal-NNN.ers) beside it. A manifest (JSON lines) names them all, and a last file
 names the manifest, with how many there are: with it the receiving system proves that it has all of it. An export that was killed is run again with the same
 flags: what is there is not read a second time, nothing is written over, and the end is the same. One export at a time writes to a directory. A bucket is
 reached with the AWS settings of the environment. Each bundle that is read is recorded with its reader before it is given out.`,
@@ -98,11 +99,23 @@ reached with the AWS settings of the environment. Each bundle that is read is re
 			if shredded {
 				answer["shredded"] = true
 			}
-			var proof []byte
+			var proof, renewal []byte
 			if !signed {
 				if proof, err = api.EvidenceProof(ctx, args[0]); err != nil {
 					return err
 				}
+			}
+			// Of what is left of a bundle nothing more can be held to an evidence record.
+			if !signed && !shredded {
+				if renewal, _, err = api.EvidenceRenewal(ctx, args[0]); err != nil {
+					return err
+				}
+			}
+			if renewal != nil {
+				if err := writeFile(output+renewalSuffix, renewal); err != nil {
+					return err
+				}
+				answer["renewal"] = output + renewalSuffix
 			}
 			if proof != nil {
 				if err := writeFile(output+proofSuffix, proof); err != nil {
@@ -117,6 +130,9 @@ reached with the AWS settings of the environment. Each bundle that is read is re
 				}
 				if proof != nil {
 					fmt.Fprintf(w, "proof\t%s\n", output+proofSuffix)
+				}
+				if renewal != nil {
+					fmt.Fprintf(w, "renewal\t%s\n", output+renewalSuffix)
 				}
 			})
 		}),
@@ -138,7 +154,7 @@ fail or not recorded. The exit code is 6 if one failed.
 
 With the log's public key it is also held to the tenant's log: that the intent was there before the key was asked, by the proof in the bundle, and that
 the ending is there with the digest of exactly this file, by the proof that export wrote beside it (FILE.log.json). An evidence record (RFC 4998) that has time-stamped the
-bundle anew is checked as well: FILE.ers where it lies there, or the one that --renewal names.
+bundle anew is checked as well: FILE.ers where it lies there, else the last FILE.renewal-NNN.ers, or the one that --renewal names.
 
 Of a file in which personal data was shredded (FILE.shredded) it checks what is left: the seal, its time-stamp, each file of which nothing is lost, and that the log has the
 digest of what is stored.`,
@@ -151,7 +167,7 @@ digest of what is stored.`,
 			if anchors.LogProof, err = beside(args[0]+proofSuffix, logProof, evidence.MaxLogProof); err != nil {
 				return err
 			}
-			if anchors.Renewal, err = beside(args[0]+renewalSuffix, renewal, evidence.MaxRenewalSize); err != nil {
+			if anchors.Renewal, err = beside(evidence.RenewalFile(args[0]), renewal, evidence.MaxRenewalSize); err != nil {
 				return err
 			}
 			roots, err := anchors.Roots()
@@ -177,7 +193,7 @@ digest of what is stored.`,
 	cmd.Flags().StringArrayVar(&postQuantum, "pq-key", nil, "a file with an ML-DSA public key of the tenant (PEM), again for each; a bundle without a post-quantum signature by one of them fails")
 	cmd.Flags().StringVar(&lock, "lock", "", "what the store says of the locked object (JSON of aws s3api head-object --checksum-mode ENABLED); without it, nothing is said about the lock")
 	cmd.Flags().StringVar(&logProof, "log-proof", "", "proof that the ending is in the log (default: FILE.log.json, where it is there)")
-	cmd.Flags().StringVar(&renewal, "renewal", "", "evidence record over the bundle (default: FILE.ers, where there is one)")
+	cmd.Flags().StringVar(&renewal, "renewal", "", "evidence record over the bundle (default: FILE.ers, else the last FILE.renewal-NNN.ers, where there is one)")
 	must(cmd.MarkFlagRequired("tenant-ca"))
 	must(cmd.MarkFlagRequired("tsa-ca"))
 	return cmd
@@ -203,6 +219,9 @@ func beside(usual, named string, limit int64) ([]byte, error) {
 	if named != "" {
 		return readBounded(named, limit)
 	}
+	if usual == "" {
+		return nil, nil
+	}
 	body, err := readBounded(usual, limit)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
@@ -213,7 +232,7 @@ func beside(usual, named string, limit int64) ([]byte, error) {
 // What the names of the files beside a bundle end with, after the bundle's: the log's proof of the ending, and an evidence record.
 const (
 	proofSuffix   = ".log.json"
-	renewalSuffix = ".ers"
+	renewalSuffix = evidence.RenewalSuffix
 )
 
 func (c *cli) replayCommand() *cobra.Command {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 
@@ -13,35 +14,60 @@ import (
 
 	"github.com/countersign-dev/countersign"
 	"github.com/countersign-dev/countersign/evidence"
+	"github.com/countersign-dev/countersign/starter/client"
 )
 
-const maxReport = 4 << 20
-
 func (c *cli) checksCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "checks DIR|FILE",
-		Short: "List the reports of evidence checks, or show one",
-		Long: `List the reports of evidence checks in a copy of what lies under <tenant>/checks/ in the bucket of evidence, the first first, or show one report:
+	var when period
+	var limit int
+	var cursor string
+	cmd := &cobra.Command{
+		Use:   "checks [CHECK|DIR|FILE]",
+		Short: "List the reports of evidence checks, or show one, for the tenant's compliance and its owner",
+		Long: `List the reports of the scheduled checks of evidence by the API, the last first, or show one by its name. Each page and each report that is read is recorded with its
+reader. The exit code is 6 where the newest check that is listed, or the report that is shown, says that something did not hold, and where no report is as young as the
+schedule has them: a check that did not run leaves none.
+
+Given a directory or a file, it reads a copy of what lies under <tenant>/checks/ in the bucket of evidence, without the API, the first first:
 
   aws s3 sync s3://BUCKET/TENANT/checks DIR
 
-A report is believed as it is: that nobody changed it since, the store's lock on it says. The exit code is 6 where a report that is shown says that something did not hold.`,
-		Args: cobra.ExactArgs(1),
-		RunE: c.run(func(_ context.Context, args []string) error {
-			info, err := os.Stat(args[0])
-			if err != nil {
-				return usage("%w", err)
+A report is believed as it is: that nobody changed it since, the store's lock on it says.`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: c.run(func(ctx context.Context, args []string) error {
+			if len(args) == 0 {
+				return c.checksByAPI(ctx, &when, limit, cursor)
 			}
-			if info.IsDir() {
+			if info, err := os.Stat(args[0]); err == nil && info.IsDir() {
 				return c.listChecks(args[0])
+			} else if err == nil {
+				r, err := readCheck(args[0])
+				if err != nil {
+					return err
+				}
+				return c.showCheck(r)
 			}
-			return c.showCheck(args[0])
+			if !checkName.MatchString(args[0]) {
+				return usage("%s is no directory, no file, and no name of a check (2026-11-26T150405Z-...)", args[0])
+			}
+			api, err := c.connect()
+			if err != nil {
+				return err
+			}
+			return c.checkByAPI(ctx, api, args[0])
 		}),
 	}
+	when.flags(cmd, "that began")
+	limitFlag(cmd, &limit)
+	cmd.Flags().StringVar(&cursor, "cursor", "", "go on where a list with the same flags stopped")
+	return cmd
 }
 
+// checkName is the form of a report's name.
+var checkName = regexp.MustCompile(`^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{6}Z-[0-9A-Za-z-]{1,64}$`)
+
 func readCheck(file string) (r evidence.EvidenceReport, err error) {
-	body, err := readBounded(file, maxReport)
+	body, err := readBounded(file, client.MaxCheckReport)
 	if err == nil {
 		err = countersign.ParseStrict(body, &r)
 	}
@@ -79,11 +105,7 @@ func resultOf(r evidence.EvidenceReport) evidence.State {
 	return evidence.Fail
 }
 
-func (c *cli) showCheck(file string) error {
-	r, err := readCheck(file)
-	if err != nil {
-		return err
-	}
+func (c *cli) showCheck(r evidence.EvidenceReport) error {
 	if err := c.answer(r, func(w io.Writer) {
 		fmt.Fprintf(w, "tenant\t%s\nat\t%s\nseed\t%s\nentries\t%d\n", line(r.Tenant), r.At.UTC().Format(time.RFC3339), line(r.Seed), r.Entries)
 		fmt.Fprintf(w, "%s\t%s\t%s\n", r.Log.State, line(r.Log.Check), line(r.Log.Detail))

@@ -63,7 +63,9 @@ func (c *cli) exportPeriod(ctx context.Context, p *periodExport, output string) 
 	if err != nil {
 		return err
 	}
-	e.Verify = func(raw []byte) error {
+	e.Verify = func(raw, proof, renewal []byte) error {
+		roots := roots
+		roots.LogProof, roots.Renewal = proof, renewal
 		if err := evidence.Verify(raw, roots).Err(); err != nil {
 			return &coded{exitUnproven, "not-verified", fmt.Errorf("the evidence does not hold, so it does not go out: %w", err)}
 		}

@@ -171,6 +171,9 @@ func TestR25_AnExportKilledAtEachBoundaryLeavesExactlyOneObjectEach(t *testing.T
 		bodies = map[string][]byte{}
 		for _, v := range there.Versions {
 			name := strings.TrimPrefix(aws.ToString(v.Key), prefix+"/")
+			if strings.Contains(name, ".renewal-") {
+				continue // another test may have evidence time-stamped anew at any time
+			}
 			names = append(names, name)
 			out, err := admin.GetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String(bucket), Key: v.Key, VersionId: v.VersionId})
 			if err != nil {
@@ -193,7 +196,7 @@ func TestR25_AnExportKilledAtEachBoundaryLeavesExactlyOneObjectEach(t *testing.T
 	answer, _, _ := k.exporter(t, home, 0, false, args("whole")...)
 	wanted, bodies := versions("whole")
 	var c records.Complete
-	if err := json.Unmarshal([]byte(answer), &c); err != nil || c.Count < 2 || len(wanted) != c.Count+2 {
+	if err := json.Unmarshal([]byte(answer), &c); err != nil || c.Count < 2 || len(wanted) != 2*c.Count+2 {
 		t.Fatalf("%v; %s left %v", err, answer, wanted)
 	}
 
@@ -253,7 +256,7 @@ func TestR25_AnExportKilledAtEachBoundaryLeavesExactlyOneObjectEach(t *testing.T
 	if err := json.Unmarshal([]byte(answer), &d); err != nil || d.Count != c.Count || !strings.Contains(told, first.Request.ID) {
 		t.Fatalf("%v: %s %s", err, answer, told)
 	}
-	for name, n := range map[string]int{"bundles/*.asice": c.Count, "certificates/*.pdf": c.Count, "certificates/*.json": c.Count, "manifests/*": 2} {
+	for name, n := range map[string]int{"bundles/*.asice": c.Count, "bundles/*.asice.log.json": c.Count, "certificates/*.pdf": c.Count, "certificates/*.json": c.Count, "manifests/*": 2} {
 		if found, err := filepath.Glob(filepath.Join(dir, name)); err != nil || len(found) != n {
 			t.Errorf("%s: %d files, want %d", name, len(found), n)
 		}

@@ -52,7 +52,7 @@ func execute(args []string, out, errs io.Writer) int {
 	lock := flags.String("lock", "", "what the store says of the locked object (JSON of aws s3api head-object --checksum-mode ENABLED)")
 	postQuantum := flags.StringArray("pq-key", nil, "a file with an ML-DSA public key of the tenant (PEM), again for each; a bundle without a post-quantum signature by one of them fails")
 	logProof := flags.String("log-proof", "", "proof that the ending is in the log (default: FILE.log.json, where it is there)")
-	renewal := flags.String("renewal", "", "evidence record over the bundle (default: FILE.ers, where there is one)")
+	renewal := flags.String("renewal", "", "evidence record over the bundle (default: FILE.ers, else the last FILE.renewal-NNN.ers, where there is one)")
 	asJSON := flags.Bool("json", false, "write JSON")
 	switch err := flags.Parse(args); {
 	case errors.Is(err, pflag.ErrHelp):
@@ -95,7 +95,7 @@ func judge(file, tenantCA, tsaCA, logKey, lock, logProof, renewal string, postQu
 	if a.LogProof, err = beside(file+".log.json", logProof, evidence.MaxLogProof); err != nil {
 		return v, fmt.Errorf("--log-proof: %w", err)
 	}
-	if a.Renewal, err = beside(file+".ers", renewal, evidence.MaxRenewalSize); err != nil {
+	if a.Renewal, err = beside(evidence.RenewalFile(file), renewal, evidence.MaxRenewalSize); err != nil {
 		return v, fmt.Errorf("--renewal: %w", err)
 	}
 	for _, file := range postQuantum {

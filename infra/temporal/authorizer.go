@@ -139,6 +139,9 @@ func (a *authorizer) roles(who *caller, t *tenant) (string, []rules) {
 	if t.requester[who.member] {
 		lists = append(lists, a.rules.requester)
 	}
+	if t.watching[who.member] {
+		lists = append(lists, a.rules.watching)
+	}
 	return kind, lists
 }
 

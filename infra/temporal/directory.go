@@ -33,6 +33,9 @@ var PlatformRoles = []string{RoleWorker, RoleStarter, RoleOperator, RoleComplian
 // roleRequester is the role in a tenant file that lets its holder start a signing.
 const roleRequester = "requester"
 
+// watchingRoles are the roles in a tenant file that let a person have its evidence checked now.
+var watchingRoles = []string{"compliance", "owner"}
+
 // Directory knows who may reach which namespace: the tenants, their issuers,
 // their people and machines with their roles, and the platform's public keys.
 // It is immutable and safe for concurrent use.
@@ -49,6 +52,7 @@ type tenant struct {
 	people    map[member]member // the value is unused
 	machines  map[member]member
 	requester map[member]bool
+	watching  map[member]bool // people
 }
 
 // member is a subject at an issuer. A subject means nothing without its issuer.
@@ -137,7 +141,7 @@ func (d *Directory) addTenant(name string) error {
 	}
 	t := &tenant{
 		id: file.Tenant, namespace: file.Namespace, issuers: map[string]bool{},
-		people: map[member]member{}, machines: map[member]member{}, requester: map[member]bool{},
+		people: map[member]member{}, machines: map[member]member{}, requester: map[member]bool{}, watching: map[member]bool{},
 	}
 	urls := map[string]string{}
 	for _, entry := range file.Issuers {
@@ -157,6 +161,11 @@ func (d *Directory) addTenant(name string) error {
 	}
 	if err := addMembers(t.people, t.requester, urls, file.People); err != nil {
 		return err
+	}
+	for _, entry := range file.People {
+		if slices.ContainsFunc(entry.Roles, func(role string) bool { return slices.Contains(watchingRoles, role) }) {
+			t.watching[member{urls[entry.Issuer], entry.Subject}] = true
+		}
 	}
 	if err := addMembers(t.machines, t.requester, urls, file.Machines); err != nil {
 		return err

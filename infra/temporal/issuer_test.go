@@ -126,8 +126,11 @@ machines:
 		file("acme", w.acme, `
   - {issuer: home, subject: alice, roles: [legal]}
   - {issuer: home, subject: ben, roles: [finance, requester]}
+  - {issuer: home, subject: cora, roles: [compliance]}
+  - {issuer: home, subject: olivia, roles: [owner]}
   - {issuer: hart, subject: carol, roles: [counsel]}`),
 		file("globex", w.globex, `
+  - {issuer: home, subject: greta, roles: [compliance]}
   - {issuer: home, subject: gina, roles: [legal]}`),
 	}
 	for _, tenant := range []string{"acme", "globex"} {

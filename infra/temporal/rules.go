@@ -34,6 +34,7 @@ type roleRules struct {
 	platform  map[string]rules
 	requester rules
 	person    rules
+	watching  rules // people who are the tenant's compliance, or its owner
 	reach     rules // whoever has any role in the tenant
 }
 
@@ -78,7 +79,8 @@ func newRoleRules(timeSkipping bool) roleRules {
 				"DescribeSchedule": scheduleRule,
 				"UpdateSchedule":   scheduleRule,
 			}),
-			RoleStarter: with(read, rules{"QueryWorkflow": nil}),
+			// It tells the tenant's compliance when evidence was checked, and will be.
+			RoleStarter: with(read, rules{"QueryWorkflow": nil, "DescribeSchedule": scheduleRule}),
 			RoleOperator: with(read, rules{
 				"DescribeTaskQueue":              nil,
 				"TerminateWorkflowExecution":     nil,
@@ -100,6 +102,7 @@ func newRoleRules(timeSkipping bool) roleRules {
 				signalRule("saga", "decide"), signalRule("access", "accept", "revoke", "give-back"), signalRule("enrolment", "retire"), signalRule("review", "close"), signalRule("hold", "answer"),
 				signalRule("shred", "answer")),
 		},
+		watching: rules{"PatchSchedule": triggerRule},
 		reach: rules{
 			"GetSystemInfo":     nil,
 			"GetClusterInfo":    nil,

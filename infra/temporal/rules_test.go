@@ -39,7 +39,7 @@ func TestEveryMethodIsAccountedFor(t *testing.T) {
 		name string
 		list rules
 	}{
-		{"anyone", all.reach}, {"person", all.person}, {"requester", all.requester},
+		{"anyone", all.reach}, {"person", all.person}, {"requester", all.requester}, {"watching", all.watching},
 		{"worker", all.platform[RoleWorker]}, {"starter", all.platform[RoleStarter]},
 		{"operator", all.platform[RoleOperator]}, {"compliance", all.platform[RoleCompliance]},
 	}

@@ -108,10 +108,30 @@ func TestOperatorsAndComplianceTriggerSchedulesAndChangeNone(t *testing.T) {
 		request := &workflowservice.PatchScheduleRequest{Namespace: "acme", ScheduleId: c.id, Patch: c.patch}
 		for who, allowed := range map[string]bool{
 			"platform:operator/acme": c.want, "platform:compliance/acme": c.want, "platform:worker/acme": false, "platform:starter/acme": false, "acme/ben": false, "": false,
+			"acme/cora": c.want, "acme/olivia": c.want, "acme/alice": false, "acme/procurement": false, "hart/carol": false, "globex/greta": false,
 		} {
 			if got := w.allows(t, who, "PatchSchedule", "acme", request); got != allowed {
 				t.Errorf("%s triggers %s: %v, want %v", who, c.name, got, allowed)
 			}
+		}
+	}
+}
+
+// The API's own process looks at the schedules, and does nothing to them.
+func TestAStarterLooksAtTheTenantsSchedules(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for id, want := range map[string]bool{"evidence-check/acme": true, "sweep/acme": true, "evidence-check/globex": false, "other/acme": false} {
+		request := &workflowservice.DescribeScheduleRequest{Namespace: "acme", ScheduleId: id}
+		for who, allowed := range map[string]bool{"platform:starter/acme": want, "platform:worker/acme": want, "platform:starter/globex": false, "acme/cora": false, "acme/alice": false} {
+			if got := w.allows(t, who, "DescribeSchedule", "acme", request); got != allowed {
+				t.Errorf("%s looks at %s: %v, want %v", who, id, got, allowed)
+			}
+		}
+	}
+	for _, method := range []string{"CreateSchedule", "UpdateSchedule", "PatchSchedule", "DeleteSchedule"} {
+		if w.allows(t, "platform:starter/acme", method, "acme", goodSchedule()) {
+			t.Errorf("a starter may %s", method)
 		}
 	}
 }

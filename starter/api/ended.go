@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/url"
@@ -266,12 +267,18 @@ func (t *tenant) closedRow(ctx context.Context, e ended, page endedList, place e
 	}
 	if ending.Log != nil {
 		row.Log = &ending.Log.Index
+		if row.Proof, err = json.Marshal(ending.Log); err != nil {
+			return row, false, fmt.Errorf("couldn't write the proof of the log: %w", err)
+		}
 	}
 	kept, err := t.objects.Kept(ctx, ending.Evidence.Object)
 	if err != nil {
 		return row, false, err
 	}
 	row.Kept = &kept
+	if _, row.Renewals, err = t.objects.Renewal(ctx, e.request); err != nil && !errors.Is(err, errNotFound) {
+		return row, false, err
+	}
 	if in.Person == "" && in.Partner == "" {
 		return row, true, nil
 	}

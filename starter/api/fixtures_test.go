@@ -223,6 +223,9 @@ type memoryPipeline struct {
 	kept    map[string]kept
 	signals []signal
 	broken  error
+	checks  []client.CheckRun // that were triggered, the first first
+	late    bool              // the schedule skips what is triggered
+	skipped int
 	steps   chan func() // each lets the followed workflows do one step
 
 	unreadable map[string]bool // custodians that were started with no request
@@ -371,7 +374,8 @@ func (m *memoryPipeline) Ending(_ context.Context, request, run string) (evidenc
 type memoryObjects struct {
 	mu     sync.Mutex
 	stored map[string][]byte
-	full   error // why nothing can be recorded
+	full   error  // why nothing can be recorded
+	over   string // a report that somebody wrote over
 }
 
 func (m *memoryObjects) PutReading(_ context.Context, key string, body []byte) error {
@@ -408,6 +412,32 @@ func (m *memoryObjects) Orders(_ context.Context, request string, _ int) (record
 		}
 	}
 	return records, false, nil
+}
+
+func (m *memoryObjects) Checks(_ context.Context, prefix, after string, limit int) (reports []countersign.Object, markers int, more bool, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, key := range slices.Sorted(maps.Keys(m.stored)) {
+		if strings.HasPrefix(key, prefix) && key > after {
+			if m.over == key {
+				reports = append(reports, countersign.Object{Bucket: "evidence", Key: key, VersionID: "v2"})
+			}
+			reports = append(reports, countersign.Object{Bucket: "evidence", Key: key, VersionID: "v1"})
+		}
+	}
+	return reports[:min(len(reports), limit)], 0, len(reports) > limit, nil
+}
+
+func (m *memoryObjects) Renewal(_ context.Context, request string) (o countersign.Object, number int, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for key := countersign.RenewalKey("acme", request, 1); m.stored[key] != nil; key = countersign.RenewalKey("acme", request, number+1) {
+		o, number = countersign.Object{Bucket: "evidence", Key: key, VersionID: "v1"}, number+1
+	}
+	if number == 0 {
+		err = errNotFound
+	}
+	return o, number, err
 }
 
 func (m *memoryObjects) Kept(_ context.Context, o countersign.Object) (evidence.KeptObject, error) {

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"time"
 
@@ -109,8 +110,20 @@ func (t *tenant) indexedRow(ctx context.Context, o countersign.Object, in endedS
 		return row, false, err
 	}
 	kept, err := t.objects.Kept(ctx, r.Bundle)
+	if err != nil {
+		return row, false, err
+	}
 	row.Kept = &kept
-	return row, err == nil, err
+	if _, row.Renewals, err = t.objects.Renewal(ctx, r.Request); err != nil && !errors.Is(err, errNotFound) {
+		return row, false, err
+	}
+	if row.Proof, err = t.objects.LogProof(ctx, r.Request); err != nil && !errors.Is(err, errNotFound) {
+		return row, false, err
+	}
+	if row.Proof != nil && !json.Valid(row.Proof) {
+		return row, false, errors.New("what lies beside its bundle is no proof of the log")
+	}
+	return row, true, nil
 }
 
 // indexFits says whether a record is of a signing that is looked for. Where it doesn't have everybody who had a part, the bundle says it.

@@ -35,6 +35,11 @@ type objects interface {
 	Readings(ctx context.Context, after readingPlace, limit int) (page readingPage, err error)
 	// Orders lists the locked records of orders, of one request or of all, in the order of their keys and the first version of each; at most limit.
 	Orders(ctx context.Context, request string, limit int) (records []countersign.Object, more bool, err error)
+	// Checks lists the versions under a prefix of the reports of evidence checks, after a key where one is given, in the order of their keys, at most limit, and how many
+	// delete markers are among them.
+	Checks(ctx context.Context, prefix, after string, limit int) (reports []countersign.Object, markers int, more bool, err error)
+	// Renewal names the newest evidence record over a request's bundle, and its number; errNotFound where there is none.
+	Renewal(ctx context.Context, request string) (o countersign.Object, number int, err error)
 	// Kept tells how a version of a bundle is kept.
 	Kept(ctx context.Context, o countersign.Object) (evidence.KeptObject, error)
 	// Index lists a part of the index: see activities.ListIndex.

@@ -125,6 +125,7 @@ func (s *Server) routes(api huma.API) {
 	huma.Register(api, document, s.getDocument)
 	huma.Register(api, transfer("get-evidence", http.MethodGet, signing+"/evidence", "The locked evidence bundle (ASiC-E)", http.StatusOK), s.getEvidence)
 	huma.Register(api, small("get-evidence-log", http.MethodGet, signing+"/evidence/log", "The proof that the ending is in the tenant's log, with the digest of the bundle", http.StatusOK), s.getEvidenceLog)
+	huma.Register(api, small("get-evidence-renewal", http.MethodGet, signing+"/evidence/renewal", "The newest evidence record (RFC 4998) over the locked bundle", http.StatusOK), s.getEvidenceRenewal)
 	huma.Register(api, small("get-checkpoint", http.MethodGet, "/v1/{tenant}/log/checkpoint", "The newest checkpoint of the tenant's log (C2SP tlog-checkpoint)", http.StatusOK), s.getCheckpoint)
 	huma.Register(api, small("get-tile", http.MethodGet, "/v1/{tenant}/log/tile/{tile...}", "A tile of the tenant's log, or an entry bundle (C2SP tlog-tiles); entries are for the tenant's compliance and owner", http.StatusOK), s.getTile)
 	huma.Register(api, transfer("get-signed", http.MethodGet, signing+"/signed", "The signed PDF, once its evidence is locked", http.StatusOK), s.getSigned)
@@ -156,6 +157,11 @@ func (s *Server) routes(api huma.API) {
 	huma.Register(api, small("get-renewal", http.MethodGet, "/v1/{tenant}/renewals/{renewal}", "How far a renewal is, for the tenant's compliance and owner", http.StatusOK), s.getRenewal)
 	huma.Register(api, small("reindex-evidence", http.MethodPost, "/v1/{tenant}/reindexings", "Have the index of evidence compared with the log, and missing records made, for the tenant's compliance and owner", http.StatusAccepted), s.reindexEvidence)
 	huma.Register(api, small("get-reindexing", http.MethodGet, "/v1/{tenant}/reindexings/{reindexing}", "How far a reindexing is, for the tenant's compliance and owner", http.StatusOK), s.getReindexing)
+	checks := "/v1/{tenant}/checks"
+	huma.Register(api, small("list-checks", http.MethodGet, checks, "Reports of the scheduled check of evidence, the last first, and whether one is missed, for the tenant's compliance and owner", http.StatusOK), s.listChecks)
+	huma.Register(api, small("get-check", http.MethodGet, checks+"/{check}", "One report of a check of evidence, for the tenant's compliance and owner", http.StatusOK), s.getCheck)
+	huma.Register(api, small("run-check", http.MethodPost, checks, "Have evidence checked now, for the tenant's compliance and owner", http.StatusAccepted), s.runCheck)
+	huma.Register(api, small("get-check-run", http.MethodGet, checks+"/runs/{run}", "How far a check is that was asked for, for the tenant's compliance and owner", http.StatusOK), s.getCheckRun)
 	huma.Register(api, small("list-reads", http.MethodGet, "/v1/{tenant}/reads", "Who read which evidence, the first first, for the tenant's compliance and owner", http.StatusOK), s.listReads)
 
 	order := "/v1/{tenant}/orders"

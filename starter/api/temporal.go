@@ -51,6 +51,12 @@ type pipeline interface {
 	Ended(ctx context.Context, from, until time.Time, limit int) ([]ended, error)
 	// Ending is what a custodian that ended says in the end.
 	Ending(ctx context.Context, request, run string) (evidence.Ending, error)
+	// Schedule tells when evidence is checked, and which checks ran last.
+	Schedule(ctx context.Context) (checkSchedule, error)
+	// Trigger has evidence checked now, as the actor, if it isn't being checked already.
+	Trigger(ctx context.Context) error
+	// Checking is how far a check is.
+	Checking(ctx context.Context, run string) (client.CheckRun, error)
 	// Follow calls changed after each step of a workflow, until it has ended.
 	Follow(ctx context.Context, workflow string, changed func()) error
 	Close()

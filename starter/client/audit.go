@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"net/url"
 	"time"
@@ -32,6 +33,9 @@ type EndedSigning struct {
 	Log       *int64               `json:"log,omitempty" doc:"Where the ending stands in the tenant's log."`
 	// Kept is how the store keeps the bundle now: its legal hold, and its retention, which may have been extended since it was locked.
 	Kept *evidence.KeptObject `json:"kept,omitempty"`
+	// Renewals is how often the bundle was time-stamped anew.
+	Renewals int             `json:"renewals,omitempty" doc:"How often the bundle was time-stamped anew: number of its newest evidence record."`
+	Proof    json.RawMessage `json:"proof,omitempty" doc:"Proof that its end is in the tenant's log."`
 }
 
 // EvidenceList is a page of signings that ended, the last to end first.

@@ -207,19 +207,24 @@ func (c *Client) file(ctx context.Context, path string, limit int64, digest stri
 }
 
 func (c *Client) download(ctx context.Context, path string, limit int64) ([]byte, error) {
+	body, _, err := c.downloaded(ctx, path, limit)
+	return body, err
+}
+
+func (c *Client) downloaded(ctx context.Context, path string, limit int64) ([]byte, http.Header, error) {
 	response, err := c.send(ctx, c.http, http.MethodGet, path, nil, nil)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer response.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(response.Body, limit+1))
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("couldn't download %s: %w", path, err)
+		return nil, nil, fmt.Errorf("couldn't download %s: %w", path, err)
 	case int64(len(body)) > limit:
-		return nil, fmt.Errorf("couldn't download %s: it has more than %d bytes", path, limit)
+		return nil, nil, fmt.Errorf("couldn't download %s: it has more than %d bytes", path, limit)
 	}
-	return body, nil
+	return body, response.Header, nil
 }
 
 func (c *Client) post(ctx context.Context, path string, v, into any) error {

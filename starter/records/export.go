@@ -23,6 +23,8 @@ type Source interface {
 	EvidencePage(ctx context.Context, f client.EvidenceFilter, cursor string) (client.EvidenceList, error)
 	// EvidenceFile is a bundle; shredded says that it is only what is left of one.
 	EvidenceFile(ctx context.Context, request string, locked evidence.Locked) (body []byte, shredded bool, err error)
+	// EvidenceRenewal is the newest evidence record over a bundle, with its number; nil where there is none.
+	EvidenceRenewal(ctx context.Context, request string) (record []byte, number int, err error)
 }
 
 // Export is one export of a period.
@@ -31,8 +33,8 @@ type Export struct {
 	From, Until time.Time // half-open
 	Source      Source
 	Store       Store
-	// Verify says whether a bundle holds. Nothing that doesn't goes out.
-	Verify func(bundle []byte) error
+	// Verify says whether a bundle holds, with the log's proof of its ending and its evidence record where there are any. Nothing that doesn't goes out.
+	Verify func(bundle, proof, renewal []byte) error
 	// Certify makes the certificate of a bundle and its JSON twin; nil where none are wanted.
 	Certify func(bundle []byte) (page, twin []byte, err error)
 	// Progress is told what was done; it must not be nil.
@@ -51,6 +53,7 @@ type Line struct {
 	RetainUntil time.Time           `json:"retainUntil"`
 	Shredded    bool                `json:"shredded,omitempty"` // personal data in it was shredded: there is no file, or one from before that, and nothing beside it
 	Log         *int64              `json:"log"`                // where the ending stands in the tenant's log; null where that is not known
+	Proof       *File               `json:"proof,omitempty"`    // that the ending is in the tenant's log
 	Certificate *File               `json:"certificate,omitempty"`
 	Twin        *File               `json:"twin,omitempty"`
 }
@@ -178,7 +181,15 @@ const stamp = "20060102T150405.000Z"
 // BundleName is where a bundle lies: by its digest, so that the same evidence has one place however often it is exported.
 func BundleName(sha256 string) string { return "bundles/" + sha256 + ".asice" }
 
-// bundle hands out one bundle, with its certificate before it: where the bundle is, all of it is.
+// Beside a bundle lie, under its own name and this: the log's proof of its ending, and its evidence records, each under its number, because a later one takes nothing from an
+// earlier one's place. The manifest names no evidence record: they come after it as well.
+const proofSuffix = ".log.json"
+
+func renewalName(bundle string, number int) string {
+	return fmt.Sprintf("%s.renewal-%03d%s", bundle, number, evidence.RenewalSuffix)
+}
+
+// bundle hands out one bundle, with what belongs to it before it: where the bundle is, all of it is.
 func (e *Export) bundle(ctx context.Context, s client.EndedSigning) (Line, error) {
 	digest := s.Evidence.Object.SHA256
 	l := Line{
@@ -202,7 +213,18 @@ func (e *Export) bundle(ctx context.Context, s client.EndedSigning) (Line, error
 			return l, err
 		}
 	}
-	if there == nil || e.Certify != nil && (certificate == nil || facts == nil) {
+	var proof, renewal *Held
+	if len(s.Proof) > 0 {
+		if proof, err = e.Store.Look(ctx, l.File+proofSuffix); err != nil {
+			return l, err
+		}
+	}
+	if s.Renewals > 0 {
+		if renewal, err = e.Store.Look(ctx, renewalName(l.File, s.Renewals)); err != nil {
+			return l, err
+		}
+	}
+	if there == nil || e.Certify != nil && (certificate == nil || facts == nil) || len(s.Proof) > 0 && proof == nil || s.Renewals > 0 && renewal == nil {
 		raw, shredded, err := e.Source.EvidenceFile(ctx, s.Request, s.Evidence)
 		if err != nil {
 			return l, err
@@ -217,8 +239,25 @@ func (e *Export) bundle(ctx context.Context, s client.EndedSigning) (Line, error
 			}
 			return l, nil
 		}
-		if err := e.Verify(raw); err != nil {
+		var record []byte
+		number := 0
+		if s.Renewals > 0 && renewal == nil {
+			if record, number, err = e.Source.EvidenceRenewal(ctx, s.Request); err != nil {
+				return l, err
+			}
+		}
+		if err := e.Verify(raw, s.Proof, record); err != nil {
 			return l, err
+		}
+		if record != nil {
+			if _, err := e.put(ctx, renewalName(l.File, number), record); err != nil {
+				return l, err
+			}
+		}
+		if len(s.Proof) > 0 {
+			if proof, err = e.first(ctx, l.File+proofSuffix, s.Proof); err != nil {
+				return l, err
+			}
 		}
 		if e.Certify != nil {
 			pdf, json, err := e.Certify(raw)
@@ -237,6 +276,9 @@ func (e *Export) bundle(ctx context.Context, s client.EndedSigning) (Line, error
 		}
 	}
 	l.Bytes = there.Bytes
+	if proof != nil {
+		l.Proof = &File{l.File + proofSuffix, proof.SHA256, proof.Bytes}
+	}
 	if e.Certify != nil {
 		l.Certificate, l.Twin = &File{page, certificate.SHA256, certificate.Bytes}, &File{twin, facts.SHA256, facts.Bytes}
 	}

@@ -25,6 +25,7 @@ type source struct {
 	read     int
 	gap      bool
 	shredded string // a request
+	renewals int    // of each bundle
 }
 
 var begun = time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
@@ -38,6 +39,7 @@ func (s *source) EvidencePage(_ context.Context, _ client.EvidenceFilter, cursor
 		log := int64(n)
 		l.Evidence = append(l.Evidence, client.EndedSigning{
 			Request: fmt.Sprintf("PO-%d", n), Outcome: countersign.Completed, Ended: begun.Add(time.Duration(n) * time.Hour), Log: &log,
+			Proof: json.RawMessage(fmt.Sprintf(`{"index":%d}`, n)), Renewals: s.renewals,
 			Evidence: evidence.Locked{Object: countersign.Object{SHA256: countersign.SHA256(s.bundles[n])}, Mode: "COMPLIANCE", RetainUntil: begun.AddDate(10, 0, 0)},
 		})
 	}
@@ -54,6 +56,10 @@ func (s *source) EvidenceFile(_ context.Context, request string, _ evidence.Lock
 	var n int
 	_, err := fmt.Sscanf(request, "PO-%d", &n)
 	return s.bundles[n], request == s.shredded, err
+}
+
+func (s *source) EvidenceRenewal(_ context.Context, request string) ([]byte, int, error) {
+	return []byte(fmt.Sprintf("record %d of %s", s.renewals, request)), s.renewals, nil
 }
 
 // mortal is a store whose process dies at its nth step: before the step, or after it and before anybody hears of it.
@@ -87,7 +93,7 @@ func export(t *testing.T, s Source, store Store) *Export {
 	t.Helper()
 	return &Export{
 		Tenant: "acme", From: begun, Until: begun.AddDate(0, 1, 0), Source: s, Store: store, Progress: func(string, ...any) {},
-		Verify: func([]byte) error { return nil }, Certify: func(b []byte) ([]byte, []byte, error) { return append([]byte("page of "), b...), []byte("{}"), nil },
+		Verify: func(_, _, _ []byte) error { return nil }, Certify: func(b []byte) ([]byte, []byte, error) { return append([]byte("page of "), b...), []byte("{}"), nil },
 	}
 }
 
@@ -119,7 +125,7 @@ func files(t *testing.T, dir string) map[string]string {
 }
 
 func threeBundles() *source {
-	s := &source{}
+	s := &source{renewals: 1}
 	for i := range 3 {
 		s.bundles = append(s.bundles, []byte(fmt.Sprint("bundle ", i)))
 	}
@@ -148,7 +154,7 @@ func TestR25_AnExportKilledAtAnyStepEndsTheSame(t *testing.T) {
 		t.Fatal(err)
 	}
 	wanted := files(t, whole)
-	if len(wanted) != 3*3+2 || counted.steps < len(wanted) {
+	if len(wanted) != 3*5+2 || counted.steps < len(wanted) {
 		t.Fatalf("%d files in %d steps: %v", len(wanted), counted.steps, wanted)
 	}
 	for dies := 1; dies <= counted.steps; dies++ {
@@ -232,7 +238,7 @@ func TestR25_NothingIsWrittenOverAndNoGapIsHidden(t *testing.T) {
 		t.Errorf("an export with a gap ends with %v, and leaves %v", err, files(t, dir))
 	}
 	e := export(t, threeBundles(), opened(t, dir))
-	e.Verify = func(b []byte) error {
+	e.Verify = func(b, _, _ []byte) error {
 		if string(b) == "bundle 1" {
 			return errors.New("forged")
 		}
@@ -253,7 +259,7 @@ func TestR25_CertificatesCanBeAskedForLater(t *testing.T) {
 	dir, s := t.TempDir(), threeBundles()
 	without := export(t, s, opened(t, dir))
 	without.Certify = nil
-	if _, err := without.Run(t.Context()); err != nil || len(files(t, dir)) != 3+2 {
+	if _, err := without.Run(t.Context()); err != nil || len(files(t, dir)) != 3*3+2 {
 		t.Fatalf("%d files, %v", len(files(t, dir)), err)
 	}
 	// The manifest that names no certificates stands beside the new one; the final manifest of the period is the first.
@@ -273,7 +279,7 @@ func TestR25_CertificatesCanBeAskedForLater(t *testing.T) {
 			}
 		}
 	}
-	if c, err := export(t, s, opened(t, other)).Run(t.Context()); err != nil || c.Count != 3 || len(files(t, other)) != 3*3+2 {
+	if c, err := export(t, s, opened(t, other)).Run(t.Context()); err != nil || c.Count != 3 || len(files(t, other)) != 3*5+2 {
 		t.Errorf("where the bundles are already, it ends with %+v, %v", files(t, other), err)
 	}
 }
@@ -304,5 +310,53 @@ func TestR25_ShreddedEvidenceIsNamedInTheManifest(t *testing.T) {
 	}
 	if len(lines) != 3 {
 		t.Errorf("the manifest has %d lines", len(lines))
+	}
+}
+
+// What was renewed since an export comes beside what is there, and changes nothing of it.
+func TestR25_AnEvidenceRecordThatCameLaterIsExportedBesideTheOthers(t *testing.T) {
+	t.Parallel()
+	dir, s := t.TempDir(), threeBundles()
+	s.renewals = 0
+	want, err := export(t, s, opened(t, dir)).Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := files(t, dir)
+	for s.renewals = 1; s.renewals <= 2; s.renewals++ {
+		verified := 0
+		e := export(t, s, opened(t, dir))
+		e.Verify = func(_, proof, renewal []byte) error {
+			if len(proof) > 0 && strings.HasPrefix(string(renewal), fmt.Sprintf("record %d of", s.renewals)) {
+				verified++
+			}
+			return nil
+		}
+		if got, err := e.Run(t.Context()); err != nil || got != want || verified != 3 {
+			t.Fatalf("with %d renewals: %+v, %v; %d were verified with proof and record", s.renewals, got, err, verified)
+		}
+		if found, err := filepath.Glob(filepath.Join(dir, "bundles", fmt.Sprintf("*.asice.renewal-%03d.ers", s.renewals))); err != nil || len(found) != 3 {
+			t.Errorf("%d records are there: %v", len(found), err)
+		}
+	}
+	for name, digest := range before {
+		if files(t, dir)[name] != digest {
+			t.Errorf("%s has changed", name)
+		}
+	}
+	// A record that doesn't hold does not go out.
+	s.renewals = 3
+	e := export(t, s, opened(t, dir))
+	e.Verify = func(_, _, renewal []byte) error {
+		if len(renewal) > 0 {
+			return errors.New("it does not hold")
+		}
+		return nil
+	}
+	if _, err := e.Run(t.Context()); err == nil {
+		t.Error("a record that does not hold went out")
+	}
+	if found, _ := filepath.Glob(filepath.Join(dir, "bundles", "*.renewal-003.ers")); len(found) != 0 {
+		t.Errorf("there is %v", found)
 	}
 }

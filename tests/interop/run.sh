@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Uses the local stack as strangers do: signings from TypeScript and Python with plain JSON, their evidence checked with unzip,
-# sha256sum, openssl, the EU's DSS, veraPDF and the page in a browser, PDFs of strangers signed and judged by
+# sha256sum, openssl, the EU's DSS (their renewals too), veraPDF and the page in a browser, PDFs of strangers signed and judged by
 # pyHanko as well, its lock tried with Amazon's own SDK, and our KMS held to a third party's.
 #
 # Needs, and checks: go, node 20 and npm, python 3.10 with venv, java 17 and maven, unzip, openssl 3 (Debian: golang nodejs npm python3
@@ -104,6 +104,9 @@ golden=tests/golden/histories/v0.1.0
 step "DSS agrees" "$interop/dss/dss.sh" "$run/typescript.asice" "$data/ca/tenant-ca.pem" "$data/ca/tsa-ca.pem" \
 	"$golden/completed.asice" "$golden/tenant-ca.pem" "$golden/tsa-ca.pem"
 step "DSS's own samples" "$interop/dss/samples.sh" "$golden/completed.asice" "$golden/tenant-ca.pem" "$golden/tsa-ca.pem"
+if step "evidence records" "$python" "$interop/python/renewal.py" "$devstack" "$data" "$run/records" "$run/typescript-ending.json" "$run/python-ending.json"; then
+	step "DSS agrees about evidence records" "$interop/dss/records.sh" "$run/records" "$data/ca/tenant-ca.pem" "$data/ca/tsa-ca.pem" "$golden/completed.asice" "$golden/tenant-ca.pem" "$golden/tsa-ca.pem"
+fi
 step "veraPDF takes certificates" "$interop/verapdf/verapdf.sh" "$run/typescript.asice" "$data/ca/tenant-ca.pem" "$data/ca/tsa-ca.pem" \
 	"$golden/completed.asice" "$golden/tenant-ca.pem" "$golden/tsa-ca.pem"
 tsa=$("$python" -c 'import json, sys; print(json.load(open(sys.argv[1]))["tsa"]["url"])' "$run/stack.json")

@@ -66,9 +66,9 @@ var everybody = slices.Sorted(maps.Keys(actors))
 
 // inOrder is the order in which what is allowed is done: what ends something comes late.
 var inOrder = []string{
-	"/openapi.json", "/openapi-3.0.json", "/openapi.yaml", "/openapi-3.0.yaml", "/verify/", "/", "alive", "ready", "put-document", "request-signing", "get-inbox", "get-signing", "explain-signing", "explain-purpose", "draft-decision", "watch-signing", "get-document", "get-evidence", "get-signed", "get-evidence-log", "get-checkpoint", "get-tile",
+	"/openapi.json", "/openapi-3.0.json", "/openapi.yaml", "/openapi-3.0.yaml", "/verify/", "/", "alive", "ready", "put-document", "request-signing", "get-inbox", "get-signing", "explain-signing", "explain-purpose", "draft-decision", "watch-signing", "get-document", "get-evidence", "get-signed", "get-evidence-log", "get-evidence-renewal", "get-checkpoint", "get-tile",
 	"list-grants", "get-grant", "list-keys", "get-key", "send-decision", "give-grant", "enrol-key", "accept-grant", "revoke-grant", "give-back-grant",
-	"retire-key", "list-reviews", "get-review", "close-review", "list-evidence", "list-reads", "list-holds", "get-orders", "give-order", "answer-order", "list-shreddings", "propose-shredding", "get-shredding", "answer-shredding", "renew-evidence", "get-renewal", "reindex-evidence", "get-reindexing", "offboard", "withdraw",
+	"retire-key", "list-reviews", "get-review", "close-review", "list-evidence", "list-reads", "list-checks", "get-check", "run-check", "get-check-run", "list-holds", "get-orders", "give-order", "answer-order", "list-shreddings", "propose-shredding", "get-shredding", "answer-shredding", "renew-evidence", "get-renewal", "reindex-evidence", "get-reindexing", "offboard", "withdraw",
 }
 
 // matrix says for each operation who may. Every route has a row, or the first test fails.
@@ -103,6 +103,10 @@ var matrix = map[string]row{
 		return under(w, a, q)
 	}},
 	"get-evidence-log": {yes: []string{"alice", "olivia", "system"}, change: func(w *world, a actor, q *asked) error {
+		q.request = w.done.Request.ID
+		return under(w, a, q)
+	}},
+	"get-evidence-renewal": {yes: []string{"alice", "olivia", "system"}, change: func(w *world, a actor, q *asked) error {
 		q.request = w.done.Request.ID
 		return under(w, a, q)
 	}},
@@ -155,6 +159,11 @@ var matrix = map[string]row{
 	// All of the evidence, and who read it, is for the offices of the tenant.
 	"list-evidence": {yes: []string{"olivia"}},
 	"list-reads":    {yes: []string{"olivia"}},
+	// So are the checks of it.
+	"list-checks":   {yes: []string{"olivia"}},
+	"get-check":     {yes: []string{"olivia"}},
+	"run-check":     {yes: []string{"olivia"}, change: func(_ *world, _ actor, q *asked) error { return q.json(client.CheckBody{DryRun: true}) }},
+	"get-check-run": {yes: []string{"olivia"}},
 	// This tenant has no key for personal data, so there is nothing that even its compliance could shred. tests/shredding_test.go has who may where there is one.
 	"list-shreddings": {yes: []string{"olivia"}},
 	"propose-shredding": {change: func(w *world, a actor, q *asked) error {
@@ -204,9 +213,12 @@ var matrix = map[string]row{
 }
 
 // renewal is one that olivia started, which renews nothing.
-func (w *world) renewal() (string, error) {
+func (w *world) renewal() (string, error) { return w.renew(0) }
+
+// renew starts a renewal as olivia, of what ends within some time; within none it is a dry run.
+func (w *world) renew(within countersign.Duration) (string, error) {
 	id := uuid.NewString()
-	return id, w.start(countersign.RenewalID("acme", id), countersign.WorkflowRenewal, evidence.RenewalRequest{Tenant: "acme", DryRun: true})
+	return id, w.start(countersign.RenewalID("acme", id), countersign.WorkflowRenewal, evidence.RenewalRequest{Tenant: "acme", Within: within, DryRun: within == 0})
 }
 
 // reindexing is one that olivia started, which makes nothing.

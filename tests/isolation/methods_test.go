@@ -29,6 +29,7 @@ import (
 var senders = map[string][]string{
 	"acme/alice":               {"anyone", "person"},
 	"machine:acme/procurement": {"anyone", "requester"},
+	"acme/olivia":              {"anyone", "person", "watching"},
 	"nord/remy":                {"anyone", "person"},
 	"platform:worker/acme":     {"anyone", "worker"},
 	"platform:starter/acme":    {"anyone", "starter"},

@@ -19,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	temporal "go.temporal.io/sdk/client"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
@@ -43,6 +44,8 @@ type world struct {
 	status   workflows.Status
 	done     *stack.Signing // completed without waiting for everybody, with its evidence and its review
 	ending   evidence.Ending
+	check    string // name of the report of a check of acme's evidence, and of its run
+	checkRun string
 	order    string // digest of cora's, to hold that evidence: it waits for its second person
 
 	live, revoked, expired, offered string // grants of rhea's, the first and last to remy, the others to rona
@@ -239,6 +242,9 @@ func (w *world) fill(ctx context.Context) error {
 	if err := w.await(ctx, w.revoked, countersign.GrantRevoked); err != nil {
 		return err
 	}
+	if err := w.watched(ctx); err != nil {
+		return fmt.Errorf("couldn't have acme's evidence checked and renewed: %w", err)
+	}
 	if w.expired == "" {
 		w.expired = w.revoked
 	} else if err := w.await(ctx, w.expired, countersign.GrantExpired); err != nil {
@@ -272,6 +278,52 @@ func (w *world) breakGlass(ctx context.Context, g *stack.Signing, who, stage str
 	d.Reason = w.tag + " is urgent"
 	_, err = g.PutWith(ctx, who, d, key)
 	return err
+}
+
+// watched has acme's evidence time-stamped anew, and checked.
+func (w *world) watched(ctx context.Context) error {
+	id, err := w.renew(countersign.Duration(7300 * 24 * time.Hour))
+	if err != nil {
+		return err
+	}
+	operator, err := w.Dial(ctx, "acme", "platform:operator/acme")
+	if err != nil {
+		return err
+	}
+	defer operator.Close()
+	if err := operator.GetWorkflow(ctx, countersign.RenewalID("acme", id), "").Get(ctx, nil); err != nil {
+		return err
+	}
+	starter, err := w.Dial(ctx, "acme", "platform:starter/acme")
+	if err != nil {
+		return err
+	}
+	defer starter.Close()
+	schedule := countersign.EvidenceCheckID("acme")
+	if err := operator.ScheduleClient().GetHandle(ctx, schedule).Trigger(ctx, temporal.ScheduleTriggerOptions{}); err != nil {
+		return err
+	}
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		there, err := starter.ScheduleClient().GetHandle(ctx, schedule).Describe(ctx)
+		if err != nil {
+			return err
+		}
+		if ran := there.Info.RecentActions; len(ran) > 0 {
+			workflow := ran[len(ran)-1].StartWorkflowResult.WorkflowID
+			w.checkRun = strings.TrimPrefix(workflow, schedule+"-")
+			var checked evidence.CheckedEvidence
+			err := operator.GetWorkflow(ctx, workflow, "").Get(ctx, &checked)
+			w.check, _, _ = countersign.ParseEvidenceCheckKey("acme", checked.Report.Key)
+			return err
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 // grant lends rhea's role for one request and some seconds, and has it accepted.

@@ -18,6 +18,8 @@ import zipfile
 import zlib
 
 MANIFEST, SEAL = "META-INF/ASiCManifest001.xml", "META-INF/signature001.p7s"
+# The one difference, and it is meant: bytes that no signature covers have one allowed value in a bundle.
+APART = "the same files, compressed"
 STAMP = bytes.fromhex("060b2a864886f70d010910020e")  # id-aa-signatureTimeStampToken, with tag and length
 
 
@@ -160,8 +162,7 @@ def broken(entries, work, tenant_ca, tsa_ca):
     yield "no seal", write(work / "unsealed.asice", [e for e in entries if e[0] != SEAL]), roots, False, False
     yield "another root for the signer", whole, (tsa_ca, tsa_ca), False, False
     yield "another root for the time-stamp", whole, (tenant_ca, tenant_ca), False, False
-    # The one difference, and it is meant: bytes that no signature covers have one allowed value in a bundle.
-    yield "the same files, compressed", compress(work / "compressed.asice", entries), roots, True, False
+    yield APART, compress(work / "compressed.asice", entries), roots, True, False
 
 
 def detached(entries, work, tenant_ca, tsa_ca):
@@ -180,6 +181,21 @@ def detached(entries, work, tenant_ca, tsa_ca):
     yield "document.p7s, its time-stamp cut out", put("no-token.p7s", unsigned(cms, lambda _: None)), pdf, roots, False
     yield "document.p7s, another root for the signer", good, pdf, (tsa_ca, tsa_ca), False
     yield "document.p7s, another root for the time-stamp", good, pdf, (tenant_ca, tenant_ca), False
+
+
+def verdict(answer):
+    """What DSS says in a word or two."""
+    signatures = answer.get("signatures", [])
+    if not signatures:
+        return answer.get("indication", "no signature")
+    if len(signatures) > 1:
+        return f"{len(signatures)} signatures"
+    s = signatures[0]
+    return s["indication"] + ("" if s["subIndication"] == "null" else " " + s["subIndication"])
+
+
+def row(label, dss, own, agreement):
+    print(f"     {label[-78:]:<78} {dss[:48]:<48} {own[:40]:<40} {agreement}")
 
 
 def countersign(command, path, roots):
@@ -227,6 +243,8 @@ def main():
         failed += not good
         print(("ok   " if good else "FAIL ") + "dss: " + text)
 
+    row("case", "DSS", "countersign", "")
+    apart = []
     for label, _, content, roots, expected in cases:
         answer = answers[label]
         why = "; ".join(answer["why"])
@@ -249,7 +267,13 @@ def main():
             own, file = ours[label]
             took, said = countersign(command, file, roots)
             agree = "" if own == expected else ", which is stricter"
+            row(label, verdict(answer), "takes it" if took else "refuses it", "agree" if took == answer["passed"] else "apart")
+            if took != answer["passed"]:
+                apart.append(label)
             result(took == own, f"{label} is {'taken' if took else 'refused'} by countersign{agree}" + (f" ({said})" if said else ""))
+        else:
+            row(label, verdict(answer), "looks at it only inside a bundle", "")
+    result(apart == [APART], f"of {len(ours)} cases that both see, they are apart about {apart}, want {[APART]} and no other")
     return min(failed, 1)
 
 

@@ -66,12 +66,14 @@ def main():
     answers = {a["case"]: a for a in map(json.loads, ran.stdout.splitlines())}
 
     failed, checks = 0, collections.Counter()
+    agree.row("case", "DSS", "countersign", "")
     for label, path in cases:
         expected = path == whole
         code, faults = verify(command, path, roots)
         dss = answers[label]["passed"]
         good = (code, dss) == ((0, True) if expected else (6, False)) and (expected or len(faults) > 0)
         checks.update(faults[:1])
+        agree.row(label, agree.verdict(answers[label]), "takes it" if code == 0 else "refuses it: " + ", ".join(faults), "agree" if good else "APART")
         if not good:
             failed += 1
             print(f"FAIL dss samples: {label}: DSS {'takes' if dss else 'refuses'} it, countersign ends with {code} {faults}")

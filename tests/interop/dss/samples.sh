@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Gives DSS's own samples of containers and signatures, valid and broken, to DSS and to `countersign audit verify`, and compares the answers; see samples.py.
+# Gives DSS's own samples of containers and signatures, valid and broken, and the bundles of our vectors, whole and forged, to DSS and to
+# `countersign audit verify`, and compares the answers; see samples.py and forged.py.
 #
 #   samples.sh BUNDLE TENANT_CA TSA_CA
 #
@@ -26,4 +27,7 @@ samples() {
 classpath --offline || classpath || { cat "$work/log" >&2; echo "couldn't get DSS from Maven Central" >&2; exit 1; }
 samples --offline || samples || { cat "$work/log" >&2; echo "couldn't get DSS's samples from Maven Central" >&2; exit 1; }
 go -C "$here" build -o "$work/countersign" github.com/countersign-dev/countersign/starter
-python3 "$here/samples.py" "$(<"$work/classpath")" "$work/countersign" "$work" "$@"
+failed=0
+python3 "$here/samples.py" "$(<"$work/classpath")" "$work/countersign" "$work" "$@" || failed=1
+python3 "$here/forged.py" "$(<"$work/classpath")" "$work/countersign" "$work/forged" "$here/../../vectors" || failed=1
+exit "$failed"
