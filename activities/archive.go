@@ -190,20 +190,20 @@ func (t *Tenant) export(ctx context.Context, saga evidence.Execution) (*historyp
 }
 
 // Lock puts the sealed bundle under Object Lock and reads the lock back: asking for a lock is not having one. If we crash
-// after the store, the next attempt finds the object, compares the bytes, and reports the same lock.
-func (t *Tenant) Lock(ctx context.Context, in evidence.Sealed) (evidence.Locked, error) {
+// after the store, the next attempt finds the object, compares the bytes, and reports the same lock. Beside the lock stands what the index will say of the bundle.
+func (t *Tenant) Lock(ctx context.Context, in evidence.Sealed) (evidence.LockedAndRead, error) {
 	file, err := t.spool(ctx, in.Object, maxBundle)
 	if errors.Is(err, errGone) {
 		return t.lockedConcealed(ctx, in)
 	}
 	if err != nil {
-		return evidence.Locked{}, err
+		return evidence.LockedAndRead{}, err
 	}
 	defer file.Close()
 	bundle := file.Raw
 	report := evidence.Verify(bundle, t.roots)
 	if err := report.Err(); err != nil {
-		return evidence.Locked{}, err
+		return evidence.LockedAndRead{}, err
 	}
 	if t.settings.Evidence.PersonalDataKey != "" {
 		return t.lockConcealed(ctx, in, bundle, report)
@@ -214,11 +214,18 @@ func (t *Tenant) Lock(ctx context.Context, in evidence.Sealed) (evidence.Locked,
 		stored, report, err = t.plainBefore(ctx, key, bundle, report)
 	}
 	if err != nil {
-		return evidence.Locked{}, err
+		return evidence.LockedAndRead{}, err
 	}
 	locked, err := t.held(ctx, stored)
+	if err != nil {
+		return evidence.LockedAndRead{}, err
+	}
 	locked.Outcome = report.Statement.Outcome
-	return locked, err
+	if stored.SHA256 != file.SHA256 {
+		return evidence.LockedAndRead{Locked: locked}, nil // what is there is other evidence: whoever logs the ending reads it
+	}
+	index, err := t.indexRecord(ctx, bundle, locked, nil)
+	return evidence.LockedAndRead{Locked: locked, Index: index}, err
 }
 
 // plainBefore is what holds the place already: the same bundle, or other evidence of the same saga.

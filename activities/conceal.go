@@ -15,10 +15,10 @@ import (
 
 // lockConcealed locks a bundle with its personal data concealed, and destroys the plain copy that waited for the lock. Tried again, it ends with the same
 // lock: while nobody's key changed, the same bytes are stored, and what is there is revealed and compared in any case.
-func (t *Tenant) lockConcealed(ctx context.Context, in evidence.Sealed, bundle []byte, report *evidence.Report) (evidence.Locked, error) {
-	concealed, err := t.subjects.conceal(ctx, bundle)
+func (t *Tenant) lockConcealed(ctx context.Context, in evidence.Sealed, bundle []byte, report *evidence.Report) (evidence.LockedAndRead, error) {
+	concealed, keys, err := t.subjects.conceal(ctx, bundle)
 	if err != nil {
-		return evidence.Locked{}, err
+		return evidence.LockedAndRead{}, err
 	}
 	defer concealed.Close()
 	key := countersign.EvidenceKey(t.settings.Tenant, report.Statement.Request.ID)
@@ -28,9 +28,14 @@ func (t *Tenant) lockConcealed(ctx context.Context, in evidence.Sealed, bundle [
 		stored, digest, report, err = t.concealedBefore(ctx, key, bundle, report)
 	}
 	if err != nil {
-		return evidence.Locked{}, err
+		return evidence.LockedAndRead{}, err
 	}
-	return t.heldConcealed(ctx, in, stored, digest, report.Statement.Outcome)
+	locked, err := t.heldConcealed(ctx, in, stored, digest, report.Statement.Outcome)
+	if err != nil || digest != in.Object.SHA256 {
+		return evidence.LockedAndRead{Locked: locked}, err // of other evidence, whoever logs the ending reads what the index is to say
+	}
+	index, err := t.indexRecord(ctx, bundle, locked, keys)
+	return evidence.LockedAndRead{Locked: locked, Index: index}, err
 }
 
 // heldConcealed reads the lock of a concealed bundle, and then destroys the plain copy of what was to be locked.
@@ -88,23 +93,24 @@ func (t *Tenant) concealedBefore(ctx context.Context, key string, bundle []byte,
 }
 
 // lockedConcealed finds the lock of a bundle whose plain copy is destroyed already: an attempt got that far, and its answer was lost.
-func (t *Tenant) lockedConcealed(ctx context.Context, in evidence.Sealed) (evidence.Locked, error) {
+func (t *Tenant) lockedConcealed(ctx context.Context, in evidence.Sealed) (evidence.LockedAndRead, error) {
 	gone := fmt.Errorf("couldn't read %s/%s: %w", in.Object.Bucket, in.Object.Key, errGone)
 	request, outcome, ok := countersign.ParseWithheldBundle(t.settings.Tenant, in.Object.Key)
 	if !ok || t.settings.Evidence.PersonalDataKey == "" {
-		return evidence.Locked{}, gone
+		return evidence.LockedAndRead{}, gone
 	}
 	stored, file, err := t.currentSpooled(ctx, t.settings.Evidence.Bucket, countersign.EvidenceKey(t.settings.Tenant, request), maxBundle+shred.MaxOverhead)
 	if errors.Is(err, errGone) {
-		return evidence.Locked{}, gone
+		return evidence.LockedAndRead{}, gone
 	}
 	if err != nil {
-		return evidence.Locked{}, err
+		return evidence.LockedAndRead{}, err
 	}
 	defer file.Close()
 	c, err := shred.Read(file.Raw)
 	if err != nil || c.Bundle() != in.Object.SHA256 {
-		return evidence.Locked{}, gone
+		return evidence.LockedAndRead{}, gone
 	}
-	return t.heldConcealed(ctx, in, stored, c.Bundle(), outcome)
+	locked, err := t.heldConcealed(ctx, in, stored, c.Bundle(), outcome)
+	return evidence.LockedAndRead{Locked: locked}, err
 }

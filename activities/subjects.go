@@ -140,31 +140,36 @@ func (s *Subjects) forget(id string) {
 	delete(s.opened, id)
 }
 
-// conceal conceals a bundle under the keys of everybody whom it names. People who have none yet get one.
-func (s *Subjects) conceal(ctx context.Context, bundle []byte) (*Spooled, error) {
+// conceal conceals a bundle under the keys of everybody whom it names, and returns these keys as well. People who have none yet get one.
+func (s *Subjects) conceal(ctx context.Context, bundle []byte) (*Spooled, map[countersign.Actor]heldKey, error) {
 	people, err := evidence.PersonalData(bundle)
 	if err != nil {
-		return nil, fmt.Errorf("couldn't find the personal data in the evidence: %w", err)
+		return nil, nil, fmt.Errorf("couldn't find the personal data in the evidence: %w", err)
 	}
 	windows, err := evidence.Windows(bundle)
 	if err != nil {
-		return nil, fmt.Errorf("couldn't find the personal data in the evidence: %w", err)
+		return nil, nil, fmt.Errorf("couldn't find the personal data in the evidence: %w", err)
 	}
 	digest := countersign.SHA256(bundle)
-	subjects := make([]shred.Subject, len(people))
+	subjects, keys := make([]shred.Subject, len(people)), make([]heldKey, len(people))
 	err = atOnce(len(people), func(i int) error {
 		id, key, err := s.of(ctx, people[i].Actor)
 		if err != nil {
 			return err
 		}
 		derived, err := key.ForBundle(digest)
-		subjects[i] = shred.Subject{ID: id, Key: derived, Strings: people[i].Strings}
+		subjects[i], keys[i] = shred.Subject{ID: id, Key: derived, Strings: people[i].Strings}, heldKey{id, key}
 		return err
 	})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return Spool(func(w io.Writer) error { return shred.ConcealTo(w, bundle, windows, subjects) })
+	held := map[countersign.Actor]heldKey{}
+	for i, p := range people {
+		held[p.Actor] = keys[i]
+	}
+	concealed, err := Spool(func(w io.Writer) error { return shred.ConcealTo(w, bundle, windows, subjects) })
+	return concealed, held, err
 }
 
 // errShredding says that a person's key is gone, and not yet forgotten that it was theirs: shredding is at work, or was interrupted.

@@ -31,7 +31,7 @@ func (c *cli) auditCommand() *cobra.Command {
 			return cmd.Help()
 		},
 	}
-	audit.AddCommand(c.listCommand(), c.exportCommand(), c.verifyCommand(), c.renewCommand(), c.replayCommand(), c.timelineCommand(), c.exposureCommand(), c.certificateCommand(), c.readsCommand(), c.checksCommand(), c.checkNowCommand(), c.auditLogCommand(),
+	audit.AddCommand(c.listCommand(), c.exportCommand(), c.verifyCommand(), c.renewCommand(), c.reindexCommand(), c.replayCommand(), c.timelineCommand(), c.exposureCommand(), c.certificateCommand(), c.readsCommand(), c.checksCommand(), c.checkNowCommand(), c.auditLogCommand(),
 		c.holdCommand(), c.retainCommand(), c.disputeCommand(), c.shredCommand())
 	return audit
 }

@@ -250,6 +250,7 @@ func (g *gathering) theAuthority(ctx context.Context, _ client.OrderBook) error 
 }
 
 // theRelated are signings of the same document. Versions of one document under other digests are told by their titles alone, which prove nothing.
+// They are looked for in all of the index, however long ago they ended.
 func (g *gathering) theRelated(ctx context.Context, _ client.OrderBook) error {
 	if g.shredded {
 		g.note("related", factNot, "", lostWith)
@@ -260,17 +261,14 @@ func (g *gathering) theRelated(ctx context.Context, _ client.OrderBook) error {
 		return nil
 	}
 	others, unanswered := []client.EndedSigning{}, []string{}
-	var proof json.RawMessage
 	for cursor := ""; ; {
-		page, err := g.api.EvidencePage(ctx, client.EvidenceFilter{Document: g.report.Document}, cursor)
+		page, err := g.api.EvidencePage(ctx, client.EvidenceFilter{From: countersign.IndexBegins, Document: g.report.Document}, cursor)
 		if err != nil {
 			return err
 		}
 		unanswered = append(unanswered, page.Unanswered...)
 		for _, e := range page.Evidence {
-			if e.Request == g.request {
-				proof = e.Proof
-			} else {
+			if e.Request != g.request {
 				others = append(others, e)
 			}
 		}
@@ -285,8 +283,12 @@ func (g *gathering) theRelated(ctx context.Context, _ client.OrderBook) error {
 	if len(unanswered) > 0 {
 		state = factNot
 	}
-	g.note("related", state, "related.json", "%d other signings of the same document that Temporal still knows; %d could not be looked at", len(others), len(unanswered))
+	g.note("related", state, "related.json", "%d other signings of the same document; %d could not be looked at", len(others), len(unanswered))
 	if err := g.keep("related.json", map[string]any{"related": others, "unanswered": unanswered}); err != nil {
+		return err
+	}
+	proof, err := g.api.EvidenceProof(ctx, g.request)
+	if err != nil {
 		return err
 	}
 	return g.theProof(proof)
@@ -305,7 +307,7 @@ func (g *gathering) theProof(raw json.RawMessage) error {
 	}
 	switch {
 	case len(raw) == 0:
-		g.note("log", factNot, "", "Temporal no longer knows the proof; make one from a copy of the log: countersign audit log prove")
+		g.note("log", factNot, "", "it was ended by a build that kept no log")
 		return nil
 	case g.roots.Log == nil:
 		g.note("log", factFound, file, "the proof is not checked: give --log-key")

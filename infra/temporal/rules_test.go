@@ -243,6 +243,8 @@ func TestAPersonGivesGrantsAndEnrolsKeys(t *testing.T) {
 		"a key":                       {start("Enrolment", "enrolment/acme/1", failed), true},
 		"a renewal":                   {start("Renewal", "renewal/acme/1", failed), true},
 		"a renewal of another tenant": {start("Renewal", "renewal/globex/1", failed), false},
+		"a reindexing":                {start("Reindex", "reindex/acme/1", failed), true},
+		"a reindexing of another":     {start("Reindex", "reindex/globex/1", failed), false},
 		"a grant of another tenant":   {start("Access", "access/globex/1", failed), false},
 		"a grant under a key's name":  {start("Access", "enrolment/acme/1", failed), false},
 		"a key under a grant's name":  {start("Enrolment", "access/acme/1", failed), false},

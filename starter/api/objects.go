@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -44,6 +45,16 @@ type objects interface {
 	Renewal(ctx context.Context, request string) (o countersign.Object, number int, err error)
 	// Kept tells how a version of a bundle is kept.
 	Kept(ctx context.Context, o countersign.Object) (evidence.KeptObject, error)
+	// Index lists a part of the index: see activities.ListIndex.
+	Index(ctx context.Context, from, until time.Time, limit int) (activities.IndexPage, error)
+	// IndexedAt finds the record under one key of the index; nil where there is none.
+	IndexedAt(ctx context.Context, key string) (*activities.Indexed, error)
+	// IndexRecord reads a record of the index.
+	IndexRecord(ctx context.Context, o countersign.Object) (evidence.IndexRecord, error)
+	// People finds people in the index, for one search.
+	People() partFinder
+	// LogProof is the proof that lies beside a request's bundle, the first that was locked there. Where there is none, the error is errNotFound.
+	LogProof(ctx context.Context, request string) ([]byte, error)
 	// Log is the tenant's log, as files of C2SP tlog-tiles.
 	Log() translog.Source
 }
@@ -201,3 +212,35 @@ func (b *bucketObjects) Orders(ctx context.Context, request string, limit int) (
 func (b *bucketObjects) Kept(ctx context.Context, o countersign.Object) (evidence.KeptObject, error) {
 	return activities.Kept(ctx, b.s3, b.settings.Tenant, o)
 }
+
+func (b *bucketObjects) Index(ctx context.Context, from, until time.Time, limit int) (activities.IndexPage, error) {
+	return activities.ListIndex(ctx, b.s3, b.settings.Tenant, b.settings.Evidence.Bucket, from, until, limit)
+}
+
+func (b *bucketObjects) IndexedAt(ctx context.Context, key string) (*activities.Indexed, error) {
+	return activities.IndexedAt(ctx, b.s3, b.settings.Tenant, b.settings.Evidence.Bucket, key)
+}
+
+func (b *bucketObjects) IndexRecord(ctx context.Context, o countersign.Object) (evidence.IndexRecord, error) {
+	return activities.ReadIndexRecord(ctx, b.s3, b.settings.Tenant, o)
+}
+
+func (b *bucketObjects) People() partFinder { return b.subjects.People() }
+
+func (b *bucketObjects) LogProof(ctx context.Context, request string) ([]byte, error) {
+	key := countersign.EvidenceLogKey(b.settings.Tenant, request)
+	all, _, err := activities.ListVersions(ctx, b.s3, b.settings.Tenant, b.settings.Evidence.Bucket, key, maxProofVersions)
+	if err != nil {
+		return nil, err
+	}
+	// A store lists the versions of a key from its newest to its first.
+	for _, o := range slices.Backward(all) {
+		if o.Key == key {
+			return b.Read(ctx, o, evidence.MaxLogProof)
+		}
+	}
+	return nil, errNotFound
+}
+
+// maxProofVersions bounds the versions of a proof that are listed: there is one.
+const maxProofVersions = 1000

@@ -12,6 +12,7 @@ import (
 	"github.com/countersign-dev/countersign"
 	"github.com/countersign-dev/countersign/evidence"
 	"github.com/countersign-dev/countersign/starter/client"
+	"github.com/countersign-dev/countersign/workflows"
 )
 
 // maxOrderRecords is how many records of orders one answer looks at.
@@ -164,8 +165,15 @@ func (s *Server) getOrders(ctx context.Context, in *ordersInput) (*ordersOutput,
 		book.Bundle = &custody.Evidence.Object
 	case len(all) > 0: // what ended long ago Temporal has forgotten
 		book.Bundle = &all[0].Record.Order.Order.Bundle
-	case errors.Is(err, errNotFound):
-		return nil, notThere()
+	case errors.Is(err, errNotFound), err == nil && custody.State == workflows.StateNotASigning:
+		r, err := t.recall(ctx, in.Request)
+		if errors.Is(err, errNotFound) {
+			return nil, notThere()
+		}
+		if err != nil {
+			return nil, fault(ctx, "read the orders", err)
+		}
+		book.Bundle = &r.locked.Object
 	case err != nil:
 		return nil, fault(ctx, "read the orders", err)
 	}

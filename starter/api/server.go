@@ -45,7 +45,7 @@ func newServer(tenants map[string]*tenant, log zerolog.Logger) *Server {
 	s := &Server{tenants: tenants, log: log, now: time.Now, hold: wait, streams: make(chan struct{}, maxStreams)}
 	s.closing, s.close = context.WithCancel(context.Background())
 	for _, t := range tenants {
-		t.transfers = make(chan struct{}, maxTransfers)
+		t.transfers, t.recalls = make(chan struct{}, maxTransfers), make(chan struct{}, maxRecalls)
 	}
 	mux := &routed{http.NewServeMux(), s}
 	config := huma.DefaultConfig("Countersign", "1")
@@ -154,6 +154,8 @@ func (s *Server) routes(api huma.API) {
 	huma.Register(api, small("answer-shredding", http.MethodPost, shredding+"/{shredding}/answer", "Approve or reject the shredding that another one of compliance proposed", http.StatusOK), s.answerShredding)
 	huma.Register(api, small("renew-evidence", http.MethodPost, "/v1/{tenant}/renewals", "Have locked evidence time-stamped anew where it is due, for the tenant's compliance and owner", http.StatusAccepted), s.renewEvidence)
 	huma.Register(api, small("get-renewal", http.MethodGet, "/v1/{tenant}/renewals/{renewal}", "How far a renewal is, for the tenant's compliance and owner", http.StatusOK), s.getRenewal)
+	huma.Register(api, small("reindex-evidence", http.MethodPost, "/v1/{tenant}/reindexings", "Have the index of evidence compared with the log, and missing records made, for the tenant's compliance and owner", http.StatusAccepted), s.reindexEvidence)
+	huma.Register(api, small("get-reindexing", http.MethodGet, "/v1/{tenant}/reindexings/{reindexing}", "How far a reindexing is, for the tenant's compliance and owner", http.StatusOK), s.getReindexing)
 	checks := "/v1/{tenant}/checks"
 	huma.Register(api, small("list-checks", http.MethodGet, checks, "Reports of the scheduled check of evidence, the last first, and whether one is missed, for the tenant's compliance and owner", http.StatusOK), s.listChecks)
 	huma.Register(api, small("get-check", http.MethodGet, checks+"/{check}", "One report of a check of evidence, for the tenant's compliance and owner", http.StatusOK), s.getCheck)

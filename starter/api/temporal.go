@@ -46,8 +46,9 @@ type pipeline interface {
 	Live(ctx context.Context, kind string, limit int) (ids []string, more bool, err error)
 	// Running lists the requests of running sagas, at most limit, and says whether there are more.
 	Running(ctx context.Context, limit int) (requests []string, more bool, err error)
-	// Ended lists a page of the custodians that ended with locked evidence, the last to end first; an empty next is the last page.
-	Ended(ctx context.Context, from, until time.Time, limit int, page []byte) (ended []ended, next []byte, err error)
+	// Ended lists the custodians that ended with locked evidence from an instant on and before another, the last to end first, at most limit. It knows those
+	// alone that the namespace's retention keeps.
+	Ended(ctx context.Context, from, until time.Time, limit int) ([]ended, error)
 	// Ending is what a custodian that ended says in the end.
 	Ending(ctx context.Context, request, run string) (evidence.Ending, error)
 	// Schedule tells when evidence is checked, and which checks ran last.

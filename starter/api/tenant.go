@@ -39,6 +39,7 @@ type tenant struct {
 	logKey    signednote.Verifier // of the tenant's log
 	queries   chan struct{}       // bounds the status queries of inboxes
 	transfers chan struct{}       // bounds documents and bundles in temporary files
+	recalls   chan struct{}       // bounds the bundles of signings that Temporal has forgotten
 	cursors   []byte              // key that cursors are sealed with
 }
 
