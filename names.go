@@ -114,9 +114,9 @@ func StoredRenewalKey(tenant, request string, number int) string {
 	return fmt.Sprintf("%s%s/stored-%03d.ers", EvidencePrefix(tenant), request, number)
 }
 
-// RenewalsPrefix is what the keys of the evidence records of a request's bundle begin with.
+// RenewalsPrefix is what the keys of all evidence records of a request begin with, those over the bundle and those over what is stored.
 func RenewalsPrefix(tenant, request string) string {
-	return EvidencePrefix(tenant) + request + "/renewal-"
+	return EvidencePrefix(tenant) + request + "/"
 }
 
 // EvidenceKey is where the locked bundle of a request lies in the evidence bucket.

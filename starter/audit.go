@@ -106,9 +106,12 @@ reached with the AWS settings of the environment. Each bundle that is read is re
 					return err
 				}
 			}
-			// What is left of a bundle fits the record over what is stored, and not this one over the bundle.
-			if !signed && !shredded {
-				if renewal, _, err = api.EvidenceRenewal(ctx, args[0]); err != nil {
+			if !signed {
+				record := api.EvidenceRenewal
+				if shredded { // what is left of a bundle fits the record over what is stored, and not the one over the bundle
+					record = api.StoredRenewal
+				}
+				if renewal, _, err = record(ctx, args[0]); err != nil {
 					return err
 				}
 			}

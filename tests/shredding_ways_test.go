@@ -287,6 +287,15 @@ func TestR11_N13_WhatIsLeftOfAShreddedBundleIsRenewedHeldAndGathered(t *testing.
 			t.Errorf("with %s, audit verify ends with %d, want %q:\n%s", record.Key, code, want, out)
 		}
 	}
+	exported := filepath.Join(t.TempDir(), "exported.asice.shredded")
+	if out, code := cli("audit", "export", g.Request.ID, "-o", exported); code != 0 || !strings.Contains(out, exported+".ers") {
+		t.Errorf("audit export ends with %d:\n%s", code, out)
+	}
+	out, code := cli("audit", "verify", exported, "--tenant-ca", local.TenantCA, "--tsa-ca", local.TSA.CA)
+	if code != 0 || !strings.Contains(strings.Join(strings.Fields(out), " "), "pass renewal time-stamped anew 2 times") {
+		t.Errorf("what was exported is verified with %d:\n%s", code, out)
+	}
+
 	c, keys, err := shred.ReadFile(body)
 	if err != nil {
 		t.Fatal(err)
@@ -307,7 +316,7 @@ func TestR11_N13_WhatIsLeftOfAShreddedBundleIsRenewedHeldAndGathered(t *testing.
 	// A dispute gathers what is left, has it held, and says what is not there any more.
 	globexOrder(t, as, g.Request.ID, ending, countersign.OrderHold)
 	case7 := filepath.Join(t.TempDir(), "case")
-	out, code := cli("audit", "dispute", g.Request.ID, "--out", case7, "--tenant-ca", local.TenantCA, "--tsa-ca", local.TSA.CA, "--log-key", local.Tenants["globex"].LogPublicKey)
+	out, code = cli("audit", "dispute", g.Request.ID, "--out", case7, "--tenant-ca", local.TenantCA, "--tsa-ca", local.TSA.CA, "--log-key", local.Tenants["globex"].LogPublicKey)
 	flat := strings.Join(strings.Fields(out), " ")
 	for _, want := range []string{"bundle holds seal: sealed by", "shredded found personal data of 1 of 3 people (key " + proposed.Key, "document found the signed PDF is whole", "timeline not gathered", "order holds", "hold holds held for claim 7", "log holds the ending is entry", "reads found"} {
 		if code != 0 || !strings.Contains(flat, want) {

@@ -63,7 +63,7 @@ func bucketPolicy(bucket string, users []User) (string, error) {
 				Resource: []string{"arn:aws:s3:::" + bucket + "/" + user.Tenant + "/subjects/keys/*"},
 			})
 		case bucket == Evidence:
-			listed = []string{user.Tenant + "/reads/*", user.Tenant + "/orders/*", user.Tenant + "/checks/*", user.Tenant + "/evidence/*/renewal-*", user.Tenant + "/evidence/*.log.json", user.Tenant + "/index/*", user.Tenant + "/log/checkpoint"}
+			listed = []string{user.Tenant + "/reads/*", user.Tenant + "/orders/*", user.Tenant + "/checks/*", user.Tenant + "/evidence/*/", user.Tenant + "/evidence/*.log.json", user.Tenant + "/index/*", user.Tenant + "/log/checkpoint"}
 			under := user.Tenant
 			if user.AnyPrefix {
 				under = "*"

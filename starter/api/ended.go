@@ -276,7 +276,7 @@ func (t *tenant) closedRow(ctx context.Context, e ended, page endedList, place e
 		return row, false, err
 	}
 	row.Kept = &kept
-	if _, row.Renewals, err = t.objects.Renewal(ctx, e.request); err != nil && !errors.Is(err, errNotFound) {
+	if _, row.Renewals, err = t.objects.Renewal(ctx, e.request, countersign.RenewalKey); err != nil && !errors.Is(err, errNotFound) {
 		return row, false, err
 	}
 	if in.Person == "" && in.Partner == "" {

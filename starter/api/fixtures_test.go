@@ -429,11 +429,11 @@ func (m *memoryObjects) Checks(_ context.Context, prefix, after string, limit in
 	return reports[:min(len(reports), limit)], 0, len(reports) > limit, nil
 }
 
-func (m *memoryObjects) Renewal(_ context.Context, request string) (o countersign.Object, number int, err error) {
+func (m *memoryObjects) Renewal(_ context.Context, request string, key renewalKey) (o countersign.Object, number int, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for key := countersign.RenewalKey("acme", request, 1); m.stored[key] != nil; key = countersign.RenewalKey("acme", request, number+1) {
-		o, number = countersign.Object{Bucket: "evidence", Key: key, VersionID: "v1"}, number+1
+	for next := key("acme", request, 1); m.stored[next] != nil; next = key("acme", request, number+1) {
+		o, number = countersign.Object{Bucket: "evidence", Key: next, VersionID: "v1"}, number+1
 	}
 	if number == 0 {
 		err = errNotFound

@@ -114,7 +114,7 @@ func (t *tenant) indexedRow(ctx context.Context, o countersign.Object, in endedS
 		return row, false, err
 	}
 	row.Kept = &kept
-	if _, row.Renewals, err = t.objects.Renewal(ctx, r.Request); err != nil && !errors.Is(err, errNotFound) {
+	if _, row.Renewals, err = t.objects.Renewal(ctx, r.Request, countersign.RenewalKey); err != nil && !errors.Is(err, errNotFound) {
 		return row, false, err
 	}
 	if row.Proof, err = t.objects.LogProof(ctx, r.Request); err != nil && !errors.Is(err, errNotFound) {

@@ -42,7 +42,7 @@ type objects interface {
 	// delete markers are among them.
 	Checks(ctx context.Context, prefix, after string, limit int) (reports []countersign.Object, markers int, more bool, err error)
 	// Renewal names the newest evidence record over a request's bundle, and its number; errNotFound where there is none.
-	Renewal(ctx context.Context, request string) (o countersign.Object, number int, err error)
+	Renewal(ctx context.Context, request string, key renewalKey) (o countersign.Object, number int, err error)
 	// Kept tells how a version of a bundle is kept.
 	Kept(ctx context.Context, o countersign.Object) (evidence.KeptObject, error)
 	// Index lists a part of the index: see activities.ListIndex.

@@ -36,11 +36,14 @@ func (b *bucketObjects) Checks(ctx context.Context, prefix, after string, limit 
 	return reports, markers, false, nil
 }
 
+// renewalKey is where one kind of evidence records lies: countersign.RenewalKey or StoredRenewalKey.
+type renewalKey func(tenant, request string, number int) string
+
 // maxRenewals bounds the versions of evidence records that one answer looks at.
 const maxRenewals = 1000
 
 // Renewal counts as the workers do: from 1 on without a gap, and the first version stored under a number.
-func (b *bucketObjects) Renewal(ctx context.Context, request string) (newest countersign.Object, number int, err error) {
+func (b *bucketObjects) Renewal(ctx context.Context, request string, key renewalKey) (newest countersign.Object, number int, err error) {
 	tenant := b.settings.Tenant
 	all, more, err := activities.ListVersions(ctx, b.s3, tenant, b.settings.Evidence.Bucket, countersign.RenewalsPrefix(tenant, request), maxRenewals)
 	switch {
@@ -54,7 +57,7 @@ func (b *bucketObjects) Renewal(ctx context.Context, request string) (newest cou
 		first[o.Key] = o
 	}
 	for {
-		o, there := first[countersign.RenewalKey(tenant, request, number+1)]
+		o, there := first[key(tenant, request, number+1)]
 		if !there {
 			break
 		}

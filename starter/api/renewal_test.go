@@ -31,6 +31,17 @@ func TestR23_AnEvidenceRecordIsReadLikeItsBundle(t *testing.T) {
 	if got := s.readings(); len(got) != 1 || got[0] != "renewal acme/evidence/PO-1/renewal-002.ers by alice" {
 		t.Errorf("recorded is %q", got)
 	}
+	response, body = s.call(http.MethodGet, path+"?of=stored", s.token("alice"), nil, nil)
+	s.refusal(response, body, http.StatusConflict, "not-renewed")
+	s.objects.stored[countersign.StoredRenewalKey("acme", "PO-1", 1)] = []byte("over what is stored")
+	if response, body = s.call(http.MethodGet, path+"?of=stored", s.token("alice"), nil, nil); response.StatusCode != http.StatusOK || string(body) != "over what is stored" {
+		t.Fatalf("answered of what is stored is %d: %s", response.StatusCode, body)
+	}
+	if got := s.readings(); len(got) != 2 || got[1] != "renewal acme/evidence/PO-1/stored-001.ers by alice" {
+		t.Errorf("recorded is %q", got)
+	}
+	response, body = s.call(http.MethodGet, path+"?of=anything", s.token("alice"), nil, nil)
+	s.refusal(response, body, http.StatusUnprocessableEntity, "invalid")
 	response, body = s.call(http.MethodGet, path, s.token("hart/chris"), nil, nil)
 	s.refusal(response, body, http.StatusNotFound, "not-found")
 	s.objects.full = errNotFound

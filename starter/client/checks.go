@@ -107,7 +107,16 @@ const renewalNumber = "Renewal-Number"
 
 // EvidenceRenewal is the newest evidence record over a signing's bundle, with its number from 1. It is nil where the bundle was never time-stamped anew.
 func (c *Client) EvidenceRenewal(ctx context.Context, request string) (record []byte, number int, err error) {
-	path := signing(request, "/evidence/renewal"+c.with(url.Values{}))
+	return c.renewalOf(ctx, request, "bundle")
+}
+
+// StoredRenewal is the newest evidence record over what is stored of a bundle whose personal data is concealed: of one in which somebody was shredded, the one that still holds.
+func (c *Client) StoredRenewal(ctx context.Context, request string) (record []byte, number int, err error) {
+	return c.renewalOf(ctx, request, "stored")
+}
+
+func (c *Client) renewalOf(ctx context.Context, request, of string) (record []byte, number int, err error) {
+	path := signing(request, "/evidence/renewal"+c.with(url.Values{"of": {of}}))
 	record, header, err := c.downloaded(ctx, path, evidence.MaxRenewalSize)
 	if told := (*Problem)(nil); errors.As(err, &told) && told.Code == "not-renewed" {
 		return nil, 0, nil
