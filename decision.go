@@ -170,10 +170,13 @@ type DecisionRecord struct {
 // Counted says that the decision took effect.
 func (r DecisionRecord) Counted() bool { return r.Refusal == nil }
 
+// ContextVersion is the version of the contexts that this build makes. From version 2 on a context names the trusted issuers.
+const ContextVersion = 2
+
 // Context is the transaction that a signing is about. Its digest travels through start, decision, signature,
 // notification and evidence; a change at any hop no longer fits.
 type Context struct {
-	V         int      `json:"v"`
+	V         int      `json:"v"` // ContextVersion, or 1 in contexts up to v0.2.0
 	Tenant    string   `json:"tenant"`
 	Signing   string   `json:"signing"`
 	Run       string   `json:"run"`
@@ -192,6 +195,9 @@ type Context struct {
 	// VisibleSeal is what the signature shows on a page; nil where it is invisible, as in all contexts of v0.1.0. The context's digest is in it, and so
 	// is for whoever draws it to add.
 	VisibleSeal *VisibleSeal `json:"visibleSeal,omitempty"`
+	// Issuers is the digest of the identity providers that the tenant trusted at intake, see IssuersDigest: nobody widens later who may prove. It is
+	// there exactly from version 2 on.
+	Issuers string `json:"issuers,omitempty"`
 }
 
 // SignedInPDF is the form of a signature in the PDF itself, PAdES-BASELINE-T.
@@ -199,3 +205,7 @@ const SignedInPDF = "PAdES-B-T"
 
 // Digest names the transaction.
 func (c Context) Digest() (string, error) { return Digest("countersign context v1", c) }
+
+// IssuersDigest names identity providers with all that a tenant's file says of them, in its order. Their keys are not among it: they change by
+// themselves, and are archived with what they proved.
+func IssuersDigest(list []Issuer) (string, error) { return Digest("countersign issuers v1", list) }

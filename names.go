@@ -21,11 +21,9 @@ const (
 
 	WorkflowReview = "Review" // keeps the review of a signing whose glass was broken, a child of the saga that outlives it
 
-	WorkflowShredding = "Shredding" // keeps one proposal to shred a person's data
-
-	SignalShreddingAnswer = "answer" // to a shredding, payload SignedShreddingAnswer
-	WorkflowHold          = "Hold"   // keeps one order to hold evidence, or to lift a hold, until a second person has answered and it is carried out
-	WorkflowRetain        = "Retain" // keeps one order to retain evidence longer, until it is carried out
+	WorkflowShredding = "Shredding" // keeps one proposal to shred a person's data, until a second person has answered and it is done
+	WorkflowHold      = "Hold"      // keeps one order to hold evidence, or to lift a hold, until a second person has answered and it is carried out
+	WorkflowRetain    = "Retain"    // keeps one order to retain evidence longer, until it is carried out
 
 	WorkflowRenewal = "Renewal" // time-stamps the tenant's locked bundles anew
 
@@ -36,11 +34,17 @@ const (
 	SignalGiveBack = "give-back" // to a grant, payload GrantEnd
 	SignalRetire   = "retire"    // to a key, payload Retirement
 	SignalClose    = "close"     // to a review, payload ReviewClosing
-	SignalAnswer   = "answer"    // to an order that waits for its second person, payload SignedOrderAnswer
+	SignalAnswer   = "answer"    // to an order or a shredding that waits for its second person, payload SignedOrderAnswer
 
 	UpdateUse = "use" // of a grant or a key by the worker that checks a decision, payload Use
 
 	QueryStatus = "status" // of each of them
+)
+
+// The roles that a tenant's file gives to those who look after it. Every other role is the tenant's to name.
+const (
+	RoleOwner      = "owner"      // may see and end every grant and key of the tenant
+	RoleCompliance = "compliance" // sees those, and orders what becomes of locked evidence
 )
 
 // AccessID is the workflow id of a grant, named by its digest.
@@ -102,6 +106,12 @@ func EvidencePrefix(tenant string) string { return tenant + "/evidence/" }
 // RenewalKey is where the how-manieth evidence record of a request's bundle lies in the evidence bucket, from 1.
 func RenewalKey(tenant, request string, number int) string {
 	return fmt.Sprintf("%s%s/renewal-%03d.ers", EvidencePrefix(tenant), request, number)
+}
+
+// StoredRenewalKey is where the how-manieth evidence record of a concealed bundle lies that is over what is stored, from 1: it still holds when somebody in the
+// bundle was shredded.
+func StoredRenewalKey(tenant, request string, number int) string {
+	return fmt.Sprintf("%s%s/stored-%03d.ers", EvidencePrefix(tenant), request, number)
 }
 
 // RenewalsPrefix is what the keys of the evidence records of a request's bundle begin with.

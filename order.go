@@ -20,7 +20,7 @@ const MaxMatter = 200
 // MaxRetention bounds how far ahead evidence may be ordered to be retained. COMPLIANCE retention can't be taken back: a slip of the pen must not last for ever.
 const MaxRetention = 100 * 365 * 24 * time.Hour
 
-// OrderAnswerTime is how long an order waits for its second person. After it nothing is done, and that is recorded.
+// OrderAnswerTime is how long an order, or a shredding, waits for its second person. After it nothing is done, and that is recorded.
 const OrderAnswerTime = 14 * 24 * time.Hour
 
 // Order is what one person of the tenant's compliance orders, or proposes, about the locked evidence of one request. It names the exact version of the
@@ -43,6 +43,14 @@ func (o Order) Digest() (string, error) { return Digest("countersign order v1", 
 
 // NeedsSecond says that another person has to approve the order before anything is done.
 func (o Order) NeedsSecond() bool { return o.Act != OrderRetain }
+
+// Kind is the type of the workflow that keeps the order.
+func (o Order) Kind() string {
+	if o.Act == OrderRetain {
+		return WorkflowRetain
+	}
+	return WorkflowHold
+}
 
 // Keeper is the workflow id under which the order is kept. A hold that waits for its second person is in no retention's way.
 func (o Order) Keeper() string {
@@ -95,19 +103,60 @@ type SignedOrder struct {
 	Proof Proof `json:"proof"`
 }
 
-// OrderAnswer is what a second person of compliance says to an order.
-type OrderAnswer struct {
-	V        int     `json:"v"`
-	Tenant   string  `json:"tenant"`
-	Order    string  `json:"order" doc:"Digest of the order."`
-	Verdict  Verdict `json:"verdict" enum:"approve,reject"`
-	Reason   string  `json:"reason,omitempty" maxLength:"2000"`
-	Actor    Actor   `json:"actor"`
-	IssuedAt int64   `json:"iat"`
+// Check finds what is wrong with the order itself, without asking anybody.
+func (s SignedOrder) Check() error { return s.Order.Check() }
+
+// Ordered is what the order has in common with all others.
+func (s SignedOrder) Ordered() (Ordered, error) {
+	o := s.Order
+	digest, err := o.Digest()
+	return Ordered{
+		What: "order", Tenant: o.Tenant, Actor: o.Actor, IssuedAt: o.IssuedAt, Digest: digest, Proof: s.Proof, Kind: o.Kind(), Keeper: o.Keeper(), Second: o.NeedsSecond(),
+	}, err
 }
 
-// Digest is SHA-256("countersign order answer v1\0" ‖ RFC 8785 JSON), in hex: the nonce of the proof of whoever answers.
-func (a OrderAnswer) Digest() (string, error) { return Digest("countersign order answer v1", a) }
+// Given is what one person of a tenant's compliance orders, with its proof: a SignedOrder or a SignedShredding.
+type Given interface {
+	Check() error
+	Ordered() (Ordered, error)
+}
+
+// Ordered is what everything that compliance orders has in common, whatever it does.
+type Ordered struct {
+	What     string // an order or a shredding, for messages
+	Tenant   string
+	Actor    Actor
+	IssuedAt int64
+	Digest   string // its name, and the nonce of the proof of whoever gives it
+	Proof    Proof
+	Kind     string // type of the workflow that keeps it
+	Keeper   string // id of that workflow
+	Second   bool   // another person has to approve it before anything is done
+	DryRun   bool   // it asks what would be done, and does nothing
+}
+
+// OrderAnswer is what a second person of compliance says to an order, or to a shredding. Of a shredding it names the key that would go as well, so that nobody
+// approves one thing and another is done.
+type OrderAnswer struct {
+	V         int     `json:"v"`
+	Tenant    string  `json:"tenant"`
+	Order     string  `json:"order,omitempty" doc:"Digest of the order."`
+	Shredding string  `json:"shredding,omitempty" doc:"Instead of order: digest of the shredding that was proposed."`
+	Key       string  `json:"key,omitempty" doc:"Of a shredding: id of the key that would be destroyed, as the proposal's status has it."`
+	Verdict   Verdict `json:"verdict" enum:"approve,reject"`
+	Reason    string  `json:"reason,omitempty" maxLength:"2000"`
+	Actor     Actor   `json:"actor"`
+	IssuedAt  int64   `json:"iat"`
+}
+
+// Digest is SHA-256(domain ‖ RFC 8785 JSON), in hex, the nonce of the proof of whoever answers. The domain is "countersign order answer v1\0", of a shredding
+// "countersign shredding answer v1\0".
+func (a OrderAnswer) Digest() (string, error) {
+	if a.Shredding != "" {
+		return Digest("countersign shredding answer v1", a)
+	}
+	return Digest("countersign order answer v1", a)
+}
 
 // Check finds what is wrong with the answer itself, without asking anybody.
 func (a OrderAnswer) Check() error {
@@ -117,13 +166,18 @@ func (a OrderAnswer) Check() error {
 	if err := CheckTenantID(a.Tenant); err != nil {
 		return fmt.Errorf("answer: %w", err)
 	}
+	shreds := a.Shredding != ""
 	switch {
-	case !isDigest(a.Order):
-		return errors.New("answer: order must be the 64 hex digits of an order's digest")
+	case shreds == (a.Order != "") || !isDigest(a.Order+a.Shredding):
+		return errors.New("answer: order must be the 64 hex digits of an order's digest, or shredding those of a shredding's")
+	case shreds != (a.Key != "") || len(a.Key) > 64:
+		return errors.New("answer: key belongs to a shredding, and must be the id of the key that the proposal names")
 	case a.Verdict != Approve && a.Verdict != Reject:
 		return fmt.Errorf("answer: verdict %q is neither approve nor reject", clip(string(a.Verdict)))
 	case a.Verdict == Reject && strings.TrimSpace(a.Reason) == "":
 		return errors.New("answer: a rejection needs a reason")
+	case shreds && a.Verdict == Approve && a.Reason != "":
+		return errors.New("answer: an approval of a shredding has no reason: it is locked as it is, and could name the person")
 	case a.Actor.Issuer == "" || a.Actor.Subject == "":
 		return errors.New("answer: actor needs iss and sub")
 	case a.IssuedAt < 0 || a.IssuedAt > 1<<53-1:

@@ -143,7 +143,7 @@ func (p Plan) As(now *Settings) Plan {
 		out := slices.Clone(people)
 		for i, e := range out {
 			m, _ := now.Member(e.Actor)
-			out[i].Roles = slices.DeleteFunc(slices.Clone(e.Roles), func(role string) bool { return !has(m.Roles, role) })
+			out[i].Roles = slices.DeleteFunc(slices.Clone(e.Roles), func(role string) bool { return !slices.Contains(m.Roles, role) })
 		}
 		return out
 	}

@@ -118,7 +118,7 @@ func (s *Settings) Plan(r Request, requester Actor, start time.Time) (Plan, *Ref
 	if b := p.BreakGlass; b != nil {
 		plan.BreakGlass = &BreakGlass{Role: b.Role, Quorum: b.Quorum}
 		for _, m := range s.Members() {
-			if m.Kind != "machine" && has(m.Roles, b.Role) {
+			if m.Kind != "machine" && slices.Contains(m.Roles, b.Role) {
 				plan.BreakGlass.Eligible = append(plan.BreakGlass.Eligible, m.eligible())
 			}
 		}
@@ -158,12 +158,12 @@ func (s *Settings) stage(st StageSetting, requester Actor) Stage {
 	}
 	holders := func(role string) (out []Eligible) {
 		for _, m := range s.Members() {
-			if m.Kind == "machine" || !has(m.Roles, role) || has(stage.Without, m.Actor.Issuer) {
+			if m.Kind == "machine" || !slices.Contains(m.Roles, role) || slices.Contains(stage.Without, m.Actor.Issuer) {
 				continue
 			}
 			e := m.eligible()
 			for _, share := range stage.AtLeast {
-				if share.Role != "" && has(m.Roles, share.Role) && !has(e.Roles, share.Role) {
+				if share.Role != "" && slices.Contains(m.Roles, share.Role) && !slices.Contains(e.Roles, share.Role) {
 					e.Roles = append(e.Roles, share.Role)
 				}
 			}

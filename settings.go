@@ -166,7 +166,12 @@ type Evidence struct {
 	// PersonalDataKey is the ARN of the KMS key under which each person's own key is kept, that conceals what locked evidence says of them. Without it
 	// evidence is locked as it is, and nothing in it can be shredded.
 	PersonalDataKey string `yaml:"personalDataKey"`
+	// Source is "off" where evidence doesn't record from which address, and by which program, people sent what they sent; see RecordsSource.
+	Source string `yaml:"source"`
 }
+
+// RecordsSource says whether it is recorded from where people sent what they sent: unless the tenant's file says off.
+func (e Evidence) RecordsSource() bool { return e.Source != "off" }
 
 // Mail is the way out for mails.
 type Mail struct {
@@ -331,15 +336,6 @@ func (s *Settings) Members() []Member {
 		}
 	}
 	return out
-}
-
-func has(list []string, want string) bool {
-	for _, s := range list {
-		if s == want {
-			return true
-		}
-	}
-	return false
 }
 
 func isURL(s string) bool {

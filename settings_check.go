@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -190,14 +191,14 @@ func (c *settingsCheck) emergency(s *Settings, path []any, p Purpose) {
 	}
 	holders := 0
 	for _, who := range s.People {
-		if has(who.Roles, b.Role) {
+		if slices.Contains(who.Roles, b.Role) {
 			holders++
 		}
 	}
 	switch {
 	case p.Owner == nil:
 		c.fault(at("breakGlass"), "breakGlass: name the purpose's owner as well: who breaks the glass is reviewed, and a review has an owner")
-	case has(owner.Roles, b.Role):
+	case slices.Contains(owner.Roles, b.Role):
 		c.fault(at("owner"), "owner: %s holds the role %q, which breaks the glass; nobody reviews what they could have done", owner.Name, b.Role)
 	}
 	c.needed(at("breakGlass", "role"), b.Role)
@@ -216,7 +217,7 @@ func (c *settingsCheck) stage(s *Settings, path []any, first bool, st StageSetti
 	}
 	for i, ref := range st.People {
 		m, ok := s.person(ref)
-		if !ok || !has(m.Roles, st.Role) {
+		if !ok || !slices.Contains(m.Roles, st.Role) {
 			c.fault(at("people", i), "%s of issuer %q is nobody of this file who holds the role %q", ref.Subject, ref.Issuer, st.Role)
 		}
 	}
@@ -342,6 +343,9 @@ func (c *settingsCheck) parts(s *Settings) {
 	}
 	if s.Evidence.ReleaseWithin <= 0 {
 		c.fault(at("evidence", "releaseWithin"), "evidence.releaseWithin must be more than 0: how long a signature may wait for its lock before it is voided")
+	}
+	if v := s.Evidence.Source; v != "" && v != "on" && v != "off" {
+		c.fault(at("evidence", "source"), "evidence.source %q must be on or off: whether evidence records the address and the program that something was sent from", v)
 	}
 	if _, _, err := net.SplitHostPort(s.Mail.SMTP); err != nil {
 		c.fault(at("mail", "smtp"), "mail.smtp %q must be host:port", s.Mail.SMTP)

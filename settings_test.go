@@ -172,6 +172,7 @@ func settingsFaults() []change {
 		{"checked too seldom", "releaseWithin: 24h", "releaseWithin: 24h\nwatch:\n  checkEvery: 32d", "  checkEvery: 32d", "watch.checkEvery is 768h0m0s; give 1m to 31d"},
 		{"a sample too large", "releaseWithin: 24h", "releaseWithin: 24h\nwatch:\n  sample: 201", "  sample: 201", "watch.sample is 201; give 1 to 200"},
 		{"no time to finish", "releaseWithin: 24h", "releaseWithin: 24h\nwatch:\n  unfinishedAfter: -1h", "  unfinishedAfter: -1h", "watch.unfinishedAfter must be more than 0"},
+		{"a source that is neither on nor off", "releaseWithin: 24h", "releaseWithin: 24h\n  source: \"no\"", "  source:", `evidence.source "no" must be on or off`},
 		{"no time to release", "releaseWithin: 24h", "releaseWithin: 0s", "", "evidence.releaseWithin must be more than 0"},
 		{"the key for personal data is the seal's", "releaseWithin: 24h", "releaseWithin: 24h\n  personalDataKey: arn:aws:kms:eu-central-1:111122223333:key/0d1e2f3a-0000-4000-8000-000000000001", "  personalDataKey:", "must be the ARN of a key of its own"},
 		{"the key for personal data is the log's", "releaseWithin: 24h", "releaseWithin: 24h\n  personalDataKey: arn:aws:kms:eu-central-1:111122223333:key/0d1e2f3a-0000-4000-8000-000000000002", "  personalDataKey:", "must be the ARN of a key of its own"},

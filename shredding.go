@@ -4,11 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 )
-
-// ShreddingAnswerTime is how long an order to shred waits for its second person. After it nothing is done.
-const ShreddingAnswerTime = 14 * 24 * time.Hour
 
 // Shredding is what one person of the tenant's compliance proposes: to destroy the key under which personal data of one person in the tenant's evidence is
 // concealed. It can't be undone. A dry run asks what it would be, and does nothing.
@@ -55,52 +51,15 @@ type SignedShredding struct {
 	Proof     Proof     `json:"proof"`
 }
 
-// ShreddingAnswer is what a second person of compliance says to it. It names the key that would go, so that nobody approves one thing and another is done.
-type ShreddingAnswer struct {
-	V         int     `json:"v"`
-	Tenant    string  `json:"tenant"`
-	Shredding string  `json:"shredding" doc:"Digest of what was proposed."`
-	Key       string  `json:"key" doc:"Id of the key that would be destroyed, as the proposal's status has it."`
-	Verdict   Verdict `json:"verdict" enum:"approve,reject"`
-	Reason    string  `json:"reason,omitempty" maxLength:"2000"`
-	Actor     Actor   `json:"actor"`
-	IssuedAt  int64   `json:"iat"`
-}
+// Check finds what is wrong with it by itself, without asking anybody.
+func (s SignedShredding) Check() error { return s.Shredding.Check() }
 
-// Digest is SHA-256("countersign shredding answer v1\0" ‖ RFC 8785 JSON), in hex: the nonce of the proof of whoever answers.
-func (a ShreddingAnswer) Digest() (string, error) {
-	return Digest("countersign shredding answer v1", a)
-}
-
-// Check finds what is wrong with the answer by itself, without asking anybody.
-func (a ShreddingAnswer) Check() error {
-	if a.V != Version {
-		return fmt.Errorf("answer: v is %d, this build reads %d", a.V, Version)
-	}
-	if err := CheckTenantID(a.Tenant); err != nil {
-		return fmt.Errorf("answer: %w", err)
-	}
-	switch {
-	case !isDigest(a.Shredding):
-		return errors.New("answer: shredding must be the 64 hex digits of a digest")
-	case a.Key == "" || len(a.Key) > 64:
-		return errors.New("answer: key must be the id of the key that the proposal names")
-	case a.Verdict != Approve && a.Verdict != Reject:
-		return fmt.Errorf("answer: verdict %q is neither approve nor reject", clip(string(a.Verdict)))
-	case a.Verdict == Reject && strings.TrimSpace(a.Reason) == "":
-		return errors.New("answer: a rejection needs a reason")
-	case a.Verdict == Approve && a.Reason != "":
-		return errors.New("answer: an approval has no reason: it is locked as it is, and could name the person")
-	case a.Actor.Issuer == "" || a.Actor.Subject == "":
-		return errors.New("answer: actor needs iss and sub")
-	case a.IssuedAt < 0 || a.IssuedAt > 1<<53-1:
-		return errors.New("answer: iat must be seconds since 1970")
-	}
-	return checkText("answer: reason", a.Reason, MaxReason)
-}
-
-// SignedShreddingAnswer is the payload of the answer signal. The proof is an ID token of its actor whose nonce is the answer's digest.
-type SignedShreddingAnswer struct {
-	Answer ShreddingAnswer `json:"answer"`
-	Proof  Proof           `json:"proof"`
+// Ordered is what it has in common with all other orders.
+func (s SignedShredding) Ordered() (Ordered, error) {
+	o := s.Shredding
+	digest, err := o.Digest()
+	return Ordered{
+		What: "shredding", Tenant: o.Tenant, Actor: o.Actor, IssuedAt: o.IssuedAt, Digest: digest, Proof: s.Proof, Kind: WorkflowShredding, Keeper: ShreddingID(o.Tenant, digest),
+		Second: true, DryRun: o.DryRun,
+	}, err
 }

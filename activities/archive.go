@@ -27,14 +27,11 @@ const maxBundle = 600 << 20
 // asked. It waits in the documents bucket until it is locked; the first one stored counts, so a repeated Seal has the same hash.
 func (t *Tenant) Seal(ctx context.Context, in evidence.SealInput) (evidence.Sealed, error) {
 	key := countersign.WithheldKey(t.settings.Tenant, in.Request.ID, countersign.WithheldBundle(in.Outcome))
-	if stored, body, err := t.earlier(ctx, key, maxBundle); err == nil {
-		report, err := t.believe(body, in)
-		if err != nil {
-			return evidence.Sealed{}, err
+	if again(ctx) {
+		sealed, err := t.sealedBefore(ctx, key, in)
+		if !errors.Is(err, errGone) {
+			return sealed, err
 		}
-		return sealed(stored, body, report)
-	} else if !errors.Is(err, errGone) {
-		return evidence.Sealed{}, err
 	}
 	history, err := t.export(ctx, in.Saga)
 	if err != nil {
@@ -45,9 +42,11 @@ func (t *Tenant) Seal(ctx context.Context, in evidence.SealInput) (evidence.Seal
 		return evidence.Sealed{}, err
 	}
 	material := evidence.Material{Seal: in, History: history, Case: c, Worker: t.worker, Key: t.key()}
-	if err := t.released(ctx, c, in, &material); err != nil {
+	document, err := t.released(ctx, c, in, &material)
+	if err != nil {
 		return evidence.Sealed{}, err
 	}
+	defer document.Close()
 	files, err := evidence.Assemble(material)
 	if err != nil {
 		return evidence.Sealed{}, err
@@ -58,25 +57,42 @@ func (t *Tenant) Seal(ctx context.Context, in evidence.SealInput) (evidence.Seal
 	if files, err = t.signPostQuantum(ctx, c, files); err != nil {
 		return evidence.Sealed{}, err
 	}
-	bundle, err := evidence.Seal(ctx, files, t.signer(), t.stamper, time.Now(), t.roots)
+	file, err := evidence.SealFile(ctx, files, t.signer(), t.stamper, time.Now(), t.roots)
 	if err != nil {
 		return evidence.Sealed{}, keyError("couldn't seal the evidence", err)
 	}
+	bundle, err := opened(file)
+	if err != nil {
+		return evidence.Sealed{}, err
+	}
+	defer bundle.Close()
 	// What doesn't hold is not stored: it would keep the place from what does, once a person has mended what is wrong.
-	report, err := t.believe(bundle, in)
+	report, err := t.believe(bundle.Raw, in)
 	if err != nil {
 		return evidence.Sealed{}, err
 	}
-	stored, err := t.storeFirst(ctx, t.settings.Documents.Bucket, key, evidence.MediaType, bundle, nil)
+	stored, err := t.storeSpooled(ctx, t.settings.Documents.Bucket, key, evidence.MediaType, bundle, nil)
 	if errors.Is(err, errExists) {
-		if stored, bundle, err = t.current(ctx, t.settings.Documents.Bucket, key, maxBundle); err == nil {
-			report, err = t.believe(bundle, in)
-		}
+		return t.sealedBefore(ctx, key, in)
 	}
 	if err != nil {
 		return evidence.Sealed{}, err
 	}
-	return sealed(stored, bundle, report)
+	return sealed(stored, bundle.Raw, report)
+}
+
+// sealedBefore is the bundle that another attempt stored; errGone where none did.
+func (t *Tenant) sealedBefore(ctx context.Context, key string, in evidence.SealInput) (evidence.Sealed, error) {
+	stored, bundle, err := t.currentSpooled(ctx, t.settings.Documents.Bucket, key, maxBundle)
+	if err != nil {
+		return evidence.Sealed{}, err
+	}
+	defer bundle.Close()
+	report, err := t.believe(bundle.Raw, in)
+	if err != nil {
+		return evidence.Sealed{}, err
+	}
+	return sealed(stored, bundle.Raw, report)
 }
 
 // believe verifies a bundle before it is believed, completely, as a stranger would.
@@ -112,33 +128,44 @@ func (t *Tenant) signedIt(key string, material evidence.Material) error {
 	return nil
 }
 
-// released adds the document to the material, and where the signing was completed what was signed.
-func (t *Tenant) released(ctx context.Context, c *evidence.Case, in evidence.SealInput, material *evidence.Material) (err error) {
+// released adds the document to the material, and where the signing was completed what was signed. Until the document is closed, the material has its bytes.
+func (t *Tenant) released(ctx context.Context, c *evidence.Case, in evidence.SealInput, material *evidence.Material) (document *Spooled, err error) {
 	signed := in.Outcome == countersign.Completed && in.Signature != nil
 	if signed && c.Admission != nil && c.Admission.Context.SignedAs != "" {
-		material.Signed, err = ReadObject(ctx, t.s3, t.settings.Tenant, in.Signature.Object, maxAdmitted)
+		if document, err = t.spool(ctx, in.Signature.Object, maxAdmitted); err != nil {
+			return nil, err
+		}
+		material.Signed = document.Raw
 	} else {
-		material.Document, err = t.document(ctx, c, in)
-		if err == nil && signed {
+		if document, err = t.document(ctx, c, in); err != nil {
+			return nil, err
+		}
+		if document != nil {
+			material.Document = document.Raw
+		}
+		if signed {
 			material.Signature, err = ReadObject(ctx, t.s3, t.settings.Tenant, in.Signature.Object, maxSignature)
 		}
 	}
-	if err != nil || !signed {
-		return err
+	if err == nil && signed {
+		err = t.signedIt(in.Signature.Key, *material)
 	}
-	return t.signedIt(in.Signature.Key, *material)
+	if err != nil {
+		return nil, errors.Join(err, document.Close())
+	}
+	return document, nil
 }
 
-// document is the document's bytes, unless intake never got as far as trusting them.
-func (t *Tenant) document(ctx context.Context, c *evidence.Case, in evidence.SealInput) ([]byte, error) {
+// document is the document, unless intake never got as far as trusting it.
+func (t *Tenant) document(ctx context.Context, c *evidence.Case, in evidence.SealInput) (*Spooled, error) {
 	if c.Admission == nil || c.Admission.Refusal != nil {
 		return nil, nil
 	}
-	body, err := ReadObject(ctx, t.s3, t.settings.Tenant, in.Request.Document, maxAdmitted)
+	document, err := t.spool(ctx, in.Request.Document, maxAdmitted)
 	if errors.Is(err, errGone) && in.Outcome != countersign.Completed {
 		return nil, nil // an ending without a signature is evidenced without it
 	}
-	return body, err
+	return document, err
 }
 
 func (t *Tenant) key() evidence.KeyFacts {
@@ -163,37 +190,55 @@ func (t *Tenant) export(ctx context.Context, saga evidence.Execution) (*historyp
 }
 
 // Lock puts the sealed bundle under Object Lock and reads the lock back: asking for a lock is not having one. If we crash
-// after the store, the next attempt finds the object, compares the bytes, and reports the same lock.
-func (t *Tenant) Lock(ctx context.Context, in evidence.Sealed) (evidence.Locked, error) {
-	bundle, err := ReadObject(ctx, t.s3, t.settings.Tenant, in.Object, maxBundle)
+// after the store, the next attempt finds the object, compares the bytes, and reports the same lock. Beside the lock stands what the index will say of the bundle.
+func (t *Tenant) Lock(ctx context.Context, in evidence.Sealed) (evidence.LockedAndRead, error) {
+	file, err := t.spool(ctx, in.Object, maxBundle)
 	if errors.Is(err, errGone) {
 		return t.lockedConcealed(ctx, in)
 	}
 	if err != nil {
-		return evidence.Locked{}, err
+		return evidence.LockedAndRead{}, err
 	}
+	defer file.Close()
+	bundle := file.Raw
 	report := evidence.Verify(bundle, t.roots)
 	if err := report.Err(); err != nil {
-		return evidence.Locked{}, err
+		return evidence.LockedAndRead{}, err
 	}
 	if t.settings.Evidence.PersonalDataKey != "" {
 		return t.lockConcealed(ctx, in, bundle, report)
 	}
 	key := countersign.EvidenceKey(t.settings.Tenant, report.Statement.Request.ID)
-	stored, err := t.storeFirst(ctx, t.settings.Evidence.Bucket, key, evidence.MediaType, bundle, t.lock(time.Now()))
+	stored, err := t.storeSpooled(ctx, t.settings.Evidence.Bucket, key, evidence.MediaType, file, t.lock(time.Now()))
 	if errors.Is(err, errExists) {
-		var there []byte
-		stored, there, err = t.current(ctx, t.settings.Evidence.Bucket, key, maxBundle)
-		if err == nil && !bytes.Equal(there, bundle) {
-			report, err = t.lockedBefore(there, report.Statement.Saga)
-		}
+		stored, report, err = t.plainBefore(ctx, key, bundle, report)
 	}
 	if err != nil {
-		return evidence.Locked{}, err
+		return evidence.LockedAndRead{}, err
 	}
 	locked, err := t.held(ctx, stored)
+	if err != nil {
+		return evidence.LockedAndRead{}, err
+	}
 	locked.Outcome = report.Statement.Outcome
-	return locked, err
+	if stored.SHA256 != file.SHA256 {
+		return evidence.LockedAndRead{Locked: locked}, nil // what is there is other evidence: whoever logs the ending reads it
+	}
+	index, err := t.indexRecord(ctx, bundle, locked, nil)
+	return evidence.LockedAndRead{Locked: locked, Index: index}, err
+}
+
+// plainBefore is what holds the place already: the same bundle, or other evidence of the same saga.
+func (t *Tenant) plainBefore(ctx context.Context, key string, bundle []byte, report *evidence.Report) (countersign.Object, *evidence.Report, error) {
+	stored, there, err := t.currentSpooled(ctx, t.settings.Evidence.Bucket, key, maxBundle)
+	if err != nil {
+		return stored, nil, err
+	}
+	defer there.Close()
+	if !bytes.Equal(there.Raw, bundle) {
+		report, err = t.lockedBefore(there.Raw, report.Statement.Saga)
+	}
+	return stored, report, err
 }
 
 // FindEarlier says whether evidence, or an intent to sign, is locked under a request id already. The server forgets the names of signings, at the latest when its database

@@ -42,7 +42,7 @@ func (t *Tenant) Admit(ctx context.Context, in evidence.AdmitInput) (evidence.Ad
 	if refusal != nil {
 		return refuse(refusal)
 	}
-	if source != (evidence.Source{}) {
+	if source != (evidence.Source{}) && t.settings.Evidence.RecordsSource() {
 		a.Source = &source
 	}
 	principal := policy.PrincipalOf(t.settings, requester)
@@ -79,7 +79,7 @@ func (t *Tenant) Admit(ctx context.Context, in evidence.AdmitInput) (evidence.Ad
 		return a, err
 	}
 	defer document.Close()
-	if a.Document, refusal = inspectPDF(document, document.size, t.visibleSeal); refusal != nil {
+	if a.Document, refusal = inspectPDF(document, document.Size(), t.visibleSeal); refusal != nil {
 		return refuse(refusal)
 	}
 	if a.Context, err = t.context(in, requester, plan); err != nil {
@@ -101,10 +101,14 @@ func (t *Tenant) context(in evidence.AdmitInput, requester countersign.Actor, pl
 	if err != nil {
 		return countersign.Context{}, err
 	}
+	issuers, err := countersign.IssuersDigest(t.settings.Issuers)
+	if err != nil {
+		return countersign.Context{}, err
+	}
 	return countersign.Context{
-		V: countersign.Version, Tenant: t.settings.Tenant, Signing: in.Saga.Workflow, Run: in.Saga.Run, Request: fingerprint,
+		V: countersign.ContextVersion, Tenant: t.settings.Tenant, Signing: in.Saga.Workflow, Run: in.Saga.Run, Request: fingerprint,
 		Requester: requester, Document: in.Request.Document, Plan: planDigest, Policy: t.engine.Hash(), Settings: t.settings.Digest(),
-		SignedAs: countersign.SignedInPDF, Stamped: true,
+		SignedAs: countersign.SignedInPDF, Stamped: true, Issuers: issuers,
 	}, nil
 }
 

@@ -175,6 +175,9 @@ func (t *Tenant) checkSample(ctx context.Context, s *evidence.SampleReport, e tr
 		return err
 	default:
 		report := revealed.Verify(t.roots)
+		if err := revealed.Close(); err != nil {
+			return err
+		}
 		if err := report.Err(); err != nil {
 			problem("it doesn't verify: %s", err)
 		} else if p := report.Statement; p != nil && (p.Request.ID != e.Request || p.Saga.Run != e.Run || p.Outcome != e.Outcome) { // of a bundle in which somebody was shredded, the log alone says whose it is

@@ -25,16 +25,23 @@ const (
 )
 
 // keptObjects are the locked objects of a request, each version of them: the bundle in the version that the order names, the intent to sign, the
-// proof of the log, and the records of earlier orders. Records of reads lie by day and not by request; they keep their own retention.
+// proof of the log, the index record, and the records of earlier orders. Records of reads lie by day and not by request; they keep their own retention.
 func (t *Tenant) keptObjects(ctx context.Context, o countersign.Order) ([]countersign.Object, error) {
 	tenant, bucket := t.settings.Tenant, t.settings.Evidence.Bucket
 	all := []countersign.Object{o.Bundle}
 	intent, proof := countersign.IntentKey(tenant, o.Request), countersign.EvidenceLogKey(tenant, o.Request)
-	for prefix, own := range map[string]func(key string) bool{
+	kept := map[string]func(key string) bool{
 		intent: func(key string) bool { return key == intent },
 		proof:  func(key string) bool { return key == proof },
 		countersign.OrdersPrefix(tenant) + o.Request + "/": func(string) bool { return true },
-	} {
+	}
+	switch index, err := t.indexKeyOf(ctx, o.Request); {
+	case err != nil:
+		return nil, err
+	case index != "":
+		kept[index] = func(key string) bool { return key == index }
+	}
+	for prefix, own := range kept {
 		found, more, err := ListVersions(ctx, t.s3, tenant, bucket, prefix, maxKeptObjects)
 		if err != nil {
 			return nil, err

@@ -18,13 +18,15 @@ import (
 	"golang.org/x/mod/sumdb/note"
 
 	"github.com/countersign-dev/countersign"
+	"github.com/countersign-dev/countersign/evidence"
 	"github.com/countersign-dev/countersign/evidence/translog"
 )
 
 // AppendLog puts one entry into the tenant's log and returns the proof that it is there, under a checkpoint that the log's key signed. The same entry
-// is in the log once, however often it is asked. Its time is when it was first tried. The proof of an ending is locked beside the bundle as well; if we crash
-// before that, the next attempt finds the entry and locks a proof under a newer checkpoint.
-func (t *Tenant) AppendLog(ctx context.Context, e translog.Entry) (translog.Proof, error) {
+// is in the log once, however often it is asked. Its time is when it was first tried. The proof of an ending is locked beside the bundle as well, and then its index
+// record; if we crash before that, the next attempt finds the entry, locks a proof under a newer checkpoint, and the same record under the same key.
+func (t *Tenant) AppendLog(ctx context.Context, in evidence.LogInput) (translog.Proof, error) {
+	e := in.Entry
 	if e.Tenant != t.settings.Tenant {
 		return translog.Proof{}, temporal.NewNonRetryableApplicationError("couldn't log an entry of another tenant", ErrorSetting, nil)
 	}
@@ -37,7 +39,9 @@ func (t *Tenant) AppendLog(ctx context.Context, e translog.Entry) (translog.Proo
 		return proof, keyError("couldn't log the entry", err)
 	}
 	if e.Ended() {
-		err = t.keepProof(ctx, e, proof)
+		if err = t.keepProof(ctx, e, proof); err == nil {
+			err = t.keepIndex(ctx, in, proof)
+		}
 	}
 	return proof, err
 }

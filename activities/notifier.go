@@ -74,6 +74,14 @@ func (t *Tenant) Notify(ctx context.Context, in evidence.NotifyInput) ([]evidenc
 	for _, hook := range t.hooks {
 		r.tell(hook.name, func() error { return t.post(ctx, hook, in) })
 	}
+	// Whoever covers is looked for while the others are told already.
+	covering, err := t.coverers(ctx, in)
+	if err != nil {
+		r.missed = fmt.Errorf("couldn't find who covers: %w", err)
+	}
+	for _, c := range covering {
+		r.tell(c.member.Actor.String(), func() error { return t.mail(ctx, c.member.Name, c.member.Email, c.inPlaceOf(in)) })
+	}
 	return r.end()
 }
 
@@ -89,6 +97,7 @@ type round struct {
 	event   string
 	attempt int
 	order   []string
+	missed  error // why some recipients are not known
 	wait    sync.WaitGroup
 	places  [maxTelling]sync.Mutex
 
@@ -137,6 +146,9 @@ func (r *round) end() ([]evidence.Delivery, error) {
 	r.wait.Wait()
 	var out []evidence.Delivery
 	var open []error
+	if r.missed != nil {
+		open = append(open, r.missed)
+	}
 	for _, recipient := range r.order {
 		d := r.done[recipient]
 		out = append(out, d)
@@ -243,12 +255,8 @@ func subject(e evidence.Event) string {
 		return "A review is overdue: " + e.Title
 	case evidence.EventReviewClosed:
 		return "Reviewed: " + e.Title
-	case evidence.EventOrderProposed:
-		return "Your answer is asked about locked evidence: " + e.Title
-	case evidence.EventOrderStuck:
-		return "Locked evidence can't be kept as ordered yet: " + e.Title
-	case evidence.EventOrderEnded:
-		return "Locked evidence, " + e.Stage + ": " + e.Title
+	case evidence.EventOrderProposed, evidence.EventOrderApproved, evidence.EventOrderRefused, evidence.EventOrderStuck, evidence.EventOrderEnded:
+		return orderSubject(e)
 	case evidence.EventReleased:
 		return "Signed: " + e.Title
 	case evidence.EventVoided:
@@ -293,13 +301,8 @@ func text(s *countersign.Settings, e evidence.Event) string {
 		fmt.Fprintf(&b, "Nobody has reviewed yet why this document was signed without waiting for everybody: countersign review close %s\n", e.Request)
 	case evidence.EventReviewClosed:
 		fmt.Fprintf(&b, "It was reviewed why this document was signed without waiting for everybody.\n")
-	case evidence.EventOrderProposed:
-		fmt.Fprintf(&b, "One of compliance orders something about this signing's locked evidence. Another one approves or rejects it, before %s: countersign audit hold show %s\n",
-			e.Deadline.UTC().Format("2 January 2006, 15:04 UTC"), e.Request)
-	case evidence.EventOrderStuck:
-		fmt.Fprintf(&b, "What was ordered about this signing's locked evidence can't be carried out. It is tried again until it works; whoever runs the service has to mend what is named here.\n")
-	case evidence.EventOrderEnded:
-		fmt.Fprintf(&b, "An order about this signing's locked evidence has ended, and its record is locked: countersign audit hold show %s\n", e.Request)
+	case evidence.EventOrderProposed, evidence.EventOrderApproved, evidence.EventOrderRefused, evidence.EventOrderStuck, evidence.EventOrderEnded:
+		orderText(&b, e)
 	case evidence.EventApprovalReminder:
 		fmt.Fprintf(&b, "This document still waits for your decision, in stage %q.\n", e.Stage)
 		fmt.Fprintf(&b, "Decide before %s.\n", e.Deadline.UTC().Format("2 January 2006, 15:04 UTC"))
@@ -355,7 +358,7 @@ func contextName(kind string) string {
 		return "Grant"
 	case evidence.EventKeyEnrolled, evidence.EventKeyRetired:
 		return "Key"
-	case evidence.EventOrderProposed, evidence.EventOrderStuck, evidence.EventOrderEnded:
+	case evidence.EventOrderProposed, evidence.EventOrderApproved, evidence.EventOrderRefused, evidence.EventOrderStuck, evidence.EventOrderEnded:
 		return "Order"
 	}
 	return "Transaction"

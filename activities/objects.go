@@ -65,7 +65,7 @@ func isObject(o countersign.Object, size, limit int64, digest string) error {
 	return nil
 }
 
-// openObject begins to read an object, for ReadObject and spool, which see to its limit and digest. It returns which version that is.
+// openObject begins to read an object, for ReadObject and SpoolObject, which see to its limit and digest. It returns which version that is.
 func openObject(ctx context.Context, c *s3.Client, tenant string, o countersign.Object, limit int64) (body io.ReadCloser, version string, err error) {
 	if err := checkOwn(tenant, o.Key); err != nil {
 		return nil, "", err
@@ -100,12 +100,7 @@ func checkOwn(tenant, key string) error {
 // storeFirst stores the object if nothing is there yet. Where something is, it returns that with errExists: the first
 // stored wins, so that a repeated step ends with what the first one made. The object is tagged with its tenant.
 func (t *Tenant) storeFirst(ctx context.Context, bucket, key, mediaType string, body []byte, lock func(*s3.PutObjectInput)) (countersign.Object, error) {
-	return t.storeStream(ctx, bucket, key, mediaType, bytes.NewReader(body), countersign.SHA256(body), lock)
-}
-
-// storeStream is storeFirst for a body that is not in memory.
-func (t *Tenant) storeStream(ctx context.Context, bucket, key, mediaType string, body io.ReadSeeker, digest string, lock func(*s3.PutObjectInput)) (countersign.Object, error) {
-	return storeFirst(ctx, t.s3, t.settings.Tenant, bucket, key, mediaType, body, digest, lock)
+	return storeFirst(ctx, t.s3, t.settings.Tenant, bucket, key, mediaType, bytes.NewReader(body), countersign.SHA256(body), lock)
 }
 
 func storeFirst(ctx context.Context, c *s3.Client, tenant, bucket, key, mediaType string, body io.ReadSeeker, digest string, lock func(*s3.PutObjectInput)) (countersign.Object, error) {
@@ -137,11 +132,14 @@ func (t *Tenant) current(ctx context.Context, bucket, key string, limit int64) (
 // earlier reads what an earlier attempt of this activity stored in the documents bucket. A first attempt doesn't look: what it finds in the place after
 // all, it takes when it is about to store its own.
 func (t *Tenant) earlier(ctx context.Context, key string, limit int64) (countersign.Object, []byte, error) {
-	if activity.GetInfo(ctx).Attempt < 2 {
+	if !again(ctx) {
 		return countersign.Object{}, nil, errGone
 	}
 	return t.current(ctx, t.settings.Documents.Bucket, key, limit)
 }
+
+// again says that this activity was attempted before.
+func again(ctx context.Context) bool { return activity.GetInfo(ctx).Attempt >= 2 }
 
 // newest names the object's newest version, without its digest.
 func (t *Tenant) newest(ctx context.Context, bucket, key string) (countersign.Object, error) {

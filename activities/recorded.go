@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	commonpb "go.temporal.io/api/common/v1"
@@ -29,9 +28,10 @@ func asker(ctx context.Context, in evidence.SignInput) *countersign.Refusal {
 
 // recorded checks what the signing step is given against what the Temporal server wrote down itself: the saga's admission, and each decision as a
 // signal by the person whom it names, taken when it is said to have been. A saga that says anything else is broken or in somebody else's hands: it
-// could bring decisions that nobody sent, with an identity provider's key that it made up. Where the glass is broken, its review has to be open.
-func (t *Tenant) recorded(ctx context.Context, in evidence.SignInput, broken bool) (*countersign.Refusal, error) {
-	r := record{taken: map[string][]time.Time{}, checks: map[int64]bool{}, stamps: map[string][]byte{}}
+// could bring decisions that nobody sent, with an identity provider's key that it made up, or that the policy doesn't allow. Where the glass is
+// broken, its review has to be open.
+func (t *Tenant) recorded(ctx context.Context, in evidence.SignInput, current *countersign.Settings, broken bool) (*countersign.Refusal, error) {
+	r := newRecord()
 	events := t.temporal.GetWorkflowHistory(ctx, in.Context.Signing, in.Context.Run, false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
 	for events.HasNext() {
 		event, err := events.Next()
@@ -49,12 +49,8 @@ func (t *Tenant) recorded(ctx context.Context, in evidence.SignInput, broken boo
 		return countersign.Refuse("context-changed", "the transaction is not the one that was admitted"), nil
 	}
 	for _, counted := range in.Decisions {
-		key, err := sentBy(counted.Signed, counted.Signed.Decision.Actor)
-		if err != nil {
-			return nil, err
-		}
-		if !slices.ContainsFunc(r.taken[key], counted.At.Equal) {
-			return countersign.Refuse("not-sent", "the server took no such decision from %s at that time", counted.Signed.Decision.Actor), nil
+		if _, sent := r.ordinal(counted); !sent {
+			return notSent(counted.Signed.Decision.Actor), nil
 		}
 		if refusal, err := t.dated(r, in.Context, counted); refusal != nil || err != nil {
 			return refusal, err
@@ -63,7 +59,11 @@ func (t *Tenant) recorded(ctx context.Context, in evidence.SignInput, broken boo
 	if broken && r.review != countersign.ReviewID(in.Context.Tenant, in.Request) {
 		return countersign.Refuse("not-reviewed", "the glass was broken, and no review of it was opened"), nil
 	}
-	return nil, nil
+	return t.allowed(r, in, current), nil
+}
+
+func notSent(who countersign.Actor) *countersign.Refusal {
+	return countersign.Refuse("not-sent", "the server took no such decision from %s at that time", who)
 }
 
 // dated checks the decision's time-stamp, where the context says that there is one: the server's word on when it took a decision is not enough.
@@ -83,12 +83,39 @@ func (t *Tenant) dated(r record, c countersign.Context, counted evidence.Counted
 
 // record is what of a saga's history the server vouches for, as far as the signing step asks.
 type record struct {
-	admit    int64                  // the event that scheduled the first admission
-	admitted string                 // digest of the context that it found
-	taken    map[string][]time.Time // decision and sender → when the server took it
-	review   string                 // workflow id of the review that was opened
-	checks   map[int64]bool         // the events that scheduled checks of decisions
-	stamps   map[string][]byte      // digest of a decision that counted → its time-stamp
+	admit    int64                       // the event that scheduled the first admission
+	admitted string                      // digest of the context that it found
+	policy   string                      // text of the policy set that it froze
+	signals  int                         // how many decisions were sent
+	taken    map[string][]taken          // decision and sender → when the server took it
+	review   string                      // workflow id of the review that was opened
+	checks   map[int64]int               // the events that scheduled checks of decisions → the how-manieth signal each is of
+	counted  map[int][]countersign.Actor // signal → whose one vote it used up, where a check found that it counts
+	stamps   map[string][]byte           // digest of a decision that counted → its time-stamp
+}
+
+func newRecord() record {
+	return record{taken: map[string][]taken{}, checks: map[int64]int{}, counted: map[int][]countersign.Actor{}, stamps: map[string][]byte{}}
+}
+
+// taken is one decide signal: the how-manieth, from 1, and when the server took it.
+type taken struct {
+	ordinal int
+	at      time.Time
+}
+
+// ordinal finds the signal by which the server took a decision, from whom it names and when it is said to have been.
+func (r *record) ordinal(counted evidence.CountedDecision) (int, bool) {
+	key, err := sentBy(counted.Signed, counted.Signed.Decision.Actor)
+	if err != nil {
+		return 0, false // nothing was ever taken under it
+	}
+	for _, t := range r.taken[key] {
+		if t.at.Equal(counted.At) {
+			return t.ordinal, true
+		}
+	}
+	return 0, false
 }
 
 func (r *record) read(e *historypb.HistoryEvent) error {
@@ -96,10 +123,18 @@ func (r *record) read(e *historypb.HistoryEvent) error {
 		r.admit = e.GetEventId()
 	}
 	if a := e.GetActivityTaskScheduledEventAttributes(); a.GetActivityType().GetName() == evidence.ActivityCheckDecision {
-		r.checks[e.GetEventId()] = true
+		var in struct{ Ordinal int }
+		for _, p := range a.GetInput().GetPayloads() {
+			if err := json.Unmarshal(p.GetData(), &in); err != nil {
+				return fmt.Errorf("what a decision was checked for can't be read: %w", err)
+			}
+		}
+		r.checks[e.GetEventId()] = in.Ordinal
 	}
-	if a := e.GetActivityTaskCompletedEventAttributes(); a != nil && r.checks[a.GetScheduledEventId()] {
-		return r.checked(a.GetResult())
+	if a := e.GetActivityTaskCompletedEventAttributes(); a != nil {
+		if ordinal, ok := r.checks[a.GetScheduledEventId()]; ok {
+			return r.checked(ordinal, a.GetResult())
+		}
 	}
 	if a := e.GetActivityTaskCompletedEventAttributes(); a != nil && r.admit != 0 && a.GetScheduledEventId() == r.admit {
 		var admission evidence.Admission
@@ -108,7 +143,7 @@ func (r *record) read(e *historypb.HistoryEvent) error {
 				return fmt.Errorf("the admission can't be read: %w", err)
 			}
 		}
-		r.admitted = admission.Digest
+		r.admitted, r.policy = admission.Digest, admission.PolicyText
 	}
 	if a := e.GetChildWorkflowExecutionStartedEventAttributes(); a.GetWorkflowType().GetName() == countersign.WorkflowReview {
 		r.review = a.GetWorkflowExecution().GetWorkflowId()
@@ -117,6 +152,7 @@ func (r *record) read(e *historypb.HistoryEvent) error {
 	if a.GetSignalName() != countersign.SignalDecide {
 		return nil
 	}
+	r.signals++
 	sender, ok := evidence.ActorOf(e.GetPrincipal())
 	if !ok {
 		return nil
@@ -130,13 +166,13 @@ func (r *record) read(e *historypb.HistoryEvent) error {
 		if err != nil {
 			return err
 		}
-		r.taken[key] = append(r.taken[key], e.GetEventTime().AsTime())
+		r.taken[key] = append(r.taken[key], taken{r.signals, e.GetEventTime().AsTime()})
 	}
 	return nil
 }
 
-// checked keeps the time-stamp of a decision that counted.
-func (r *record) checked(result *commonpb.Payloads) error {
+// checked keeps the time-stamp of a decision that counted, and whose it was.
+func (r *record) checked(ordinal int, result *commonpb.Payloads) error {
 	var check evidence.Check
 	for _, p := range result.GetPayloads() {
 		if err := json.Unmarshal(p.GetData(), &check); err != nil {
@@ -145,6 +181,7 @@ func (r *record) checked(result *commonpb.Payloads) error {
 	}
 	if check.Record.Counted() {
 		r.stamps[check.Record.Digest] = check.Stamp
+		r.counted[ordinal] = check.People()
 	}
 	return nil
 }

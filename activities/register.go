@@ -18,6 +18,7 @@ func (t *Tenant) Register(r worker.ActivityRegistry) {
 		evidence.ActivityCheckReview: t.CheckReview, evidence.ActivityAppendLog: t.AppendLog,
 		evidence.ActivityAdmitOrder: t.AdmitOrder, evidence.ActivityCheckOrderAnswer: t.CheckOrderAnswer, evidence.ActivityCarryOut: t.CarryOut,
 		evidence.ActivityFindDead: t.FindDead, evidence.ActivityAwaitSaga: t.AwaitSaga, evidence.ActivityFindUnfinished: t.FindUnfinished, evidence.ActivityCheckEvidence: t.CheckEvidence, evidence.ActivityFindEarlier: t.FindEarlier,
+		evidence.ActivityAdmitReindex: t.AdmitReindex, evidence.ActivityReindexPage: t.ReindexPage,
 		evidence.ActivityAdmitRenewal: t.AdmitRenewal, evidence.ActivityRenewPage: t.RenewPage,
 	} {
 		r.RegisterActivityWithOptions(f, activity.RegisterOptions{Name: name})

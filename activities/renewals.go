@@ -16,6 +16,7 @@ import (
 
 	"github.com/countersign-dev/countersign"
 	"github.com/countersign-dev/countersign/evidence"
+	"github.com/countersign-dev/countersign/evidence/shred"
 )
 
 // AdmitRenewal decides whether somebody may have the tenant's bundles time-stamped anew: its compliance and its owner, as the server stamped the start.
@@ -34,7 +35,7 @@ func (t *Tenant) AdmitRenewal(ctx context.Context, in evidence.AdmitRenewalInput
 	if err != nil {
 		return a, err
 	}
-	if m, ok := current.Member(sender); !ok || !slices.Contains(m.Roles, "compliance") && !slices.Contains(m.Roles, "owner") {
+	if m, ok := current.Member(sender); !ok || !slices.Contains(m.Roles, countersign.RoleCompliance) && !slices.Contains(m.Roles, countersign.RoleOwner) {
 		a.Refusal = countersign.Refuse("not-entitled", "only the tenant's compliance and its owner have evidence time-stamped anew")
 		return a, nil
 	}
@@ -53,27 +54,27 @@ const (
 // RenewPage time-stamps anew those bundles of one page that are due, with one token for all of them. It is safe to repeat: what was stored is not due any more, and the
 // first record stored under a number is the one that counts.
 func (t *Tenant) RenewPage(ctx context.Context, in evidence.RenewPageInput) (evidence.RenewalPage, error) {
-	page := evidence.RenewalPage{Renewed: []evidence.RenewedBundle{}}
+	page := renewed{evidence.RenewalPage{Renewed: []evidence.RenewedBundle{}}}
 	rules, hash, err := in.Renewal.Rules(in.Now)
 	if err != nil {
-		return page, err
+		return page.RenewalPage, err
 	}
 	requests, more, err := t.lockedBundles(ctx, in.After)
 	if err != nil {
-		return page, err
+		return page.RenewalPage, err
 	}
 	var due []renewal
 	var read int64
 	for i, request := range requests {
-		r, err := t.due(ctx, request, rules, hash, &read)
+		records, err := t.due(ctx, request, rules, hash, &read)
 		page.Looked++
 		switch {
 		case err != nil && ctx.Err() != nil:
-			return page, err
+			return page.RenewalPage, err
 		case err != nil:
 			page.Problems = append(page.Problems, evidence.RenewalProblem{Request: request, Problem: err.Error()})
-		case r.why != "":
-			due = append(due, r)
+		default:
+			due = append(due, records...)
 		}
 		if last := i == len(requests)-1; more && last || !last && read > bytesOfAPage {
 			page.Next = countersign.EvidenceKey(t.settings.Tenant, request)
@@ -82,33 +83,64 @@ func (t *Tenant) RenewPage(ctx context.Context, in evidence.RenewPageInput) (evi
 	}
 	if in.Renewal.DryRun || len(due) == 0 {
 		for _, r := range due {
-			page.Renewed = append(page.Renewed, evidence.RenewedBundle{Request: r.request, Why: r.why})
+			page.became(r, nil)
 		}
-		return page, nil
+		return page.RenewalPage, nil
 	}
-	return page, t.renew(ctx, due, hash, &page)
+	err = t.renew(ctx, due, hash, &page)
+	return page.RenewalPage, err
 }
 
-// renewal is a bundle that is due.
+// renewal is an evidence record that is due: over a bundle, or over what is stored of it where its personal data is concealed.
 type renewal struct {
 	request, why string
+	key          func(tenant, request string, number int) string
+	stored       bool
 	item         evidence.RenewalItem
 	number       int // of the record to be written
 }
 
-// due reads a bundle with its newest evidence record, verifies both, and says why it is to be renewed; "" where it isn't.
-func (t *Tenant) due(ctx context.Context, request string, rules evidence.RenewalRules, hash crypto.Hash, read *int64) (renewal, error) {
-	r := renewal{request: request, number: 1}
-	// An evidence record is about the bundle. Of one in which somebody was shredded there is no more that a new record could be held to, which is told.
-	bundle, err := t.lockedBundle(ctx, request)
+// due reads a bundle with its newest evidence records, verifies all of them, and says which are to be renewed. Of a bundle in which somebody was shredded there is
+// no more that a record over the bundle could be held to: what is stored is what is renewed.
+func (t *Tenant) due(ctx context.Context, request string, rules evidence.RenewalRules, hash crypto.Hash, read *int64) (due []renewal, err error) {
+	_, file, err := t.currentSpooled(ctx, t.settings.Evidence.Bucket, countersign.EvidenceKey(t.settings.Tenant, request), maxBundle+shred.MaxOverhead)
 	if err != nil {
-		return r, err
+		return nil, err
 	}
-	*read += int64(len(bundle))
-	report := evidence.Verify(bundle, t.roots)
-	var stamps []evidence.RenewalStamp
-	for ; ; r.number++ {
-		_, record, err := t.current(ctx, t.settings.Evidence.Bucket, countersign.RenewalKey(t.settings.Tenant, request, r.number), evidence.MaxRenewalSize)
+	*read += file.Size()
+	revealed, err := t.subjects.revealStored(ctx, file, "")
+	if err != nil {
+		return nil, err
+	}
+	defer revealed.Close()
+	report := revealed.Verify(t.roots)
+	if err := report.Err(); err != nil {
+		return nil, fmt.Errorf("it doesn't verify, so it is not renewed: %w", err)
+	}
+	if revealed.Bundle != nil {
+		r, err := t.dueOver(ctx, renewal{request: request, key: countersign.RenewalKey}, revealed.Bundle, report, rules, hash)
+		if err != nil {
+			return nil, err
+		}
+		due = append(due, r)
+	}
+	if shred.Is(file.Raw) {
+		r, err := t.dueOver(ctx, renewal{request: request, key: countersign.StoredRenewalKey, stored: true}, file.Raw, report, rules, hash)
+		late := errors.Is(err, errTooLate) && revealed.Bundle != nil // the record over the bundle keeps it, as long as nobody in it is shredded
+		if err != nil && !late {
+			return nil, err
+		}
+		due = append(due, r)
+	}
+	return slices.DeleteFunc(due, func(r renewal) bool { return r.why == "" }), nil
+}
+
+// errTooLate says that nothing can be renewed any more: a record has to begin before what the seal's time-stamp stands on ends.
+var errTooLate = errors.New("what its seal's time-stamp stands on had ended before what is stored was time-stamped anew, and so nothing renews it any more")
+
+func (t *Tenant) dueOver(ctx context.Context, r renewal, file []byte, report *evidence.Report, rules evidence.RenewalRules, hash crypto.Hash) (renewal, error) {
+	for r.number = 1; ; r.number++ {
+		_, record, err := t.current(ctx, t.settings.Evidence.Bucket, r.key(t.settings.Tenant, r.request, r.number), evidence.MaxRenewalSize)
 		if errors.Is(err, errGone) {
 			break
 		}
@@ -117,36 +149,54 @@ func (t *Tenant) due(ctx context.Context, request string, rules evidence.Renewal
 		}
 		r.item.Record = record
 	}
+	var stamps []evidence.RenewalStamp
 	if r.item.Record != nil {
-		report.Renewed(r.item.Record, bundle, t.roots)
-	}
-	if err := report.Err(); err != nil {
-		return r, fmt.Errorf("it doesn't verify, so it is not renewed: %w", err)
-	}
-	if r.item.Record != nil {
-		if stamps, err = evidence.VerifyRenewal(r.item.Record, bundle, t.roots); err != nil {
-			return r, err
+		report.Renewed(r.item.Record, file, t.roots)
+		err := report.Err()
+		if err == nil {
+			stamps, err = evidence.VerifyRenewal(r.item.Record, file, t.roots)
 		}
+		if err != nil {
+			return r, fmt.Errorf("its evidence record doesn't verify, so it is not renewed: %w", err)
+		}
+	} else if r.stored && rules.Now.After(report.Seal.StampUntil) {
+		return r, errTooLate
 	}
 	r.why = rules.Due(*report.Seal, stamps)
 	digest := hash.New()
-	digest.Write(bundle)
+	digest.Write(file)
 	r.item.Digest = digest.Sum(nil)
 	return r, nil
 }
 
-// renew asks for one token, and locks a record for each bundle.
-func (t *Tenant) renew(ctx context.Context, due []renewal, hash crypto.Hash, page *evidence.RenewalPage) error {
+// renewed is a page of a renewal in the making.
+type renewed struct{ evidence.RenewalPage }
+
+// became notes one record that was due, and where it lies. A bundle with two of them is one bundle.
+func (p *renewed) became(r renewal, record *countersign.Object) {
+	if n := len(p.Renewed); n == 0 || p.Renewed[n-1].Request != r.request {
+		p.Renewed = append(p.Renewed, evidence.RenewedBundle{Request: r.request, Why: r.why})
+	}
+	last := &p.Renewed[len(p.Renewed)-1]
+	if r.stored {
+		last.Stored = record
+	} else {
+		last.Record = record
+	}
+}
+
+// renew asks for one token, and locks each record that is due.
+func (t *Tenant) renew(ctx context.Context, due []renewal, hash crypto.Hash, page *renewed) error {
 	items := make([]evidence.RenewalItem, len(due))
 	for i, r := range due {
 		items[i] = r.item
 	}
 	records, err := evidence.Renew(ctx, items, hash, t.stamper)
 	if err != nil {
-		return fmt.Errorf("couldn't get a time-stamp for %d bundles: %w", len(due), err)
+		return fmt.Errorf("couldn't get a time-stamp for %d evidence records: %w", len(due), err)
 	}
 	for i, r := range due {
-		key := countersign.RenewalKey(t.settings.Tenant, r.request, r.number)
+		key := r.key(t.settings.Tenant, r.request, r.number)
 		stored, err := t.storeFirst(ctx, t.settings.Evidence.Bucket, key, evidence.RenewalMediaType, records[i], t.lock(time.Now()))
 		if errors.Is(err, errExists) {
 			// Another renewal was faster, and what it stored is as good.
@@ -158,9 +208,9 @@ func (t *Tenant) renew(ctx context.Context, due []renewal, hash crypto.Hash, pag
 		if err != nil {
 			return err
 		}
-		page.Renewed = append(page.Renewed, evidence.RenewedBundle{Request: r.request, Why: r.why, Record: &stored})
+		page.became(r, &stored)
 	}
-	activity.GetLogger(ctx).Info("renewed", "bundles", len(due))
+	activity.GetLogger(ctx).Info("renewed", "records", len(due))
 	return nil
 }
 

@@ -14,22 +14,22 @@ import (
 // maxOrderVersions bounds how many records of orders are looked through for holds. With more of them nothing is shredded: one could be a hold.
 const maxOrderVersions = 20_000
 
-// heldWith is a request whose evidence is under a legal hold and conceals something under a key; empty where there is none. Evidence that is locked plain
-// has nothing under any key, so its holds are in no shredding's way.
-func (t *Tenant) heldWith(ctx context.Context, key string) (string, error) {
+// heldWith are the requests whose evidence is under a legal hold and conceals something under a key. Evidence that is locked plain has nothing under any key, so
+// its holds are in no shredding's way.
+func (t *Tenant) heldWith(ctx context.Context, key string) (requests []string, err error) {
 	tenant := t.settings.Tenant
 	found, more, err := ListVersions(ctx, t.s3, tenant, t.settings.Evidence.Bucket, countersign.OrdersPrefix(tenant), maxOrderVersions)
 	if err == nil && more {
 		err = fmt.Errorf("there are more than %d versions of records of orders", maxOrderVersions)
 	}
 	if err != nil {
-		return "", fmt.Errorf("couldn't look for legal holds: %w", err)
+		return nil, fmt.Errorf("couldn't look for legal holds: %w", err)
 	}
 	seen := map[string]bool{}
 	for _, o := range found {
 		request, _, ok := countersign.ParseOrderKey(tenant, o.Key)
 		if !ok {
-			return "", fmt.Errorf("couldn't look for legal holds: %s is no record of an order", o.Key)
+			return nil, fmt.Errorf("couldn't look for legal holds: %s is no record of an order", o.Key)
 		}
 		if seen[request] {
 			continue
@@ -37,13 +37,13 @@ func (t *Tenant) heldWith(ctx context.Context, key string) (string, error) {
 		seen[request] = true
 		held, err := t.heldUnder(ctx, request, key)
 		if err != nil {
-			return "", fmt.Errorf("couldn't look for a legal hold on the evidence of %s: %w", request, err)
+			return nil, fmt.Errorf("couldn't look for a legal hold on the evidence of %s: %w", request, err)
 		}
 		if held {
-			return request, nil
+			requests = append(requests, request)
 		}
 	}
-	return "", nil
+	return requests, nil
 }
 
 func (t *Tenant) heldUnder(ctx context.Context, request, key string) (bool, error) {
@@ -58,11 +58,15 @@ func (t *Tenant) heldUnder(ctx context.Context, request, key string) (bool, erro
 	if len(evidence.Standing(records)) == 0 {
 		return false, nil
 	}
-	_, raw, err := t.current(ctx, t.settings.Evidence.Bucket, countersign.EvidenceKey(t.settings.Tenant, request), maxBundle+shred.MaxOverhead)
-	if err != nil || !shred.Is(raw) {
+	_, file, err := t.currentSpooled(ctx, t.settings.Evidence.Bucket, countersign.EvidenceKey(t.settings.Tenant, request), maxBundle+shred.MaxOverhead)
+	if err != nil {
 		return false, err
 	}
-	c, err := shred.Read(raw)
+	defer file.Close()
+	if !shred.Is(file.Raw) {
+		return false, nil
+	}
+	c, err := shred.Read(file.Raw)
 	if err != nil {
 		return false, errors.Join(errors.New("what is locked is no bundle"), err)
 	}

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/temporal"
@@ -31,7 +30,7 @@ func (t *Tenant) signInside(ctx context.Context, in evidence.SignInput, result e
 	}
 	defer document.Close()
 	approved := evidence.ApprovedPDF{
-		Bytes: document.size, SHA256: in.Context.Document.SHA256, At: intent.At, Seal: evidence.VisibleSealOf(in.Context, in.Digest, in.Request),
+		Bytes: document.Size(), SHA256: in.Context.Document.SHA256, At: intent.At, Seal: evidence.VisibleSealOf(in.Context, in.Digest, in.Request),
 	}
 	signer := t.signer()
 	result.Algorithm = string(signer.algorithm)
@@ -56,7 +55,7 @@ func (t *Tenant) signInside(ctx context.Context, in evidence.SignInput, result e
 		return result, err
 	}
 	result.RequestID = signer.requestID
-	stored, err := t.storeStream(ctx, t.settings.Documents.Bucket, key, "application/pdf", io.NewSectionReader(document, 0, document.size), document.sha256, nil)
+	stored, err := t.storeSpooled(ctx, t.settings.Documents.Bucket, key, "application/pdf", document, nil)
 	if errors.Is(err, errExists) {
 		result.RequestID = ""
 		stored, err = t.newest(ctx, t.settings.Documents.Bucket, key)
@@ -89,11 +88,11 @@ func (t *Tenant) adoptPDF(ctx context.Context, result evidence.Signature, stored
 		return result, err
 	}
 	defer signed.Close()
-	facts, err := evidence.VerifyPDF(signed, signed.size, approved, t.roots)
+	facts, err := evidence.VerifyPDF(signed, signed.Size(), approved, t.roots)
 	if err != nil {
 		return result, fmt.Errorf("couldn't use the stored signature: %w", err)
 	}
-	stored.SHA256 = signed.sha256
+	stored.SHA256 = signed.SHA256
 	result.Object, result.At = stored, facts.StampTime.UTC()
 	activity.GetLogger(ctx).Info("signed", "key", result.Key, "request", result.RequestID)
 	return result, nil

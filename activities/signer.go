@@ -58,8 +58,8 @@ func (t *Tenant) Intend(ctx context.Context, in evidence.SignInput) (evidence.In
 }
 
 // Sign signs the document with the tenant's key, once. It accepts only decisions that satisfy the quorum, checked again here and now:
-// their proofs, the plan, the context that they were given for, and that everybody who decided still holds the role. The saga that asks is not
-// believed: what it says is compared with what the Temporal server recorded of it.
+// their proofs, the plan, the context that they were given for, that everybody who decided still holds the role, and that the frozen policy allows
+// each decision as of when the server took it. The saga that asks is not believed: what it says is compared with what the Temporal server recorded of it.
 //
 // If we crash between the key's answer and the store, an orphan signature exists that nobody ever saw; the next attempt signs again,
 // and the first stored signature is the one that counts.
@@ -91,7 +91,7 @@ func (t *Tenant) Sign(ctx context.Context, in evidence.SignInput) (evidence.Sign
 // signBeside makes the signature of a transaction that a build up to v0.1.0 admitted: a file of its own.
 func (t *Tenant) signBeside(ctx context.Context, in evidence.SignInput, result evidence.Signature) (evidence.Signature, error) {
 	key := countersign.WithheldKey(in.Context.Tenant, in.Request, withheldSignature)
-	document, err := ReadObject(ctx, t.s3, t.settings.Tenant, in.Context.Document, maxAdmitted)
+	file, err := t.spool(ctx, in.Context.Document, maxAdmitted)
 	if refusal := (*countersign.Refusal)(nil); errors.As(err, &refusal) {
 		result.Refusal = refusal
 		return result, nil
@@ -99,6 +99,8 @@ func (t *Tenant) signBeside(ctx context.Context, in evidence.SignInput, result e
 	if err != nil {
 		return result, err
 	}
+	defer file.Close()
+	document := file.Raw
 	signer := t.signer()
 	result.Algorithm = string(signer.algorithm)
 	if stored, cms, err := t.earlier(ctx, key, maxSignature); err == nil {
@@ -188,7 +190,7 @@ func (t *Tenant) entitled(ctx context.Context, in evidence.SignInput, current *c
 	if err := in.Plan.As(current).Satisfied(approvals); err != nil {
 		return countersign.Refuse("authority-lost", "somebody no longer holds a role that the quorum asks for: %s", err), nil
 	}
-	return t.recorded(ctx, in, in.Plan.Broken(approvals))
+	return t.recorded(ctx, in, current, in.Plan.Broken(approvals))
 }
 
 // Withhold destroys what was signed but will not be released: the document's signature, and a bundle that holds it. It is

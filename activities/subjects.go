@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -139,173 +140,36 @@ func (s *Subjects) forget(id string) {
 	delete(s.opened, id)
 }
 
-// Revealed is a locked bundle as it goes out: whole, or with what is left of it.
-type Revealed struct {
-	Bundle []byte // the bundle, byte for byte; nil where some of it was shredded
-	// Of a bundle some of which was shredded: what is stored, and the keys for it that are left.
-	Stored *shred.Concealed
-	Keys   shred.Keys
-}
-
-// ErrShredded says that personal data in a bundle was shredded, so that it isn't whole any more.
-var ErrShredded = errors.New("personal data in the bundle was shredded")
-
-// Whole is the bundle, or ErrShredded.
-func (r Revealed) Whole() ([]byte, error) {
-	if r.Bundle == nil {
-		return nil, ErrShredded
-	}
-	return r.Bundle, nil
-}
-
-// SignedPDF is the signed PDF in the bundle, which shredding doesn't reach; nil where there is none.
-func (r Revealed) SignedPDF() ([]byte, error) {
-	if r.Bundle == nil {
-		return evidence.SignedPDFOf(r.Stored, r.Keys)
-	}
-	return evidence.SignedPDF(r.Bundle)
-}
-
-// ReadLocked reads a locked bundle and reveals it: every reader of locked evidence goes through here. It compares the digests of what is stored and of
-// what comes out.
-func (s *Subjects) ReadLocked(ctx context.Context, locked evidence.Locked) (Revealed, error) {
-	if locked.Concealed == "" {
-		raw, err := ReadObject(ctx, s.s3, s.settings.Tenant, locked.Object, evidence.MaxBundleSize)
-		return Revealed{Bundle: raw}, err
-	}
-	o := locked.Object
-	o.SHA256 = locked.Concealed
-	raw, err := ReadObject(ctx, s.s3, s.settings.Tenant, o, evidence.MaxBundleSize+shred.MaxOverhead)
-	if err != nil {
-		return Revealed{}, err
-	}
-	if !shred.Is(raw) {
-		return Revealed{}, countersign.Refuse("digest-mismatch", "what is stored is no concealed bundle")
-	}
-	return s.revealStored(ctx, raw, locked.Object.SHA256)
-}
-
-// readBundle reads a locked bundle of which only the bundle's own digest is known, in whichever form it is stored.
-func (s *Subjects) readBundle(ctx context.Context, o countersign.Object) (Revealed, error) {
-	want := o.SHA256
-	o.SHA256 = ""
-	raw, err := ReadObject(ctx, s.s3, s.settings.Tenant, o, evidence.MaxBundleSize+shred.MaxOverhead)
-	if err != nil {
-		return Revealed{}, err
-	}
-	return s.revealStored(ctx, raw, want)
-}
-
-// revealStored reveals what is stored as a bundle, in whichever form, and compares it with the bundle's digest, where one is known.
-func (s *Subjects) revealStored(ctx context.Context, raw []byte, want string) (Revealed, error) {
-	if !shred.Is(raw) {
-		if got := countersign.SHA256(raw); want != "" && got != want {
-			return Revealed{}, countersign.Refuse("digest-mismatch", "the object's SHA-256 is %s, but %s was named", got, want)
-		}
-		return Revealed{Bundle: raw}, nil
-	}
-	c, err := shred.Read(raw)
-	if err != nil {
-		return Revealed{}, countersign.Refuse("digest-mismatch", "what is stored is no concealed bundle: %s", err)
-	}
-	if want != "" && c.Bundle() != want {
-		return Revealed{}, countersign.Refuse("digest-mismatch", "what is stored conceals another bundle than the one that was named")
-	}
-	return s.reveal(ctx, c)
-}
-
-// Verify verifies the bundle, or what is left of it, as a stranger would.
-func (r Revealed) Verify(roots evidence.Roots) *evidence.Report {
-	if r.Bundle == nil {
-		return evidence.VerifyConcealed(r.Stored, r.Keys, roots)
-	}
-	return evidence.Verify(r.Bundle, roots)
-}
-
-func (s *Subjects) reveal(ctx context.Context, c *shred.Concealed) (Revealed, error) {
-	keys, err := s.left(ctx, c)
-	if err != nil {
-		return Revealed{}, err
-	}
-	bundle, lost, err := c.Reveal(keys)
-	if err != nil {
-		return Revealed{}, err
-	}
-	if len(lost) > 0 {
-		return Revealed{Stored: c, Keys: keys}, nil
-	}
-	return Revealed{Bundle: bundle}, nil
-}
-
-// left are the keys for a bundle of those whose keys are still there.
-func (s *Subjects) left(ctx context.Context, c *shred.Concealed) (shred.Keys, error) {
-	ids := c.Subjects()
-	found := make([]*shred.Key, len(ids))
-	err := atOnce(len(ids), func(i int) error {
-		key, err := s.key(ctx, ids[i])
-		if errors.Is(err, errGone) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		derived, err := key.ForBundle(c.Bundle())
-		found[i] = &derived
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	keys := shred.Keys{}
-	for i, key := range found {
-		if key != nil {
-			keys[ids[i]] = *key
-		}
-	}
-	return keys, nil
-}
-
-// atOnce calls a function for each of n, a few at once, and returns all that failed.
-func atOnce(n int, each func(int) error) error {
-	faults := make([]error, n)
-	places := make(chan struct{}, subjectsAtOnce)
-	var wait sync.WaitGroup
-	for i := range n {
-		places <- struct{}{}
-		wait.Go(func() {
-			defer func() { <-places }()
-			faults[i] = each(i)
-		})
-	}
-	wait.Wait()
-	return errors.Join(faults...)
-}
-
-// conceal conceals a bundle under the keys of everybody whom it names. People who have none yet get one.
-func (s *Subjects) conceal(ctx context.Context, bundle []byte) ([]byte, error) {
+// conceal conceals a bundle under the keys of everybody whom it names, and returns these keys as well. People who have none yet get one.
+func (s *Subjects) conceal(ctx context.Context, bundle []byte) (*Spooled, map[countersign.Actor]heldKey, error) {
 	people, err := evidence.PersonalData(bundle)
 	if err != nil {
-		return nil, fmt.Errorf("couldn't find the personal data in the evidence: %w", err)
+		return nil, nil, fmt.Errorf("couldn't find the personal data in the evidence: %w", err)
 	}
 	windows, err := evidence.Windows(bundle)
 	if err != nil {
-		return nil, fmt.Errorf("couldn't find the personal data in the evidence: %w", err)
+		return nil, nil, fmt.Errorf("couldn't find the personal data in the evidence: %w", err)
 	}
 	digest := countersign.SHA256(bundle)
-	subjects := make([]shred.Subject, len(people))
+	subjects, keys := make([]shred.Subject, len(people)), make([]heldKey, len(people))
 	err = atOnce(len(people), func(i int) error {
 		id, key, err := s.of(ctx, people[i].Actor)
 		if err != nil {
 			return err
 		}
 		derived, err := key.ForBundle(digest)
-		subjects[i] = shred.Subject{ID: id, Key: derived, Strings: people[i].Strings}
+		subjects[i], keys[i] = shred.Subject{ID: id, Key: derived, Strings: people[i].Strings}, heldKey{id, key}
 		return err
 	})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return shred.Conceal(bundle, windows, subjects)
+	held := map[countersign.Actor]heldKey{}
+	for i, p := range people {
+		held[p.Actor] = keys[i]
+	}
+	concealed, err := Spool(func(w io.Writer) error { return shred.ConcealTo(w, bundle, windows, subjects) })
+	return concealed, held, err
 }
 
 // errShredding says that a person's key is gone, and not yet forgotten that it was theirs: shredding is at work, or was interrupted.
@@ -367,48 +231,6 @@ func (s *Subjects) store(ctx context.Context, key string, v any) error {
 	}
 	_, err = storeFirst(ctx, s.s3, s.settings.Tenant, s.settings.Documents.Bucket, key, "application/json", bytes.NewReader(body), countersign.SHA256(body), nil)
 	return err
-}
-
-// checkPersonalDataKey asks whether the key can wrap people's keys, and whether the worker may use it. It makes a key that is thrown away, because only
-// with what is wrapped can be asked whether it could be opened again.
-func (t *Tenant) checkPersonalDataKey(ctx context.Context) error {
-	arn := t.settings.Evidence.PersonalDataKey
-	if arn == "" {
-		return nil
-	}
-	described, err := t.kms.DescribeKey(ctx, &kms.DescribeKeyInput{KeyId: aws.String(arn)})
-	if err != nil {
-		return fmt.Errorf("couldn't describe the key %s: %w", arn, err)
-	}
-	if m := described.KeyMetadata; m.KeyState != kmstypes.KeyStateEnabled || m.KeyUsage != kmstypes.KeyUsageTypeEncryptDecrypt || m.KeySpec != kmstypes.KeySpecSymmetricDefault {
-		return fmt.Errorf("the key %s is %s, of the kind %s, for %s; it must be Enabled, of the kind SYMMETRIC_DEFAULT, for ENCRYPT_DECRYPT", arn, m.KeyState, m.KeySpec, m.KeyUsage)
-	}
-	made, err := t.kms.GenerateDataKey(ctx, &kms.GenerateDataKeyInput{KeyId: aws.String(arn), KeySpec: kmstypes.DataKeySpecAes256, EncryptionContext: t.subjects.context("boot check")})
-	if err != nil {
-		return fmt.Errorf("couldn't make a key under %s; does the profile %q have the permission kms:GenerateDataKey? %w", arn, t.settings.AWS.WorkerProfile, err)
-	}
-	_, err = t.kms.Decrypt(ctx, &kms.DecryptInput{KeyId: aws.String(arn), CiphertextBlob: made.CiphertextBlob, EncryptionContext: t.subjects.context("boot check"), DryRun: aws.Bool(true)})
-	if success := (*kmstypes.DryRunOperationException)(nil); errors.As(err, &success) {
-		return nil
-	}
-	if err == nil {
-		return fmt.Errorf("the key %s was asked for a dry run and opened a key: this key service can't be used", arn)
-	}
-	return fmt.Errorf("couldn't open a key under %s; does the profile %q have the permission kms:Decrypt? %w", arn, t.settings.AWS.WorkerProfile, err)
-}
-
-// CheckAccess asks whether a process that only shows evidence may open people's keys, where the tenant's file names a key for them. Without one of them at
-// hand it can tell no more than that nobody forbids it: what it sends is no wrapped key.
-func (s *Subjects) CheckAccess(ctx context.Context) error {
-	arn := s.settings.Evidence.PersonalDataKey
-	if arn == "" {
-		return nil
-	}
-	_, err := s.kms.Decrypt(ctx, &kms.DecryptInput{KeyId: aws.String(arn), CiphertextBlob: []byte("countersign boot check"), EncryptionContext: s.context("boot check"), DryRun: aws.Bool(true)})
-	if isCode(err, "InvalidCiphertextException", "DryRunOperationException", "IncorrectKeyException") {
-		return nil
-	}
-	return fmt.Errorf("couldn't open people's keys with the key %s; does the profile %q have the permission kms:Decrypt? %w", arn, s.settings.AWS.StarterProfile, err)
 }
 
 // salt is random in each plan of a tenant whose evidence can be shredded.

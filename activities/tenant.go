@@ -46,6 +46,7 @@ type Tenant struct {
 	// visibleSeal is nil where the tenant's signatures are invisible.
 	visibleSeal *countersign.VisibleSeal
 	subjects    *Subjects
+	given       given
 	hooks       []webhook
 	http        *http.Client
 	worker      evidence.Worker

@@ -79,20 +79,37 @@ type File struct {
 // out on purpose: a verifier in ten years would otherwise have to reproduce today's compressor. WriteBundle does not
 // check that manifest and signature fit the files; Seal does.
 func WriteBundle(files []File, manifest, signature []byte) ([]byte, error) {
-	if err := checkFiles(files); err != nil {
+	var out bytes.Buffer
+	if err := writeBundle(&out, files, manifest, signature); err != nil {
 		return nil, err
 	}
-	if len(manifest) > maxManifestSize || len(signature) > maxSignatureSize {
-		return nil, failed("container", "manifest or signature is too large (%d and %d bytes)", len(manifest), len(signature))
-	}
-	var out bytes.Buffer
-	if err := writeContainer(&out, containerEntries(files, manifest, signature)); err != nil {
-		return nil, &BundleError{Check: "container", Err: err}
-	}
-	if out.Len() > MaxBundleSize {
-		return nil, failed("container", "bundle of %d bytes is over the limit of %d", out.Len(), MaxBundleSize)
-	}
 	return out.Bytes(), nil
+}
+
+func writeBundle(w io.Writer, files []File, manifest, signature []byte) error {
+	if err := checkFiles(files); err != nil {
+		return err
+	}
+	if len(manifest) > maxManifestSize || len(signature) > maxSignatureSize {
+		return failed("container", "manifest or signature is too large (%d and %d bytes)", len(manifest), len(signature))
+	}
+	if err := writeContainer(&atMost{w, MaxBundleSize}, containerEntries(files, manifest, signature)); err != nil {
+		return &BundleError{Check: "container", Err: err}
+	}
+	return nil
+}
+
+// atMost is a writer that takes so many bytes and no more.
+type atMost struct {
+	w    io.Writer
+	left int
+}
+
+func (a *atMost) Write(p []byte) (int, error) {
+	if a.left -= len(p); a.left < 0 {
+		return 0, fmt.Errorf("bundle is over the limit of %d bytes", MaxBundleSize)
+	}
+	return a.w.Write(p)
 }
 
 func containerEntries(files []File, manifest, signature []byte) []File {
@@ -353,6 +370,8 @@ func arrange(entries []File) (*Bundle, error) {
 	if len(b.manifest) > maxManifestSize || len(b.signature) > maxSignatureSize {
 		return nil, fmt.Errorf("manifest or signature is too large (%d and %d bytes)", len(b.manifest), len(b.signature))
 	}
+	// The certificates that are read of it keep slices of it, and a report has them when the bundle's file is closed.
+	b.signature = bytes.Clone(b.signature)
 	return b, checkFiles(b.files)
 }
 

@@ -35,6 +35,7 @@ func NamedChecks() []NamedCheck {
 		{"files", "The readable copies of decisions, issuers and policy are those of the record, and there is no file more.", ""},
 		{postQuantumCheck, "All other files were signed as well with a key of the tenant's that a quantum computer can't forge (ML-DSA), and that you gave.", "the tenant's file named no key for one at intake, or you gave none"},
 		{"context", "One transaction reaches from the request to the signature: tenant, request, requester, document, plan and policy are the same at each step.", notAdmitted},
+		{checkIssuers, "The identity providers that people are proven by are those that everybody approved with the transaction: nobody was added or changed later.", "the signing was not admitted, or the build did not name them in the transaction"},
 		{"decisions", "Each counted decision is about exactly this transaction, was sent by the person whom it names, and is proven by all that it stands on: the next three checks.", notAdmitted},
 		{checkDecisionTime, "A time-stamping authority stamped each proven decision when it was checked, so nobody can date it otherwise.", "no decision was proven, or the build took no time-stamps of decisions"},
 		{checkTokens, "For each counted decision, the person's own identity provider signed a fresh login that names this decision's digest.", noneDecided},

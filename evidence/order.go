@@ -19,9 +19,6 @@ const (
 	ActivityCarryOut         = "CarryOut"
 )
 
-// RoleCompliance is the role that orders about locked evidence need, given to people of the tenant's own organisation.
-const RoleCompliance = "compliance"
-
 // AdmitOrderInput asks whether an order may be given.
 type AdmitOrderInput struct {
 	Order  countersign.SignedOrder `json:"order"`
@@ -39,6 +36,7 @@ type OrderAdmission struct {
 	// Issuers are those of the tenant's file, and Compliance is whom it names: who may answer.
 	Issuers    []countersign.Issuer `json:"issuers"`
 	Compliance []countersign.Actor  `json:"compliance"`
+	Key        string               `json:"key,omitempty"` // of a shredding: id of the person's key
 	Refusal    *countersign.Refusal `json:"refusal,omitempty"`
 }
 
@@ -62,14 +60,16 @@ type OrderAnswered struct {
 	At      time.Time                      `json:"at"`
 }
 
-// The states of an order. The last five are outcomes: what its record says.
+// The states of an order, and of a shredding. From held on they are outcomes: of an order, what its record says.
 const (
 	OrderProposed = "proposed" // it waits for its second person
 	OrderDoing    = "doing"    // it counts, and is being carried out
 	OrderRefused  = "refused"  // it could not be given
+	OrderDryRun   = "dry run"  // it said what would be done, and is over
 	OrderHeld     = "held"
 	OrderLifted   = "lifted"
 	OrderRetained = "retained"
+	OrderShredded = "done"     // of a shredding: the key is destroyed
 	OrderRejected = "rejected" // by its second person
 	OrderExpired  = "expired"  // nobody answered in time
 )
@@ -119,31 +119,74 @@ type CarriedOut struct {
 	RetainAt time.Time          `json:"retainUntil"` // of the record itself
 }
 
-// OrderStatus is where an order stands: the answer to its status query, and its workflow's result.
-type OrderStatus struct {
-	Digest  string                  `json:"digest"`
-	Order   countersign.SignedOrder `json:"order"`
-	State   string                  `json:"state" enum:"proposed,doing,refused,held,lifted,retained,rejected,expired"`
-	Title   string                  `json:"title"`
-	By      Named                   `json:"by"`
-	Parties []countersign.Actor     `json:"parties,omitempty"`
-	Ordered time.Time               `json:"ordered"`
-	Due     *time.Time              `json:"due,omitempty"` // an order that waits for its second person ends then
-	Answers []OrderAnswered         `json:"answers"`
-	Problem string                  `json:"problem,omitempty"` // what a person has to mend, so that it can go on
-	Refusal *countersign.Refusal    `json:"refusal,omitempty"`
-	Done    *CarriedOut             `json:"done,omitempty"`
-	Keeper  Execution               `json:"keeper"`
+// OrderProgress is what the status of everything that compliance orders has.
+type OrderProgress struct {
+	Digest  string               `json:"digest"`
+	State   string               `json:"state" enum:"proposed,doing,refused,dry run,held,lifted,retained,done,rejected,expired"`
+	By      Named                `json:"by"`
+	Due     *time.Time           `json:"due,omitempty"` // what waits for its second person ends then
+	Answers []OrderAnswered      `json:"answers"`
+	Problem string               `json:"problem,omitempty"` // what a person has to mend, so that it can go on
+	Refusal *countersign.Refusal `json:"refusal,omitempty"`
+	Keeper  Execution            `json:"keeper"`
 }
 
-// OrderBound is what the ID token of whoever orders proves.
-func OrderBound(o countersign.Order, digest string) identity.Bound {
-	return identity.Bound{Digest: digest, Actor: o.Actor, IssuedAt: o.IssuedAt, What: "order"}
+// Waits says that it is not over yet.
+func (p OrderProgress) Waits() bool { return p.State == OrderProposed || p.State == OrderDoing }
+
+// OrderStatus is where an order stands: the answer to its status query, and its workflow's result.
+type OrderStatus struct {
+	OrderProgress
+	Order   countersign.SignedOrder `json:"order"`
+	Title   string                  `json:"title"`
+	Parties []countersign.Actor     `json:"parties,omitempty"`
+	Ordered time.Time               `json:"ordered"`
+	Done    *CarriedOut             `json:"done,omitempty"`
+}
+
+// OrderBound is what the ID token of whoever orders something proves.
+func OrderBound(o countersign.Ordered) identity.Bound {
+	return identity.Bound{Digest: o.Digest, Actor: o.Actor, IssuedAt: o.IssuedAt, What: o.What}
 }
 
 // OrderAnswerBound is what the ID token of whoever answers proves.
 func OrderAnswerBound(a countersign.OrderAnswer, digest string) identity.Bound {
 	return identity.Bound{Digest: digest, Actor: a.Actor, IssuedAt: a.IssuedAt, What: "answer"}
+}
+
+// VerifyOrdered checks without a network who ordered something and who answered: one person of the tenant's own organisation, and another one, each proven by
+// an ID token bound to exactly this. That both had the role, only the tenant's file of that day knows. It says nothing of the answer's verdict.
+func VerifyOrdered(o countersign.Ordered, given *Proven, answer *countersign.SignedOrderAnswer, taken *Proven, issuers []countersign.Issuer) error {
+	if err := atHome(o.Actor, issuers); err != nil {
+		return err
+	}
+	if err := given.verify(OrderBound(o), o.Proof, issuers); err != nil {
+		return fmt.Errorf("the %s's proof: %w", o.What, err)
+	}
+	if answer == nil {
+		return nil
+	}
+	a := answer.Answer
+	if err := a.Check(); err != nil {
+		return err
+	}
+	switch {
+	case a.Tenant != o.Tenant || a.Order+a.Shredding != o.Digest || (a.Shredding != "") != (o.Kind == countersign.WorkflowShredding):
+		return errors.New("the answer is to another order")
+	case a.Actor == o.Actor:
+		return errors.New("the order and its answer are of one person")
+	}
+	if err := atHome(a.Actor, issuers); err != nil {
+		return err
+	}
+	bound, err := a.Digest()
+	if err != nil {
+		return err
+	}
+	if err := taken.verify(OrderAnswerBound(a, bound), answer.Proof, issuers); err != nil {
+		return fmt.Errorf("the answer's proof: %w", err)
+	}
+	return nil
 }
 
 // Becomes is the outcome that the act and its answer make.
@@ -172,13 +215,13 @@ func (r OrderRecord) Verify(issuers []countersign.Issuer) error {
 	if err := o.Check(); err != nil {
 		return err
 	}
-	digest, err := o.Digest()
+	ordered, err := r.Order.Ordered()
 	switch {
 	case err != nil:
 		return err
 	case r.V != countersign.Version:
 		return fmt.Errorf("the record's v is %d, this build reads %d", r.V, countersign.Version)
-	case r.Digest != digest:
+	case r.Digest != ordered.Digest:
 		return errors.New("the record names another order than it holds")
 	case r.By.Actor != o.Actor:
 		return errors.New("the record says that somebody else ordered it")
@@ -186,39 +229,10 @@ func (r OrderRecord) Verify(issuers []countersign.Issuer) error {
 		return fmt.Errorf("the record says %s, and what it holds makes it %s", r.Outcome, r.Becomes())
 	case o.Act == countersign.OrderRetain && r.Answer != nil:
 		return errors.New("an order to retain has no answer")
-	}
-	if err := atHome(o.Actor, issuers); err != nil {
-		return err
-	}
-	if err := r.Given.verify(OrderBound(o, digest), r.Order.Proof, issuers); err != nil {
-		return fmt.Errorf("the order's proof: %w", err)
-	}
-	if r.Answer == nil {
-		return nil
-	}
-	a := r.Answer.Answer
-	if err := a.Check(); err != nil {
-		return err
-	}
-	switch {
-	case a.Tenant != o.Tenant || a.Order != digest:
-		return errors.New("the answer is to another order")
-	case a.Actor == o.Actor:
-		return errors.New("the order and its answer are of one person")
-	case r.Second == nil || r.Second.Actor != a.Actor:
+	case r.Answer != nil && (r.Second == nil || r.Second.Actor != r.Answer.Answer.Actor):
 		return errors.New("the record says that somebody else answered")
 	}
-	if err := atHome(a.Actor, issuers); err != nil {
-		return err
-	}
-	bound, err := a.Digest()
-	if err != nil {
-		return err
-	}
-	if err := r.Taken.verify(OrderAnswerBound(a, bound), r.Answer.Proof, issuers); err != nil {
-		return fmt.Errorf("the answer's proof: %w", err)
-	}
-	return nil
+	return VerifyOrdered(ordered, r.Given, r.Answer, r.Taken, issuers)
 }
 
 // atHome refuses people of other organisations: evidence is the tenant's own to keep.

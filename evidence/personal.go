@@ -12,6 +12,7 @@ import (
 	"sync"
 
 	commonpb "go.temporal.io/api/common/v1"
+	historypb "go.temporal.io/api/history/v1"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/countersign-dev/countersign"
@@ -43,6 +44,28 @@ func PersonalData(raw []byte) ([]Personal, error) {
 	if err != nil {
 		return nil, err
 	}
+	p := peopleIn(h)
+	var all []Personal
+	for actor, texts := range p {
+		if actor.IsZero() {
+			continue
+		}
+		texts = append(texts, p[countersign.Actor{}]...)
+		slices.Sort(texts)
+		all = append(all, Personal{actor, slices.Compact(texts)})
+	}
+	slices.SortFunc(all, func(a, b Personal) int { return cmp.Compare(a.Actor.String(), b.Actor.String()) })
+	return all, nil
+}
+
+// Names says whether evidence of this history, which may not be over yet, would say something of a person under a key of theirs.
+func Names(h *historypb.History, person countersign.Actor) bool {
+	_, named := peopleIn(h)[person]
+	return named
+}
+
+// peopleIn are the people whom a history names, with their strings.
+func peopleIn(h *historypb.History) people {
 	p, known := people{}, people{}
 	for _, e := range h.GetEvents() {
 		sender, _ := ActorOf(e.GetPrincipal())
@@ -71,17 +94,7 @@ func PersonalData(raw []byte) ([]Personal, error) {
 		})
 	}
 	p.keep(known)
-	var all []Personal
-	for actor, texts := range p {
-		if actor.IsZero() {
-			continue
-		}
-		texts = append(texts, p[countersign.Actor{}]...)
-		slices.Sort(texts)
-		all = append(all, Personal{actor, slices.Compact(texts)})
-	}
-	slices.SortFunc(all, func(a, b Personal) int { return cmp.Compare(a.Actor.String(), b.Actor.String()) })
-	return all, nil
+	return p
 }
 
 // people are the strings of each person; those of nobody in particular are under no actor.
@@ -137,6 +150,11 @@ func (p people) walk(v any, about countersign.Actor) {
 			case name == "salt", isText && name == "plan":
 				// The plan's digest is in what the context's digest, which is in the tenant's log, is made of: with the salt gone, neither confirms a guess.
 				p.add(countersign.Actor{}, text)
+			case isText && name == "recipient":
+				// Somebody who covers is named by the message that they got, and perhaps nowhere else.
+				if who, ok := countersign.ParseActor(text); ok {
+					p.add(who, who.Subject)
+				}
 			case name == "grants":
 				p.digests(value)
 				p.walk(value, about)

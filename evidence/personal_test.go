@@ -15,12 +15,15 @@ import (
 	"testing"
 	"time"
 
+	commonpb "go.temporal.io/api/common/v1"
+	historypb "go.temporal.io/api/history/v1"
+
 	"github.com/countersign-dev/countersign"
 	"github.com/countersign-dev/countersign/evidence/shred"
 )
 
 // rejected is a bundle of a signing that alice rejected, with the roots to check it by.
-func rejected(t *testing.T) ([]byte, Roots) {
+func rejected(t testing.TB) ([]byte, Roots) {
 	t.Helper()
 	f, err := os.Open("../tests/vectors/bundles/rejected.asice.gz")
 	if err != nil {
@@ -62,7 +65,7 @@ func concealed(t *testing.T, raw []byte) (stored []byte, keys shred.Keys, all ma
 	return stored, keys, all
 }
 
-func TestShredding_PersonalDataIsFoundWithThePersonThatItIsAbout(t *testing.T) {
+func TestN13_PersonalDataIsFoundWithThePersonThatItIsAbout(t *testing.T) {
 	t.Parallel()
 	raw, _ := rejected(t)
 	_, _, all := concealed(t, raw)
@@ -82,7 +85,7 @@ func TestShredding_PersonalDataIsFoundWithThePersonThatItIsAbout(t *testing.T) {
 }
 
 // Where all keys are there, the bundle is what it was; without one, nothing of that person is left, in no spelling, and all else is.
-func TestShredding_WhatIsShreddedIsGoneAndTheRestStillVerifies(t *testing.T) {
+func TestN13_WhatIsShreddedIsGoneAndTheRestStillVerifies(t *testing.T) {
 	t.Parallel()
 	raw, roots := rejected(t)
 	stored, keys, all := concealed(t, raw)
@@ -155,7 +158,7 @@ func decoded(body []byte) string {
 }
 
 // A changed byte that is not shredded is found, and so is a header that says more is shredded than is personal.
-func TestShredding_OfAShreddedBundleWhatIsLeftCantBeChanged(t *testing.T) {
+func TestN13_OfAShreddedBundleWhatIsLeftCantBeChanged(t *testing.T) {
 	t.Parallel()
 	raw, roots := rejected(t)
 	stored, keys, _ := concealed(t, raw)
@@ -232,7 +235,7 @@ func TestShredding_OfAShreddedBundleWhatIsLeftCantBeChanged(t *testing.T) {
 }
 
 // pool reads roots.
-func pool(t *testing.T, file string) *x509.CertPool {
+func pool(t testing.TB, file string) *x509.CertPool {
 	t.Helper()
 	raw, err := os.ReadFile(file)
 	if err != nil {
@@ -246,7 +249,7 @@ func pool(t *testing.T, file string) *x509.CertPool {
 }
 
 // Whoever signals a decision can write as many names into it as they like. That must neither cost a key for each, nor keep evidence from being locked.
-func TestShredding_WhomNobodyButASenderNamesGetsNoKey(t *testing.T) {
+func TestN13_WhomNobodyButASenderNamesGetsNoKey(t *testing.T) {
 	t.Parallel()
 	alice, mallory, made := countersign.Actor{Issuer: "https://id", Subject: "alice"}, countersign.Actor{Issuer: "https://id", Subject: "mallory"}, countersign.Actor{Issuer: "https://id", Subject: "made-up"}
 	p, known := people{}, people{}
@@ -272,5 +275,69 @@ func TestShredding_WhomNobodyButASenderNamesGetsNoKey(t *testing.T) {
 	p.keep(known)
 	if len(p) != shred.MaxSubjects+1 || len(p[countersign.Actor{}]) != 5 {
 		t.Errorf("%d people are kept apart, and %d strings are everybody's", len(p)-1, len(p[countersign.Actor{}]))
+	}
+}
+
+// Whom a signing that isn't over names so far is who is in the way of shredding them: who asked, decided or may decide, and nobody whom a sender makes up.
+func TestN13_AHistoryNamesThosePeopleWhoseKeysItsEvidenceWillNeed(t *testing.T) {
+	t.Parallel()
+	raw, err := os.ReadFile("../tests/golden/histories/v0.2.0/rejected.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := ParseHistoryJSON(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := ReadHistory(h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var people []countersign.Actor
+	for _, stage := range c.Admission.Plan.Stages {
+		for _, e := range stage.Eligible {
+			people = append(people, e.Actor)
+		}
+	}
+	made := countersign.Actor{Issuer: c.Admission.Requester.Actor.Issuer, Subject: "made-up"}
+	for n := range h.Events {
+		// Each part of it, as it grew.
+		admitted := false
+		for _, e := range h.Events[:n] {
+			admitted = admitted || e.GetActivityTaskCompletedEventAttributes() != nil
+		}
+		part := &historypb.History{Events: h.Events[:n]}
+		for _, who := range people {
+			if admitted && !Names(part, who) {
+				t.Errorf("the first %d events don't name %s", n, who)
+			}
+		}
+		if Names(part, made) {
+			t.Errorf("the first %d events name somebody who isn't there", n)
+		}
+	}
+	if len(people) < 2 {
+		t.Errorf("only %v may decide", people)
+	}
+	h.Events = append(h.Events, &historypb.HistoryEvent{Attributes: &historypb.HistoryEvent_WorkflowExecutionSignaledEventAttributes{
+		WorkflowExecutionSignaledEventAttributes: &historypb.WorkflowExecutionSignaledEventAttributes{SignalName: "decide", Input: &commonpb.Payloads{
+			Payloads: []*commonpb.Payload{{Data: []byte(`{"decision":{"actor":{"iss":"` + made.Issuer + `","sub":"made-up"}}}`)}},
+		}},
+	}})
+	if Names(h, made) {
+		t.Error("a sender of signals keeps anybody's data from being shredded by naming them")
+	}
+}
+
+// Somebody who covers may be named by the message that they got alone, as one word: they are a person whose data can be shredded as well.
+func TestN13_WhoWasOnlyToldIsAPersonToo(t *testing.T) {
+	t.Parallel()
+	p := people{}
+	p.walk([]any{
+		map[string]any{"recipient": "https://id.acme.example#a-1002", "event": EventApprovalRequested}, map[string]any{"recipient": "owner"}, map[string]any{"recipient": "webhook 1 at hooks.example"},
+	}, countersign.Actor{})
+	who := countersign.Actor{Issuer: "https://id.acme.example", Subject: "a-1002"}
+	if got := p[who]; len(got) != 1 || got[0] != who.Subject || len(p) != 1 {
+		t.Errorf("found are %v", p)
 	}
 }

@@ -280,8 +280,10 @@ const (
 	EventGrantEnded        = "grant.ended" // revoked or given back, before its time
 	EventKeyEnrolled       = "key.enrolled"
 	EventKeyRetired        = "key.retired"
-	EventOrderProposed     = "order.proposed"     // about locked evidence: it waits for its second person
-	EventOrderStuck        = "order.stuck"        // it counts and can't be carried out: a person has to mend something
+	EventOrderProposed     = "order.proposed"     // about locked evidence, or what it says of a person: it waits for its second person
+	EventOrderApproved     = "order.approved"     // by its second person, and is being carried out
+	EventOrderRefused      = "order.refused"      // one of compliance gave it, and it may not be given now
+	EventOrderStuck        = "order.stuck"        // it counts and can't be carried out: a person has to mend something, or something has to end
 	EventOrderEnded        = "order.ended"        // carried out, rejected or expired
 	EventUnfinished        = "signing.unfinished" // the key was about to be asked, and nothing says how it ended
 	EventEvidenceChecked   = "evidence.checked"   // samples of the locked evidence were verified, and hold

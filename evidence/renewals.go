@@ -74,11 +74,12 @@ type RenewalPage struct {
 	Next     string           `json:"next,omitempty"` // the last key that was looked at; empty at the end
 }
 
-// RenewedBundle is a bundle that was due, and where its evidence record is locked.
+// RenewedBundle is a bundle that was due, and where its evidence records are locked.
 type RenewedBundle struct {
 	Request string              `json:"request"`
 	Why     string              `json:"why"`
-	Record  *countersign.Object `json:"record,omitempty"` // absent in a dry run
+	Record  *countersign.Object `json:"record,omitempty"` // over the bundle; absent in a dry run, and where somebody in it was shredded
+	Stored  *countersign.Object `json:"stored,omitempty"` // over what is stored, of a bundle whose personal data is concealed; absent in a dry run
 }
 
 // RenewalProblem is a bundle that could not be renewed. The others are.

@@ -9,11 +9,26 @@ import (
 	"crypto/x509/pkix"
 	"errors"
 	"fmt"
+	"io"
 	"math/big"
 	"time"
+
+	"github.com/countersign-dev/countersign/evidence/spool"
 )
 
-// Seal builds a bundle of files and seals it: a CAdES-B-T signature over the manifest, which names each file's digest.
+// Seal is SealFile for a bundle that fits into memory.
+func Seal(ctx context.Context, files []File, signer Signer, stamper Stamper, at time.Time, roots Roots) ([]byte, error) {
+	bundle, err := SealFile(ctx, files, signer, stamper, at, roots)
+	if err != nil {
+		return nil, err
+	}
+	defer bundle.Close()
+	raw, err := bundle.Bytes()
+	return bytes.Clone(raw), err
+}
+
+// SealFile builds a bundle of files and seals it: a CAdES-B-T signature over the manifest, which names each file's digest. The bundle is in a temporary
+// file, which the caller closes, and so is the rehearsal's: neither is ever on the heap, whatever the size of a document among the files.
 //
 // The real signer is asked once, and only after all that can be checked without it has been checked: the files, the
 // signer's chain to roots.Signers at the time at, and a rehearsal with a throwaway key through the same code. The
@@ -21,7 +36,7 @@ import (
 // does not: the caller must record it as void. Before it returns, Seal opens and verifies its own output with roots.
 //
 // at is the claimed signing time. Errors are *BundleError.
-func Seal(ctx context.Context, files []File, signer Signer, stamper Stamper, at time.Time, roots Roots) ([]byte, error) {
+func SealFile(ctx context.Context, files []File, signer Signer, stamper Stamper, at time.Time, roots Roots) (*spool.File, error) {
 	manifest, err := Manifest(files)
 	if err != nil {
 		return nil, err
@@ -40,18 +55,32 @@ func Seal(ctx context.Context, files []File, signer Signer, stamper Stamper, at 
 	if err != nil {
 		return nil, err
 	}
-	raw, err := WriteBundle(files, manifest, signature)
-	if err != nil {
-		return nil, err
-	}
-	b, err := OpenBundle(raw)
+	file, b, err := keepBundle(files, manifest, signature)
 	if err != nil {
 		return nil, err
 	}
 	if _, err := b.VerifySeal(roots); err != nil {
+		_ = file.Close()
 		return nil, err
 	}
-	return raw, nil
+	return file, nil
+}
+
+// keepBundle writes a bundle into a temporary file and opens it from there.
+func keepBundle(files []File, manifest, signature []byte) (*spool.File, *Bundle, error) {
+	file, err := spool.Keep(func(w io.Writer) error { return writeBundle(w, files, manifest, signature) })
+	if err != nil {
+		return nil, nil, err
+	}
+	raw, err := file.Bytes()
+	if err == nil {
+		var b *Bundle
+		if b, err = OpenBundle(raw); err == nil {
+			return file, b, nil
+		}
+	}
+	_ = file.Close()
+	return nil, nil, err
 }
 
 // VerifySeal checks the seal over the manifest; see VerifyDetached. After OpenBundle and VerifySeal, each byte of the
@@ -74,14 +103,11 @@ func rehearse(ctx context.Context, files []File, manifest []byte, leaf *x509.Cer
 	if err != nil {
 		return inCheck("seal", err)
 	}
-	raw, err := WriteBundle(files, manifest, signature)
+	file, b, err := keepBundle(files, manifest, signature)
 	if err != nil {
 		return err
 	}
-	b, err := OpenBundle(raw)
-	if err != nil {
-		return err
-	}
+	defer file.Close()
 	if !bytes.Equal(b.manifest, manifest) {
 		return failed("manifest", "the container gives back another manifest")
 	}

@@ -104,6 +104,12 @@ func (v *verifier) counted(d DecisionCase, signed readDecision, unproven error) 
 	if signed.err != nil {
 		return signed.err
 	}
+	// Contexts before time-stamped decisions are of builds that took a decision with an empty member left out.
+	if a.Context.Stamped {
+		if err := signed.CheckSent(d.Input.Signed); err != nil {
+			return fmt.Errorf("its payload is not the JSON that was proven: %w", err)
+		}
+	}
 	decision := signed.Decision
 	sender, ok := countersign.ParseActor(d.Sender)
 	switch {

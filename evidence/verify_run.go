@@ -72,11 +72,12 @@ func (v *verifier) recorded(raw []byte, quantum postQuantumFinding) {
 	v.check("files", v.files, func() string { return "decisions, issuers and policy are those of the history" })
 	v.postQuantum(quantum)
 	if v.c.Admission == nil || v.c.Admission.Refusal != nil {
-		for _, check := range []string{"context", "decisions", checkDecisionTime, checkTokens, checkOwnKeys, checkGrants, "policy", "quorum", "document signature", "log"} {
+		for _, check := range []string{"context", checkIssuers, "decisions", checkDecisionTime, checkTokens, checkOwnKeys, checkGrants, "policy", "quorum", "document signature", "log"} {
 			r.notRecorded(check, "the signing was not admitted, so there is none")
 		}
 	} else {
 		v.check("context", v.context, func() string { return "one transaction from request to evidence: " + v.c.Admission.Digest })
+		v.issuers()
 		v.logged()
 	}
 	v.revoked()

@@ -13,19 +13,25 @@ import (
 // VerifyConcealed verifies a concealed bundle with the keys for it that are left. Where all are, it is Verify of the bundle.
 //
 // Where somebody's personal data was shredded, it says so, and checks what is left: that the container is the one that was sealed but for the shredded
-// bytes, that those lie in files that may hold personal data, the seal over the digest of every file, its time-stamp, and each file of which nothing
-// was shredded. What the shredded bytes said can't be checked by itself any more; that they are the ones that were locked is in the tenant's log, which
+// bytes, that those lie in files that may hold personal data, the seal over the digest of every file, its time-stamp, an evidence record over what is stored,
+// and each file of which nothing was shredded. What the shredded bytes said can't be checked by itself any more; that they are the ones that were locked is in the tenant's log, which
 // holds the digest of the whole concealed bundle.
 func VerifyConcealed(c *shred.Concealed, keys shred.Keys, roots Roots) *Report {
 	raw, lost, err := c.Reveal(keys)
-	r := &Report{}
 	if err != nil {
+		r := &Report{}
 		r.note("container", err, "")
 		return r
 	}
+	return VerifyRevealed(c, keys, raw, lost, roots)
+}
+
+// VerifyRevealed is VerifyConcealed for whoever has what Reveal gave with these keys.
+func VerifyRevealed(c *shred.Concealed, keys shred.Keys, raw []byte, lost []shred.Run, roots Roots) *Report {
 	if len(lost) == 0 {
 		return Verify(raw, roots)
 	}
+	r := &Report{}
 	b, damaged, err := openShredded(raw, lost)
 	if !r.note("container", err, "an ASiC-E container, as it was sealed but for what was shredded") {
 		return r
@@ -39,6 +45,11 @@ func VerifyConcealed(c *shred.Concealed, keys shred.Keys, roots Roots) *Report {
 	r.note("files", err, fmt.Sprintf("%d of %d files are as they were sealed", len(b.files)-len(damaged), len(b.files)))
 	r.Findings = append(r.Findings, Finding{"stored", NotRecorded, "what is stored has the SHA-256 " + c.Digest + ", and the bundle had " + c.Bundle()})
 	r.endingOf(c, roots)
+	if len(roots.Renewal) > 0 {
+		r.Renewed(roots.Renewal, c.Stored(), roots)
+	} else {
+		r.notRecorded(checkRenewal, "no evidence record over what is stored was given")
+	}
 	if l := roots.Lock; l != nil {
 		r.note("lock", l.locks(c.Digest, facts.StampTime), fmt.Sprintf("the store says: COMPLIANCE until %s, version %s", l.RetainUntil.UTC().Format("2006-01-02 15:04:05 UTC"), l.Version))
 	}
@@ -141,6 +152,11 @@ func SignedPDFOf(c *shred.Concealed, keys shred.Keys) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	return SignedPDFLeft(raw, lost)
+}
+
+// SignedPDFLeft is SignedPDFOf for whoever has what Reveal gave.
+func SignedPDFLeft(raw []byte, lost []shred.Run) ([]byte, error) {
 	if len(lost) == 0 {
 		return SignedPDF(raw)
 	}

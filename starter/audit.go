@@ -31,7 +31,7 @@ func (c *cli) auditCommand() *cobra.Command {
 			return cmd.Help()
 		},
 	}
-	audit.AddCommand(c.listCommand(), c.exportCommand(), c.verifyCommand(), c.renewCommand(), c.replayCommand(), c.timelineCommand(), c.exposureCommand(), c.certificateCommand(), c.readsCommand(), c.checksCommand(), c.checkNowCommand(), c.auditLogCommand(),
+	audit.AddCommand(c.listCommand(), c.exportCommand(), c.verifyCommand(), c.renewCommand(), c.reindexCommand(), c.replayCommand(), c.timelineCommand(), c.exposureCommand(), c.certificateCommand(), c.readsCommand(), c.checksCommand(), c.checkNowCommand(), c.auditLogCommand(),
 		c.holdCommand(), c.retainCommand(), c.disputeCommand(), c.shredCommand())
 	return audit
 }
@@ -106,7 +106,7 @@ reached with the AWS settings of the environment. Each bundle that is read is re
 					return err
 				}
 			}
-			// Of what is left of a bundle nothing more can be held to an evidence record.
+			// What is left of a bundle fits the record over what is stored, and not this one over the bundle.
 			if !signed && !shredded {
 				if renewal, _, err = api.EvidenceRenewal(ctx, args[0]); err != nil {
 					return err

@@ -116,8 +116,12 @@ func (v verifiedLog) fault() error {
 
 // isRenewal says whether a file of a copy lies where an evidence record does.
 func isRenewal(file string) bool {
-	is, err := filepath.Match("renewal-[0-9][0-9][0-9].ers", filepath.Base(file))
-	return err == nil && is
+	for _, pattern := range []string{"renewal-[0-9][0-9][0-9].ers", "stored-[0-9][0-9][0-9].ers"} {
+		if is, err := filepath.Match(pattern, filepath.Base(file)); err == nil && is {
+			return true
+		}
+	}
+	return false
 }
 
 // bundlesIn are the bundles of a copy of a tenant's evidence, by their keys in the bucket. The proofs and evidence records beside them are no bundles: a

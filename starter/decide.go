@@ -139,7 +139,7 @@ func (c *cli) decide(ctx context.Context, request string, verdict countersign.Ve
 			return err
 		}
 	}
-	proof, err := c.browser().Prove(ctx, c.issuer, c.client+"-evidence", digest, d.Actor)
+	proof, err := c.prove(ctx, digest, d.Actor)
 	if err != nil {
 		return err
 	}

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -20,7 +19,6 @@ import (
 
 	"github.com/countersign-dev/countersign"
 	"github.com/countersign-dev/countersign/evidence"
-	"github.com/countersign-dev/countersign/evidence/translog"
 	"github.com/countersign-dev/countersign/starter/client"
 )
 
@@ -108,6 +106,8 @@ type gathering struct {
 	report disputeReport
 	files  map[string][]byte // what was gathered, by its name in the directory
 	bundle *evidence.Report
+	// shredded says that somebody's personal data in the bundle was shredded, so that there is only what is left of it.
+	shredded bool
 }
 
 func (c *cli) dispute(ctx context.Context, d dispute) error {
@@ -207,251 +207,6 @@ func (g *gathering) gather(ctx context.Context, book client.OrderBook) error {
 		}
 	}
 	return nil
-}
-
-// theBundle is fetched once: a file that has its digest already is it.
-func (g *gathering) theBundle(ctx context.Context, book client.OrderBook) error {
-	file := g.request + ".asice"
-	raw, err := readBounded(filepath.Join(g.dir, file), evidence.MaxBundleSize)
-	if err != nil || countersign.SHA256(raw) != book.Bundle.SHA256 {
-		if raw, err = g.api.Evidence(ctx, g.request, book.Bundle.SHA256); err != nil {
-			return err
-		}
-	}
-	g.files[file] = raw
-	g.bundle = evidence.Verify(raw, g.roots)
-	if err := g.bundle.Err(); err != nil {
-		g.note("bundle", factFails, file, "%s", err)
-		return nil // the rest is gathered all the same
-	}
-	s := g.bundle.Statement
-	if s.Tenant != g.report.Tenant || s.Request.ID != g.request {
-		g.note("bundle", factFails, file, "it is of another signing")
-		return nil
-	}
-	g.report.Title, g.report.Outcome, g.report.Document = s.Request.Title, s.Outcome, s.Request.Document.SHA256
-	g.note("bundle", factHolds, file, "seal, time-stamp, proofs, policies and quorum hold; it ended as %s", s.Outcome)
-	exposure, err := evidence.ReadExposure(raw)
-	if err != nil {
-		return unreadable(file, err)
-	}
-	g.report.Exposure = &exposure
-	t, err := evidence.ReadTimeline(raw)
-	if err != nil {
-		return unreadable(file, err)
-	}
-	var text bytes.Buffer
-	table := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
-	told(table, t, book.Bundle.SHA256, true)
-	if err := table.Flush(); err != nil {
-		return err
-	}
-	g.files["timeline.txt"] = text.Bytes()
-	return g.keep("timeline.json", t)
-}
-
-// theOrders are checked with the issuers of the bundle: they were sealed before anybody ordered anything.
-func (g *gathering) theOrders(_ context.Context, book client.OrderBook) error {
-	var issuers []countersign.Issuer
-	if g.bundle.Err() == nil {
-		issuers = g.bundle.Statement.Issuers
-	}
-	for _, o := range book.Orders {
-		_, n, _ := countersign.ParseOrderKey(g.report.Tenant, o.Object.Key)
-		file := fmt.Sprintf("order-%03d.json", n)
-		body, err := json.Marshal(o.Record)
-		if err != nil {
-			return fmt.Errorf("couldn't write %s: %w", file, err)
-		}
-		g.files[file] = body
-		r := o.Record
-		err = r.Verify(issuers)
-		if err == nil && countersign.SHA256(body) != o.Object.SHA256 {
-			err = errors.New("it is not the record that is locked: its digest differs")
-		}
-		if err != nil {
-			g.note("order", factFails, file, "%s: %s", o.Object.Key, err)
-			continue
-		}
-		second := ""
-		if r.Second != nil {
-			second = fmt.Sprintf(", %s by %s", r.Answer.Answer.Verdict, namedOf(*r.Second))
-		}
-		g.note("order", factHolds, file, "%s %s: %s for %q by %s%s", r.Ended.Format(time.RFC3339), r.Outcome, r.Order.Order.Act, r.Order.Order.Matter, namedOf(r.By), second)
-	}
-	switch {
-	case book.Waiting != nil:
-		g.note("hold", factFound, "", "%s for %q: %s", book.Waiting.Order.Order.Act, book.Waiting.Order.Order.Matter, stateOf(*book.Waiting))
-	case len(book.Matters) == 0:
-		g.note("hold", factNone, "", "the evidence is not held")
-	case !book.Kept.Held:
-		g.note("hold", factFails, "", "the records say that it is held for %s, and the store says that it is not", strings.Join(book.Matters, "; "))
-	default:
-		g.note("hold", factHolds, "", "held for %s", strings.Join(book.Matters, "; "))
-	}
-	return nil
-}
-
-func (g *gathering) theReads(ctx context.Context, _ client.OrderBook) error {
-	all := client.Reads{Reads: []evidence.Reading{}, Unreadable: []string{}}
-	for cursor := ""; ; {
-		page, err := g.api.ReadsPage(ctx, g.request, time.Time{}, time.Time{}, cursor)
-		if err != nil {
-			return err
-		}
-		all.Reads, all.Unreadable, all.Markers = append(all.Reads, page.Reads...), append(all.Unreadable, page.Unreadable...), all.Markers+page.Markers
-		if cursor = page.Cursor; cursor == "" {
-			break
-		}
-	}
-	if len(all.Unreadable) > 0 || all.Markers > 0 {
-		g.note("reads", factFails, "reads.json", "%d records; %d that are none or not readable, and %d markers that would hide one", len(all.Reads), len(all.Unreadable), all.Markers)
-	} else {
-		g.note("reads", factFound, "reads.json", "%d records of who read it", len(all.Reads))
-	}
-	return g.keep("reads.json", all)
-}
-
-func (g *gathering) theReview(ctx context.Context, _ client.OrderBook) error {
-	if g.bundle.Statement == nil || g.bundle.Statement.BreakGlass == nil {
-		g.note("review", factNone, "", "the glass was not broken")
-		return nil
-	}
-	r, err := g.api.Review(ctx, g.request)
-	if gone(err) {
-		g.note("review", factNot, "", "the glass was broken, and Temporal no longer knows the review")
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	g.note("review", factFound, "review.json", "the glass was broken; the review is %s", r.State)
-	return g.keep("review.json", r)
-}
-
-// theAuthority are the grants and keys that decisions were made with. How each was proven is in the bundle; here it stands as its keeper says now.
-func (g *gathering) theAuthority(ctx context.Context, _ client.OrderBook) error {
-	grants, keys := []evidence.GrantStatus{}, []evidence.KeyStatus{}
-	seen, lost := map[string]bool{}, []string{}
-	fetch := func(id string, ask func() error) error {
-		if id == "" || seen[id] {
-			return nil
-		}
-		seen[id] = true
-		err := ask()
-		if gone(err) {
-			lost = append(lost, id)
-			return nil
-		}
-		return err
-	}
-	if s := g.bundle.Statement; s != nil {
-		for _, d := range s.Decisions {
-			for _, digest := range d.Grants {
-				if err := fetch(digest, func() error {
-					status, err := g.api.Grant(ctx, digest)
-					if err == nil {
-						grants = append(grants, status)
-					}
-					return err
-				}); err != nil {
-					return err
-				}
-			}
-			if err := fetch(d.Key, func() error {
-				status, err := g.api.Key(ctx, d.Key)
-				if err == nil {
-					keys = append(keys, status)
-				}
-				return err
-			}); err != nil {
-				return err
-			}
-		}
-	}
-	state, file := factFound, "authority.json"
-	switch {
-	case len(lost) > 0:
-		state = factNot
-	case len(grants)+len(keys) == 0:
-		state = factNone
-	}
-	g.note("grants and keys", state, file, "%d grants and %d keys; Temporal no longer knows %d: the bundle has their proofs", len(grants), len(keys), len(lost))
-	return g.keep(file, map[string]any{"grants": grants, "keys": keys, "forgotten": lost})
-}
-
-// theRelated are signings of the same document. Versions of one document under other digests are told by their titles alone, which prove nothing.
-func (g *gathering) theRelated(ctx context.Context, _ client.OrderBook) error {
-	if g.report.Document == "" {
-		g.note("related", factNot, "", "the bundle does not hold, so its document is not known")
-		return nil
-	}
-	others, unanswered := []client.EndedSigning{}, []string{}
-	var proof json.RawMessage
-	for cursor := ""; ; {
-		page, err := g.api.EvidencePage(ctx, client.EvidenceFilter{Document: g.report.Document}, cursor)
-		if err != nil {
-			return err
-		}
-		unanswered = append(unanswered, page.Unanswered...)
-		for _, e := range page.Evidence {
-			if e.Request == g.request {
-				proof = e.Proof
-			} else {
-				others = append(others, e)
-			}
-		}
-		if cursor = page.Cursor; cursor == "" {
-			break
-		}
-	}
-	state := factFound
-	if len(others) == 0 {
-		state = factNone
-	}
-	if len(unanswered) > 0 {
-		state = factNot
-	}
-	g.note("related", state, "related.json", "%d other signings of the same document that Temporal still knows; %d could not be looked at", len(others), len(unanswered))
-	if err := g.keep("related.json", map[string]any{"related": others, "unanswered": unanswered}); err != nil {
-		return err
-	}
-	return g.theProof(proof)
-}
-
-// theProof is that the signing's end is in the tenant's log.
-func (g *gathering) theProof(raw json.RawMessage) error {
-	const file = "log-proof.json"
-	switch {
-	case len(raw) == 0:
-		g.note("log", factNot, "", "Temporal no longer knows the proof; make one from a copy of the log: countersign audit log prove")
-		return nil
-	case g.roots.Log == nil:
-		g.note("log", factFound, file, "the proof is not checked: give --log-key")
-	default:
-		var proof translog.Proof
-		var entry translog.Entry
-		var checkpoint translog.Checkpoint
-		err := json.Unmarshal(raw, &proof)
-		if err == nil {
-			entry, checkpoint, err = proof.Check(g.roots.Log)
-		}
-		if err == nil && (entry.Request != g.request || entry.Bundle == nil || *entry.Bundle != g.report.Bundle) {
-			err = errors.New("it is of another bundle")
-		}
-		if err != nil {
-			g.note("log", factFails, file, "%s", err)
-		} else {
-			g.note("log", factHolds, file, "entry %d of %d: %s", proof.Index, checkpoint.N, entry.Kind)
-		}
-	}
-	return g.keep(file, raw)
-}
-
-// gone says that whatever was asked for is not there any more.
-func gone(err error) bool {
-	var p *client.Problem
-	return errors.As(err, &p) && p.Status == http.StatusNotFound
 }
 
 // write writes everything that was gathered, the report, and last the manifest: what it names was written before.

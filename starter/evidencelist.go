@@ -67,6 +67,7 @@ func (c *cli) listCommand() *cobra.Command {
 	var when period
 	var limit int
 	var cursor string
+	var verify bool
 	cmd := &cobra.Command{
 		Use:     "list",
 		Aliases: []string{"search"},
@@ -74,12 +75,18 @@ func (c *cli) listCommand() *cobra.Command {
 		Long: `Find signings that ended, the last to end first, by when they ended, who had a part in them, their document, outcome or purpose. A person or a
 partner had a part by having requested, decided, or been one who could have decided: audit exposure tells these apart.
 
-What ended longer ago than the retention of the tenant's Temporal namespace is not found: its evidence stays locked in the bucket under
-TENANT/evidence/REQUEST.asice. A signing that just ended can be missing for a few seconds, and what the workers are still sealing is not in it. Each page
-that is asked for is recorded as a read of evidence, and looks at 25 signings. With --person or --partner it reads their bundles, one after the other; the
-other flags need none, and are asked first.`,
+It is found by the index in the bucket (TENANT/index/), however long ago it ended and whatever Temporal has forgotten since, and what Temporal still knows
+that has no record there stands beside it. Without --from it goes 90 days back. An ending is of the instant of its entry in the tenant's log. What the workers
+are still sealing is not in it. Each page that is asked for is recorded as a read of evidence, and looks at 50 records.
+
+The index proves nothing by itself. --verify compares it with the tenant's log, which says which records there have to be: each ending has exactly one that agrees
+with the log, and each record has its ending. The workers do that, for the window or for all; exit code 6 says that something is not as it has to be, and
+audit reindex makes missing records anew.`,
 		Args: cobra.NoArgs,
 		RunE: c.run(func(ctx context.Context, _ []string) error {
+			if verify {
+				return c.reindex(ctx, client.ReindexBody{DryRun: true}, when)
+			}
 			var err error
 			if filter.From, filter.Until, err = when.window(); err != nil {
 				return err
@@ -91,7 +98,7 @@ other flags need none, and are asked first.`,
 			all := client.EvidenceList{Evidence: []client.EndedSigning{}}
 			all.Cursor, err = pages(limit, cursor, func(after string) (int, string, error) {
 				page, err := api.EvidencePage(ctx, filter, after)
-				all.Evidence, all.Unanswered = append(all.Evidence, page.Evidence...), append(all.Unanswered, page.Unanswered...)
+				all.Evidence, all.Unanswered, all.From = append(all.Evidence, page.Evidence...), append(all.Unanswered, page.Unanswered...), page.From
 				return len(page.Evidence), page.Cursor, err
 			})
 			if err != nil {
@@ -104,6 +111,9 @@ other flags need none, and are asked first.`,
 				}
 				if len(all.Unanswered) > 0 {
 					fmt.Fprintf(w, "could not be looked at\t%s\n", line(strings.Join(all.Unanswered, ", ")))
+				}
+				if all.From != nil && filter.From.IsZero() {
+					fmt.Fprintf(w, "from\t%s on; --from goes further back\n", instant(*all.From))
 				}
 				more(w, all.Cursor)
 			})
@@ -120,6 +130,10 @@ other flags need none, and are asked first.`,
 	f.StringVar(&filter.Purpose, "purpose", "", "one of the tenant's purposes")
 	limitFlag(cmd, &limit)
 	f.StringVar(&cursor, "cursor", "", "go on where a list with the same flags stopped")
+	f.BoolVar(&verify, "verify", false, "compare the index with the tenant's log instead, in the window or all of it")
+	for _, other := range []string{"person", "partner", "document", "requester", "text", "outcome", "purpose", "limit", "cursor"} {
+		cmd.MarkFlagsMutuallyExclusive("verify", other)
+	}
 	return cmd
 }
 

@@ -100,17 +100,12 @@ documents.
 
 // offer proves a grant by a fresh login and gives it to its keeper.
 func (c *cli) offer(ctx context.Context, g countersign.Grant, dryRun bool) error {
-	api, err := c.connect()
+	api, actor, err := c.connectAs(ctx)
 	if err != nil {
 		return err
 	}
-	if g.Delegator, err = c.self(ctx); err != nil {
-		return err
-	}
-	if err := g.Check(); err != nil {
-		return usage("%w", err)
-	}
-	digest, err := g.Digest()
+	g.Delegator = actor
+	digest, err := checked(g)
 	if err != nil {
 		return err
 	}
@@ -118,7 +113,7 @@ func (c *cli) offer(ctx context.Context, g countersign.Grant, dryRun bool) error
 		return c.answer(map[string]any{"grant": g, "digest": digest}, func(w io.Writer) { showGrant(w, g, digest) })
 	}
 	showGrant(c.err, g, digest)
-	proof, err := c.browser().Prove(ctx, c.issuer, c.client+"-evidence", digest, g.Delegator)
+	proof, err := c.prove(ctx, digest, actor)
 	if err != nil {
 		return err
 	}
@@ -233,11 +228,7 @@ func (c *cli) grantAcceptCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "accept GRANT", Short: "Take a grant that was offered to you, proven by a fresh login", Args: cobra.ExactArgs(1),
 		RunE: c.run(func(ctx context.Context, args []string) error {
-			api, err := c.connect()
-			if err != nil {
-				return err
-			}
-			actor, err := c.self(ctx)
+			api, actor, err := c.connectAs(ctx)
 			if err != nil {
 				return err
 			}
@@ -256,7 +247,7 @@ func (c *cli) grantAcceptCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			proof, err := c.browser().Prove(ctx, c.issuer, c.client+"-evidence", bound, actor)
+			proof, err := c.prove(ctx, bound, actor)
 			if err != nil {
 				return err
 			}
@@ -267,20 +258,9 @@ func (c *cli) grantAcceptCommand() *cobra.Command {
 }
 
 func (c *cli) grantEndCommand(how, short string) *cobra.Command {
-	var reason string
-	cmd := &cobra.Command{
-		Use: how + " GRANT", Short: short, Args: cobra.ExactArgs(1),
-		RunE: c.run(func(ctx context.Context, args []string) error {
-			api, err := c.connect()
-			if err != nil {
-				return err
-			}
-			kept, err := api.EndGrant(ctx, args[0], how, reason)
-			return c.kept(kept, how, err)
-		}),
-	}
-	cmd.Flags().StringVar(&reason, "reason", "", "why; it is kept")
-	return cmd
+	return c.endCommand(how+" GRANT", short, "why; it is kept", how, func(ctx context.Context, api *client.Client, id, reason string) (client.Kept, error) {
+		return api.EndGrant(ctx, id, how, reason)
+	})
 }
 
 // showGrant puts a grant before whoever gives or takes it.

@@ -28,8 +28,8 @@ A proposal that nobody answers ends after 14 days. Evidence that is held for sev
 	cmd.AddCommand(
 		c.proposeCommand("propose", countersign.OrderHold, "Propose to hold a request's evidence"),
 		c.proposeCommand("lift", countersign.OrderLift, "Propose to lift the hold of a matter"),
-		c.answerCommand("approve", countersign.Approve, "Approve what another one of compliance proposed"),
-		c.answerCommand("reject", countersign.Reject, "Reject what another one of compliance proposed"),
+		c.answerCommand(reply{use: "approve REQUEST", short: "Approve what another one of compliance proposed", verdict: countersign.Approve, find: c.waitingOrder}),
+		c.answerCommand(reply{use: "reject REQUEST", short: "Reject what another one of compliance proposed", verdict: countersign.Reject, find: c.waitingOrder}),
 		c.holdListCommand(), c.holdShowCommand())
 	return cmd
 }
@@ -56,11 +56,8 @@ func (c *cli) proposeCommand(name, act, short string) *cobra.Command {
 
 // order completes an order with what the API knows of the evidence, proves it by a fresh login, and gives it.
 func (c *cli) order(ctx context.Context, o countersign.Order, dryRun bool) error {
-	api, err := c.connect()
+	api, actor, err := c.connectAs(ctx)
 	if err != nil {
-		return err
-	}
-	if o.Actor, err = c.self(ctx); err != nil {
 		return err
 	}
 	book, err := api.Orders(ctx, o.Request)
@@ -73,22 +70,17 @@ func (c *cli) order(ctx context.Context, o countersign.Order, dryRun bool) error
 	if o.Act == countersign.OrderRetain && !time.Unix(o.Until, 0).After(book.Kept.RetainUntil) {
 		return refused("retention-shorter", "the evidence is retained until %s already; a retention is extended, never shortened", instant(book.Kept.RetainUntil))
 	}
-	o.V, o.Tenant, o.Bundle, o.IssuedAt = countersign.Version, c.tenant, *book.Bundle, time.Now().Unix()
-	if err := o.Check(); err != nil {
-		return usage("%w", err)
-	}
-	digest, err := o.Digest()
+	o.V, o.Tenant, o.Actor, o.Bundle, o.IssuedAt = countersign.Version, c.tenant, actor, *book.Bundle, time.Now().Unix()
+	digest, err := checked(o)
 	if err != nil {
 		return err
 	}
 	if dryRun {
-		return c.answer(map[string]any{"order": o, "digest": digest, "kept": book.Kept, "matters": book.Matters}, func(w io.Writer) {
-			showOrder(w, o, digest)
-			showKept(w, book)
-		})
+		body, show := orderIn(book, o, digest)
+		return c.answer(body, show)
 	}
 	showOrder(c.err, o, digest)
-	proof, err := c.browser().Prove(ctx, c.issuer, c.client+"-evidence", digest, o.Actor)
+	proof, err := c.prove(ctx, digest, actor)
 	if err != nil {
 		return err
 	}
@@ -96,66 +88,34 @@ func (c *cli) order(ctx context.Context, o countersign.Order, dryRun bool) error
 	return c.ordered(status, err)
 }
 
-func (c *cli) answerCommand(name string, verdict countersign.Verdict, short string) *cobra.Command {
-	var reason string
-	var show bool
-	cmd := &cobra.Command{
-		Use: name + " REQUEST", Short: short, Args: cobra.ExactArgs(1),
-		Long: short + `. The order is shown first, with its digest as this computer computes it; the answer is bound to that digest.
+// orderIn is an order with how its evidence is kept, as JSON and for people.
+func orderIn(book client.OrderBook, o countersign.Order, digest string) (any, func(io.Writer)) {
+	return map[string]any{"order": o, "digest": digest, "kept": book.Kept, "matters": book.Matters}, func(w io.Writer) {
+		showOrder(w, o, digest)
+		showKept(w, book)
+	}
+}
 
-With --show nothing is answered.`,
-		RunE: c.run(func(ctx context.Context, args []string) error {
-			api, err := c.connect()
-			if err != nil {
-				return err
-			}
-			actor, err := c.self(ctx)
-			if err != nil {
-				return err
-			}
-			book, err := api.Orders(ctx, args[0])
-			if err != nil {
-				return err
-			}
-			if book.Waiting == nil {
-				return &coded{exitConflict, "no-order", errors.New("no order about this evidence waits for an answer")}
-			}
-			// The API is not believed: what is answered is what has this digest.
-			o := book.Waiting.Order.Order
-			digest, err := o.Digest()
-			if err != nil || digest != book.Waiting.Digest || o.Request != args[0] || o.Tenant != c.tenant {
-				return errors.New("couldn't trust what the API showed: it is another order")
-			}
-			if show {
-				return c.answer(map[string]any{"order": o, "digest": digest, "kept": book.Kept, "matters": book.Matters}, func(w io.Writer) {
-					showOrder(w, o, digest)
-					showKept(w, book)
-				})
-			}
-			showOrder(c.err, o, digest)
-			a := countersign.OrderAnswer{V: countersign.Version, Tenant: c.tenant, Order: digest, Verdict: verdict, Reason: reason, Actor: actor, IssuedAt: time.Now().Unix()}
-			if err := a.Check(); err != nil {
-				return usage("%w", err)
-			}
-			bound, err := a.Digest()
-			if err != nil {
-				return err
-			}
-			proof, err := c.browser().Prove(ctx, c.issuer, c.client+"-evidence", bound, actor)
-			if err != nil {
-				return err
-			}
-			status, err := api.AnswerOrder(ctx, args[0], countersign.SignedOrderAnswer{Answer: a, Proof: proof})
-			return c.ordered(status, err)
-		}),
+// waitingOrder is the order about a request's evidence that waits for its second person.
+func (c *cli) waitingOrder(ctx context.Context, api *client.Client, request string) (waiting, error) {
+	book, err := api.Orders(ctx, request)
+	if err != nil {
+		return waiting{}, err
 	}
-	cmd.Flags().StringVar(&reason, "reason", "", "why; it is locked with the answer, and a rejection needs it")
-	cmd.Flags().BoolVar(&show, "show", false, "show the order and its digest, computed here, and answer nothing")
-	if verdict == countersign.Reject {
-		must(cmd.MarkFlagRequired("reason"))
+	if book.Waiting == nil {
+		return waiting{}, &coded{exitConflict, "no-order", errors.New("no order about this evidence waits for an answer")}
 	}
-	must(cmd.RegisterFlagCompletionFunc("reason", cobra.NoFileCompletions))
-	return cmd
+	digest, signed := book.Waiting.Digest, book.Waiting.Order
+	if signed.Order.Request != request {
+		return waiting{}, errors.New("couldn't trust what the API showed: it is an order about another request")
+	}
+	w := waiting{order: signed, answer: countersign.OrderAnswer{Order: digest}}
+	w.asJSON, w.show = orderIn(book, signed.Order, digest)
+	w.give = func(ctx context.Context, a countersign.SignedOrderAnswer) error {
+		status, err := api.AnswerOrder(ctx, request, a)
+		return c.ordered(status, err)
+	}
+	return w, nil
 }
 
 // ordered tells where an order stands.
@@ -164,14 +124,14 @@ func (c *cli) ordered(s evidence.OrderStatus, err error) error {
 		return err
 	}
 	return c.answer(s, func(w io.Writer) {
-		fmt.Fprintf(w, "%s\t%s\n", s.Digest, stateOf(s))
+		fmt.Fprintf(w, "%s\t%s\n", s.Digest, stateOf(s.OrderProgress))
 		if s.Done != nil {
 			fmt.Fprintf(w, "record\t%s\tSHA-256 %s\n", s.Done.Object.Key, s.Done.Object.SHA256)
 		}
 	})
 }
 
-func stateOf(s evidence.OrderStatus) string {
+func stateOf(s evidence.OrderProgress) string {
 	switch {
 	case s.Problem != "":
 		return "can't be carried out yet, and is tried again: " + line(s.Problem)
@@ -202,7 +162,7 @@ func (c *cli) holdListCommand() *cobra.Command {
 					fmt.Fprintf(w, "%s\theld since %s\t%s\n", line(h.Request), instant(h.Since), line(strings.Join(h.Matters, "; ")))
 				}
 				for _, o := range list.Waiting {
-					fmt.Fprintf(w, "%s\t%s %s\t%s\n", line(o.Order.Order.Request), o.Order.Order.Act, stateOf(o), line(o.Order.Order.Matter))
+					fmt.Fprintf(w, "%s\t%s %s\t%s\n", line(o.Order.Order.Request), o.Order.Order.Act, stateOf(o.OrderProgress), line(o.Order.Order.Matter))
 				}
 				for _, key := range list.Unreadable {
 					fmt.Fprintf(w, "no record, or not readable\t%s\n", line(key))
@@ -262,7 +222,7 @@ func showBook(w io.Writer, book client.OrderBook) {
 		fmt.Fprintf(w, "\trecord\t%s\tSHA-256 %s\n", line(o.Object.Key), o.Object.SHA256)
 	}
 	if s := book.Waiting; s != nil {
-		fmt.Fprintf(w, "%s\t%s\tby %s\t%s\n", s.Order.Order.Act, stateOf(*s), line(namedOf(s.By)), line(s.Order.Order.Matter))
+		fmt.Fprintf(w, "%s\t%s\tby %s\t%s\n", s.Order.Order.Act, stateOf(s.OrderProgress), line(namedOf(s.By)), line(s.Order.Order.Matter))
 		for _, a := range s.Answers {
 			if a.Refusal != nil {
 				fmt.Fprintf(w, "\trefused\t%s: %s (%s)\n", line(a.Sender), line(a.Refusal.Message), a.Refusal.Code)

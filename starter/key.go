@@ -38,11 +38,7 @@ func (c *cli) keyEnrolCommand() *cobra.Command {
   countersign decide PO-4711 --approve --key ~/.config/countersign/key.pem`,
 		Args: cobra.ExactArgs(1),
 		RunE: c.run(func(ctx context.Context, args []string) error {
-			api, err := c.connect()
-			if err != nil {
-				return err
-			}
-			actor, err := c.self(ctx)
+			api, actor, err := c.connectAs(ctx)
 			if err != nil {
 				return err
 			}
@@ -58,7 +54,7 @@ func (c *cli) keyEnrolCommand() *cobra.Command {
 				V: countersign.Version, Tenant: c.tenant, Actor: actor, Kind: countersign.KeyDevice, Credential: key.Credential(), PublicKey: key.PublicKey(),
 				IssuedAt: now, ExpiresAt: now + enrolmentLife,
 			}
-			digest, err := e.Digest()
+			digest, err := checked(e)
 			if err != nil {
 				return err
 			}
@@ -66,7 +62,7 @@ func (c *cli) keyEnrolCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			proof, err := c.browser().Prove(ctx, c.issuer, c.client+"-evidence", digest, actor)
+			proof, err := c.prove(ctx, digest, actor)
 			if err != nil {
 				return err
 			}
@@ -102,20 +98,9 @@ func (c *cli) keyListCommand() *cobra.Command {
 }
 
 func (c *cli) keyRetireCommand() *cobra.Command {
-	var reason string
-	cmd := &cobra.Command{
-		Use: "retire KEY", Short: "Take a key out of use, because it is lost or replaced", Args: cobra.ExactArgs(1),
-		RunE: c.run(func(ctx context.Context, args []string) error {
-			api, err := c.connect()
-			if err != nil {
-				return err
-			}
-			kept, err := api.RetireKey(ctx, args[0], reason)
-			return c.kept(kept, "retired", err)
-		}),
-	}
-	cmd.Flags().StringVar(&reason, "reason", "", "why: lost, replaced; it is kept")
-	return cmd
+	return c.endCommand("retire KEY", "Take a key out of use, because it is lost or replaced", "why: lost, replaced; it is kept", "retired", func(ctx context.Context, api *client.Client, id, reason string) (client.Kept, error) {
+		return api.RetireKey(ctx, id, reason)
+	})
 }
 
 func (c *cli) offboardCommand() *cobra.Command {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/countersign-dev/countersign"
 	"github.com/countersign-dev/countersign/evidence"
 	"github.com/countersign-dev/countersign/starter/client"
 )
@@ -23,8 +24,9 @@ func (c *cli) renewCommand() *cobra.Command {
 		Short: "Have evidence time-stamped anew before what it stands on ends, for the tenant's compliance and its owner",
 		Long: `Have the tenant's locked bundles time-stamped anew, those whose last time-stamp stands on certificates that end soon or on an algorithm that is listed as
 ending. The workers verify each bundle, ask one time-stamp for many of them, and lock an evidence record (RFC 4998) beside each, as
-TENANT/evidence/REQUEST/renewal-001.ers. What was renewed is not due any more: the command can be repeated at any time, and one that is interrupted goes on at
-the workers. The exit code is 6 if a bundle could not be renewed.`,
+TENANT/evidence/REQUEST/renewal-001.ers; where personal data in it is concealed, also one over what is stored, stored-001.ers, which still holds when somebody was
+shredded. What was renewed is not due any more: the command can be repeated at any time, and one that is interrupted goes on at the workers. The exit code is 6 if a
+bundle could not be renewed.`,
 		Args: cobra.NoArgs,
 		RunE: c.run(func(ctx context.Context, _ []string) error {
 			api, err := c.connect()
@@ -84,11 +86,14 @@ func (c *cli) followRenewal(ctx context.Context, api *client.Client, id string) 
 
 func writeRenewal(w io.Writer, s evidence.RenewalStatus) {
 	for _, b := range s.Renewed {
-		what, where := "due", "-"
-		if b.Record != nil {
-			what, where = "renewed", b.Record.Key
+		if b.Record == nil && b.Stored == nil {
+			fmt.Fprintf(w, "due\t%s\t-\t%s\n", line(b.Request), line(b.Why))
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", what, line(b.Request), line(where), line(b.Why))
+		for _, record := range []*countersign.Object{b.Record, b.Stored} {
+			if record != nil {
+				fmt.Fprintf(w, "renewed\t%s\t%s\t%s\n", line(b.Request), line(record.Key), line(b.Why))
+			}
+		}
 	}
 	for _, p := range s.Problems {
 		fmt.Fprintf(w, "failed\t%s\t-\t%s\n", line(p.Request), line(p.Problem))

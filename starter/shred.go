@@ -13,6 +13,7 @@ import (
 
 	"github.com/countersign-dev/countersign"
 	"github.com/countersign-dev/countersign/evidence"
+	"github.com/countersign-dev/countersign/starter/client"
 )
 
 func (c *cli) shredCommand() *cobra.Command {
@@ -24,7 +25,10 @@ One person of the tenant's compliance proposes it, another one approves, each by
 (evidence.personalDataKey), its evidence is locked plain, and nothing in it can be shredded.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(c.shredProposeCommand(), c.shredAnswerCommand("approve", countersign.Approve), c.shredAnswerCommand("reject", countersign.Reject), c.shredShowCommand())
+	cmd.AddCommand(c.shredProposeCommand(),
+		c.answerCommand(reply{use: "approve DIGEST", short: "Approve what another one of compliance proposed: the key is destroyed at once", verdict: countersign.Approve, silent: true, find: c.waitingShredding}),
+		c.answerCommand(reply{use: "reject DIGEST --reason REASON", short: "Reject what another one of compliance proposed", verdict: countersign.Reject, find: c.waitingShredding}),
+		c.shredShowCommand())
 	return cmd
 }
 
@@ -39,7 +43,7 @@ func (c *cli) shredProposeCommand() *cobra.Command {
 			if !ok {
 				return usage("--person must be ISSUER#SUBJECT: people are known by both, never by name alone")
 			}
-			api, err := c.connect()
+			api, actor, err := c.connectAs(ctx)
 			if err != nil {
 				return err
 			}
@@ -47,26 +51,19 @@ func (c *cli) shredProposeCommand() *cobra.Command {
 			if _, err := rand.Read(nonce); err != nil {
 				return fmt.Errorf("couldn't make a nonce: %w", err)
 			}
-			s := countersign.Shredding{V: countersign.Version, Tenant: c.tenant, Person: whose, Reason: reason, DryRun: dryRun, Nonce: hex.EncodeToString(nonce), IssuedAt: time.Now().Unix()}
-			if s.Actor, err = c.self(ctx); err != nil {
-				return err
+			s := countersign.Shredding{
+				V: countersign.Version, Tenant: c.tenant, Person: whose, Reason: reason, DryRun: dryRun, Nonce: hex.EncodeToString(nonce), Actor: actor, IssuedAt: time.Now().Unix(),
 			}
-			if err := s.Check(); err != nil {
-				return usage("%w", err)
-			}
-			digest, err := s.Digest()
+			digest, err := checked(s)
 			if err != nil {
 				return err
 			}
-			proof, err := c.browser().Prove(ctx, c.issuer, c.client+"-evidence", digest, s.Actor)
+			proof, err := c.prove(ctx, digest, actor)
 			if err != nil {
 				return err
 			}
 			status, err := api.ProposeShredding(ctx, countersign.SignedShredding{Shredding: s, Proof: proof})
-			if err != nil {
-				return err
-			}
-			return c.answer(status, func(w io.Writer) { showShredding(w, status) })
+			return c.shredding(status, err)
 		}),
 	}
 	cmd.Flags().StringVar(&person, "person", "", "whose data: issuer URL, '#', subject")
@@ -77,55 +74,30 @@ func (c *cli) shredProposeCommand() *cobra.Command {
 	return cmd
 }
 
-func (c *cli) shredAnswerCommand(name string, verdict countersign.Verdict) *cobra.Command {
-	var reason string
-	short := "Approve what another one of compliance proposed: the key is destroyed at once"
-	if verdict == countersign.Reject {
-		short = "Reject what another one of compliance proposed"
+// waitingShredding is a shredding that waits for its second person, by its digest.
+func (c *cli) waitingShredding(ctx context.Context, api *client.Client, digest string) (waiting, error) {
+	status, err := api.Shredding(ctx, digest)
+	if err != nil {
+		return waiting{}, err
 	}
-	cmd := &cobra.Command{
-		Use: name + " DIGEST", Short: short, Args: cobra.ExactArgs(1),
-		RunE: c.run(func(ctx context.Context, args []string) error {
-			api, err := c.connect()
-			if err != nil {
-				return err
-			}
-			status, err := api.Shredding(ctx, args[0])
-			if err != nil {
-				return err
-			}
-			a := countersign.ShreddingAnswer{V: countersign.Version, Tenant: c.tenant, Shredding: status.Digest, Key: status.Key, Verdict: verdict, Reason: reason, IssuedAt: time.Now().Unix()}
-			if a.Actor, err = c.self(ctx); err != nil {
-				return err
-			}
-			if err := a.Check(); err != nil {
-				return usage("%w", err)
-			}
-			// What is proven is what was proposed, as this program computes it, and not what the API calls it.
-			if digest, err := status.Shredding.Digest(); err != nil || digest != args[0] {
-				return errors.New("couldn't use the API's answer: what it shows is another shredding")
-			}
-			showShredding(c.err, status)
-			digest, err := a.Digest()
-			if err != nil {
-				return err
-			}
-			proof, err := c.browser().Prove(ctx, c.issuer, c.client+"-evidence", digest, a.Actor)
-			if err != nil {
-				return err
-			}
-			if status, err = api.AnswerShredding(ctx, countersign.SignedShreddingAnswer{Answer: a, Proof: proof}); err != nil {
-				return err
-			}
-			return c.answer(status, func(w io.Writer) { showShredding(w, status) })
-		}),
+	return waiting{
+		order:  countersign.SignedShredding{Shredding: status.Shredding},
+		answer: countersign.OrderAnswer{Shredding: digest, Key: status.Key},
+		show:   func(w io.Writer) { showShredding(w, status) },
+		asJSON: status,
+		give: func(ctx context.Context, a countersign.SignedOrderAnswer) error {
+			status, err := api.AnswerShredding(ctx, a)
+			return c.shredding(status, err)
+		},
+	}, nil
+}
+
+// shredding tells where a shredding stands.
+func (c *cli) shredding(s evidence.ShreddingStatus, err error) error {
+	if err != nil {
+		return err
 	}
-	if verdict == countersign.Reject {
-		cmd.Use += " --reason REASON"
-		cmd.Flags().StringVar(&reason, "reason", "", "why")
-		must(cmd.MarkFlagRequired("reason"))
-	}
-	return cmd
+	return c.answer(s, func(w io.Writer) { showShredding(w, s) })
 }
 
 func (c *cli) shredShowCommand() *cobra.Command {
@@ -138,10 +110,7 @@ func (c *cli) shredShowCommand() *cobra.Command {
 			}
 			if len(args) == 1 {
 				status, err := api.Shredding(ctx, args[0])
-				if err != nil {
-					return err
-				}
-				return c.answer(status, func(w io.Writer) { showShredding(w, status) })
+				return c.shredding(status, err)
 			}
 			list, err := api.Shreddings(ctx)
 			if err != nil {
@@ -162,7 +131,7 @@ func (c *cli) shredShowCommand() *cobra.Command {
 
 func showShredding(w io.Writer, s evidence.ShreddingStatus) {
 	fmt.Fprintf(w, "shredding\t%s\nstate\t%s\nperson\t%s\nreason\t%s\nproposed by\t%s\nkey\t%s\n", s.Digest, s.State, line(s.Shredding.Person.String()), line(s.Shredding.Reason), line(s.By.Name), s.Key)
-	if s.Due != nil && s.State == evidence.ShreddingProposed {
+	if s.Due != nil && s.State == evidence.OrderProposed {
 		fmt.Fprintf(w, "waits until\t%s\n", instant(*s.Due))
 	}
 	for _, a := range s.Answers {

@@ -20,7 +20,13 @@ import (
 // call asks the API as somebody, and decodes the answer.
 func call(t *testing.T, who, method, path string, header http.Header, body []byte, into any) int {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), method, apiURL+path, bytes.NewReader(body))
+	return callAt(t, apiURL, who, method, path, header, body, into)
+}
+
+// callAt is call at another API than acme's.
+func callAt(t *testing.T, address, who, method, path string, header http.Header, body []byte, into any) int {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, address+path, bytes.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}

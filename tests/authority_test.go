@@ -87,6 +87,10 @@ func TestM2_APartnerMayDecideAndNothingElse(t *testing.T) {
 	}
 	saga := countersign.SagaID("acme", g.Request.ID)
 	execution := &commonpb.WorkflowExecution{WorkflowId: saga}
+	run, err := local.RunOf(t.Context(), "acme", saga)
+	if err != nil {
+		t.Fatal(err)
+	}
 	as := func(namespace string) client.Client {
 		c, err := local.Dial(t.Context(), namespace, "hart/carol")
 		if err != nil {
@@ -99,11 +103,11 @@ func TestM2_APartnerMayDecideAndNothingElse(t *testing.T) {
 
 	for what, try := range map[string]func() error{
 		"signalling in a namespace of another tenant": func() error {
-			return globex.SignalWorkflow(t.Context(), "saga/globex/x", "", countersign.SignalDecide, "x")
+			return globex.SignalWorkflow(t.Context(), "saga/globex/x", run, countersign.SignalDecide, "x")
 		},
-		"sending another signal": func() error { return acme.SignalWorkflow(t.Context(), saga, "", "withdrawn", "x") },
+		"sending another signal": func() error { return acme.SignalWorkflow(t.Context(), saga, run, "withdrawn", "x") },
 		"signalling the custodian": func() error {
-			return acme.SignalWorkflow(t.Context(), countersign.CustodianID("acme", g.Request.ID), "", countersign.SignalDecide, "x")
+			return acme.SignalWorkflow(t.Context(), countersign.CustodianID("acme", g.Request.ID), run, countersign.SignalDecide, "x")
 		},
 		"starting a signing": func() error {
 			_, err := acme.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: "signing/acme/p", TaskQueue: countersign.TaskQueueSigning}, countersign.WorkflowRequestSigning, "x")
@@ -160,7 +164,7 @@ func TestM2_NobodyReachesTheServerWithoutACredential(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	wantDenied(t, "an anonymous signal", c.SignalWorkflow(t.Context(), "saga/acme/x", "", countersign.SignalDecide, "x"))
+	wantDenied(t, "an anonymous signal", c.SignalWorkflow(t.Context(), "saga/acme/x", "8c0c6a4e-3c51-4c7e-9d0e-1f8a8e5b7a11", countersign.SignalDecide, "x"))
 }
 
 func TestR09_AnEvidenceTokenLogsNobodyIn(t *testing.T) {
@@ -179,5 +183,5 @@ func TestR09_AnEvidenceTokenLogsNobodyIn(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	wantDenied(t, "an evidence token as a credential", c.SignalWorkflow(t.Context(), status.Saga.Workflow, "", countersign.SignalDecide, "x"))
+	wantDenied(t, "an evidence token as a credential", c.SignalWorkflow(t.Context(), status.Saga.Workflow, status.Saga.Run, countersign.SignalDecide, "x"))
 }

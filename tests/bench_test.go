@@ -74,8 +74,8 @@ func senders(b *testing.B) func(ready) error {
 	return func(s ready) error {
 		saga := countersign.SagaID("acme", s.g.Request.ID)
 		return errors.Join(
-			as["acme/alice"].SignalWorkflow(b.Context(), saga, "", countersign.SignalDecide, s.alice),
-			as["hart/carol"].SignalWorkflow(b.Context(), saga, "", countersign.SignalDecide, s.carol),
+			as["acme/alice"].SignalWorkflow(b.Context(), saga, s.alice.Decision.Run, countersign.SignalDecide, s.alice),
+			as["hart/carol"].SignalWorkflow(b.Context(), saga, s.carol.Decision.Run, countersign.SignalDecide, s.carol),
 		)
 	}
 }

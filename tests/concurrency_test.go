@@ -150,6 +150,6 @@ func (b *burst) send(t *testing.T, g *stack.Signing) {
 	saga := countersign.SagaID(g.Request.Tenant, g.Request.ID)
 	each(t, 16, len(order), func(i int) error {
 		s := b.sent[order[i]]
-		return as[s.who].SignalWorkflow(t.Context(), saga, "", countersign.SignalDecide, s.signed)
+		return as[s.who].SignalWorkflow(t.Context(), saga, s.signed.Decision.Run, countersign.SignalDecide, s.signed)
 	})
 }

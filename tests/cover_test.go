@@ -7,6 +7,7 @@ import (
 	"time"
 
 	historypb "go.temporal.io/api/history/v1"
+	"go.temporal.io/api/workflowservice/v1"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/countersign-dev/countersign"
@@ -260,7 +261,11 @@ func TestR04_OurOwnServerCannotForgeWhatACoverIsFor(t *testing.T) {
 		}, "context"},
 		"a decision checked as of another purpose": {everywhere(asked, `"purpose":"resale-agreement"}`), "policy"},
 		"a decision checked as of no purpose":      {everywhere(`,`+asked, `}`), "policy"},
-		"cover of a partner":                       {everywhere(`"kind":"home","organisation"`, `"kind":"partner","organisation"`), "decisions"},
+		"cover of a partner":                       {everywhere(`"kind":"home","organisation"`, `"kind":"partner","organisation"`), "issuers"},
+		"cover of a partner, with every digest made anew": {func(t *testing.T, h *historypb.History) {
+			everywhere(`"kind":"home","organisation"`, `"kind":"partner","organisation"`)(t, h)
+			digestsAnew(t, h)
+		}, "decisions"},
 	} {
 		t.Run(strings.ReplaceAll(name, " ", "_"), func(t *testing.T) {
 			t.Parallel()
@@ -321,5 +326,79 @@ func TestR03_ByTheCommandLineAColleagueFindsAndDecidesWhatTheyCover(t *testing.T
 	}
 	if out := run("acme/ben", 0, "inbox"); strings.Contains(out, ask+" ") {
 		t.Errorf("after it, his inbox has\n%s", out)
+	}
+}
+
+// A stage that opens tells those who cover for its people, once, with what the people themselves are told and why. Nobody is told of what the cover
+// doesn't reach: another purpose, a stage of another role, a cover that was revoked, or what somebody requested themselves.
+func TestR03_WhoCoversIsToldOnceThatAStageIsOpen(t *testing.T) {
+	t.Parallel()
+	first := granted(t, "acme/alice", "acme/olivia", absence(t, "acme/olivia"))
+	twice := absence(t, "acme/olivia") // a second cover of the same two people is no second mail
+	twice.Reason += ", again"
+	second := granted(t, "acme/alice", "acme/olivia", twice)
+	running(t, first, second)
+	g, other := contract(t), begin(t, another(t, "resale-agreement", "other"))
+	told := func(id string) (list []string) {
+		for _, s := range subjects(t, id)["olivia@acme.example"] {
+			if strings.HasPrefix(s, "Your decision is asked") {
+				list = append(list, s)
+			}
+		}
+		return list
+	}
+	// Once alice has decided there is nothing left to decide in her place, and nobody is told.
+	if _, err := g.Until(t.Context(), func(workflows.Status) bool { return len(told(g.Request.ID)) > 0 }); err != nil {
+		t.Fatal(err)
+	}
+	decide(t, g, "acme/alice", "legal", countersign.Approve)
+	decide(t, g, "hart/carol", "counsel", countersign.Approve)
+	_, report := ended(t, g, countersign.Completed)
+	if list := told(g.Request.ID); len(list) != 1 {
+		t.Errorf("olivia was told %q, want one mail: stage legal is hers, and counsel isn't", list)
+	}
+	delivered := 0
+	for _, d := range report.Statement.Deliveries {
+		if d.Recipient == local.Actor("acme/olivia").String() && d.Event == evidence.EventApprovalRequested && d.Delivered {
+			delivered++
+		}
+	}
+	if delivered != 1 {
+		t.Errorf("the evidence says %d times that olivia was told", delivered)
+	}
+	for _, raw := range inMailbox(t, "api/messages", g.Request.ID) {
+		if text := string(raw); strings.Contains(text, "olivia@acme.example") && strings.Contains(text, "Your decision is asked") {
+			if !strings.Contains(text, "You are told because you cover for Alice Ahn.") || !strings.Contains(text, "legal") || strings.Contains(text, "idToken") {
+				t.Errorf("the mail is %s", text)
+			}
+		}
+	}
+	withdraw(t, other, "machine:acme/procurement", "w1")
+	_, report = ended(t, other, countersign.Withdrawn)
+	if list := told(other.Request.ID); len(list) != 0 {
+		t.Errorf("of another purpose olivia was told %q", list)
+	}
+	for _, d := range report.Statement.Deliveries {
+		if d.Recipient == local.Actor("acme/olivia").String() {
+			t.Errorf("of another purpose the evidence says %+v", d)
+		}
+	}
+}
+
+// running waits until the server lists the grants as live: its lists lag behind what happens.
+func running(t *testing.T, grants ...string) {
+	t.Helper()
+	c, err := local.Dial(t.Context(), "acme", "platform:starter/acme")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	for _, digest := range grants {
+		eventually(t, "the grant is listed", func() bool {
+			answer, err := c.CountWorkflow(t.Context(), &workflowservice.CountWorkflowExecutionsRequest{
+				Namespace: "acme", Query: "WorkflowId = '" + countersign.AccessID("acme", digest) + "' AND ExecutionStatus = 'Running'",
+			})
+			return err == nil && answer.GetCount() > 0
+		})
 	}
 }

@@ -108,6 +108,7 @@ func TestR25_WorkerKilledAtEachStepEndsInOneSignatureAndOneEvidenceObject(t *tes
 			if signed := versions(t, "documents", countersign.WithheldKey("globex", r.ID, "document-signed.pdf")); len(signed) != signatures {
 				t.Errorf("%d signatures are stored, want %d", len(signed), signatures)
 			}
+			oneRecord(t, "globex", ending)
 			raw := bundle(t, "globex", ending)
 			if countersign.SHA256(raw) != ending.Evidence.Object.SHA256 {
 				t.Error("the locked evidence has another hash than was told")

@@ -223,7 +223,7 @@ func TestR09_AnExpiredTokenLogsNobodyIn(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer temporal.Close()
-		err = temporal.SignalWorkflow(t.Context(), status.Saga.Workflow, "", countersign.SignalDecide, "x")
+		err = temporal.SignalWorkflow(t.Context(), status.Saga.Workflow, status.Saga.Run, countersign.SignalDecide, "x")
 		if c.expired {
 			wantDenied(t, "an expired token", err)
 		} else if err != nil {

@@ -95,7 +95,12 @@ func withdraw(t *testing.T, g *stack.Signing, who, id string) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	if err := c.SignalWorkflow(t.Context(), countersign.SagaID(g.Request.Tenant, g.Request.ID), "", countersign.SignalWithdraw, countersign.Withdrawal{ID: id, Reason: "the price changed"}); err != nil {
+	saga := countersign.SagaID(g.Request.Tenant, g.Request.ID)
+	run, err := local.RunOf(t.Context(), g.Request.Tenant, saga)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.SignalWorkflow(t.Context(), saga, run, countersign.SignalWithdraw, countersign.Withdrawal{ID: id, Reason: "the price changed"}); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -51,6 +51,8 @@ func TestR13_OurOwnServerCannotForge(t *testing.T) {
 	}{
 		{name: "approved by somebody else", check: "context", history: everywhere(`"sub":"a-1001"`, `"sub":"a-1004"`)},
 		{name: "a rejection made an approval, in words", check: "decisions", history: everywhere(`"reason":""`, `"reason":"gladly"`)},
+		{name: "a member left out that the digest is of", check: "decisions", history: everywhere(`"reason":"","actor":`, `"actor":`)},
+		{name: "a member left out in the payload alone", check: "decisions", history: onlySent(`"reason":"","actor":`, `"actor":`)},
 		{name: "another document", check: "document", history: func(t *testing.T, h *historypb.History) {
 			everywhere(g.Request.Document.SHA256, strings.Repeat("0", 64))(t, h)
 		}},
@@ -73,6 +75,21 @@ func TestR13_OurOwnServerCannotForge(t *testing.T) {
 		}},
 		{name: "a laxer policy, with every digest made anew", check: "decisions", history: func(t *testing.T, h *historypb.History) {
 			everywhere("one-person-one-vote", "one-person-two-vote")(t, h)
+			digestsAnew(t, h)
+		}},
+		{name: "an identity provider more", check: "issuers", history: anotherIssuer},
+		{name: "an identity provider more, with every digest made anew", check: "decisions", history: func(t *testing.T, h *historypb.History) {
+			anotherIssuer(t, h)
+			digestsAnew(t, h)
+		}},
+		{name: "identity providers that the transaction no longer names, with every digest made anew", check: "decisions", history: func(t *testing.T, h *historypb.History) {
+			everywhere(`,"issuers":"`+namedIssuers(t, h)+`"`, "")(t, h)
+			everywhere(`"context":{"v":2`, `"context":{"v":1`)(t, h)
+			anotherIssuer(t, h)
+			digestsAnew(t, h)
+		}},
+		{name: "identity providers that a transaction of version 2 doesn't name, with every digest made anew", check: "issuers", history: func(t *testing.T, h *historypb.History) {
+			everywhere(`,"issuers":"`+namedIssuers(t, h)+`"`, "")(t, h)
 			digestsAnew(t, h)
 		}},
 		{name: "another outcome", outcome: countersign.Rejected, check: "outcome"},
@@ -179,6 +196,44 @@ func everywhere(from, to string) func(*testing.T, *historypb.History) {
 	}
 }
 
+// anotherIssuer has the evidence say that the tenant trusted one identity provider more, wherever it names them.
+func anotherIssuer(t *testing.T, h *historypb.History) {
+	t.Helper()
+	everywhere(`"issuers":[{`, `"issuers":[{"id":"more","url":"https://id.more.example","kind":"partner","organisation":"More","audience":"more","evidenceAudience":"more"},{`)(t, h)
+}
+
+// namedIssuers is the digest by which the transaction names the identity providers.
+func namedIssuers(t *testing.T, h *historypb.History) string {
+	t.Helper()
+	c, err := evidence.ReadHistory(h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c.Admission.Context.Issuers
+}
+
+// onlySent changes a text in what people sent, and in what was checked of it, and nowhere else.
+func onlySent(from, to string) func(*testing.T, *historypb.History) {
+	return func(t *testing.T, h *historypb.History) {
+		t.Helper()
+		changed := 0
+		for _, e := range h.Events {
+			for _, payload := range e.GetWorkflowExecutionSignaledEventAttributes().GetInput().GetPayloads() {
+				changed += bytes.Count(payload.Data, []byte(from))
+				payload.Data = bytes.ReplaceAll(payload.Data, []byte(from), []byte(to))
+			}
+			if a := e.GetActivityTaskScheduledEventAttributes(); a.GetActivityType().GetName() == evidence.ActivityCheckDecision {
+				for _, payload := range a.GetInput().GetPayloads() {
+					payload.Data = bytes.ReplaceAll(payload.Data, []byte(from), []byte(to))
+				}
+			}
+		}
+		if changed == 0 {
+			t.Fatalf("nobody sent %q", from)
+		}
+	}
+}
+
 // without takes the result of an activity out of a history, as if it had never ended, and closes the gap.
 func without(h *historypb.History, activity string) {
 	var scheduled int64
@@ -205,11 +260,16 @@ func digestsAnew(t *testing.T, h *historypb.History) {
 	if now.Plan, err = was.Plan.Digest(); err != nil {
 		t.Fatal(err)
 	}
+	if was.Context.Issuers != "" {
+		if now.Issuers, err = countersign.IssuersDigest(was.Issuers); err != nil {
+			t.Fatal(err)
+		}
+	}
 	digest, err := now.Digest()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for from, to := range map[string]string{was.Context.Policy: now.Policy, was.Context.Plan: now.Plan, was.Digest: digest} {
+	for from, to := range map[string]string{was.Context.Policy: now.Policy, was.Context.Plan: now.Plan, was.Context.Issuers: now.Issuers, was.Digest: digest} {
 		if from != to {
 			everywhere(from, to)(t, h)
 		}

@@ -62,7 +62,7 @@ func BenchmarkMillionLog(b *testing.B) {
 		b.Fatal(err)
 	}
 	took("first append of a process", "s", func() { // it reads the log's end
-		appended, err := tenant.AppendLog(b.Context(), millionth("first"))
+		appended, err := tenant.AppendLog(b.Context(), evidence.LogInput{Entry: millionth("first")})
 		if err != nil || appended.Index != millionEntries {
 			b.Fatalf("it is entry %d, %v: what was made is not what is appended to", appended.Index, err)
 		}
@@ -71,7 +71,7 @@ func BenchmarkMillionLog(b *testing.B) {
 		b.Run(fmt.Sprintf("append, %d at once", width), func(b *testing.B) {
 			calls, began := keyCalls(b), time.Now()
 			each(b, width, b.N, func(i int) error {
-				_, err := tenant.AppendLog(context.Background(), millionth(fmt.Sprintf("%d-%d", began.UnixNano(), i)))
+				_, err := tenant.AppendLog(context.Background(), evidence.LogInput{Entry: millionth(fmt.Sprintf("%d-%d", began.UnixNano(), i))})
 				return err
 			})
 			b.ReportMetric(float64(b.N)/time.Since(began).Seconds(), "appends/s")

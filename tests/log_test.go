@@ -470,9 +470,9 @@ func BenchmarkLogAppend(b *testing.B) {
 		b.Run(fmt.Sprintf("%d at once", width), func(b *testing.B) {
 			calls, began := keyCalls(b), time.Now()
 			each(b, width, b.N, func(i int) error {
-				_, err := tenant.AppendLog(context.Background(), translog.Entry{
+				_, err := tenant.AppendLog(context.Background(), evidence.LogInput{Entry: translog.Entry{
 					V: 1, Tenant: "globex", Kind: translog.Intended, Request: fmt.Sprintf("bench-%d-%d", began.UnixNano(), i), Run: "run",
-				})
+				}})
 				return err
 			})
 			b.ReportMetric(float64(b.N)/time.Since(began).Seconds(), "appends/s")

@@ -5,12 +5,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/rs/zerolog"
-	enumspb "go.temporal.io/api/enums/v1"
+	historypb "go.temporal.io/api/history/v1"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/worker"
@@ -226,12 +227,15 @@ func compromise(t *testing.T, replace ...string) *orchestration {
 	return &orchestration{c, identity.NewRegistry(s.Issuers)}
 }
 
-// compromised registers the real workflows, but for the saga.
+// compromised registers the real workflows, but for the saga and the shredding.
 type compromised struct{ worker.WorkflowRegistry }
 
 func (r compromised) RegisterWorkflowWithOptions(w any, o workflow.RegisterOptions) {
-	if o.Name == countersign.WorkflowSigning {
+	switch o.Name {
+	case countersign.WorkflowSigning:
 		w = sagaOfTheAttacker
+	case countersign.WorkflowShredding:
+		w = shreddingOfTheAttacker
 	}
 	r.WorkflowRegistry.RegisterWorkflowWithOptions(w, o)
 }
@@ -246,6 +250,8 @@ type asked struct {
 	// Check is a decision to be checked instead, which is the how-manieth signal.
 	Check   json.RawMessage
 	Ordinal int
+	Later   time.Duration // by which the check is told that every deadline is later than the plan says
+	Review  bool          // to open a review instead
 }
 
 // sagaOfTheAttacker admits, records the intent, and then asks for signatures as it is told. It checks a decision only when it is told to.
@@ -298,12 +304,23 @@ func sagaOfTheAttacker(ctx workflow.Context, in evidence.SagaInput) (evidence.Sa
 			answers[a.Name] = signature
 			continue
 		}
+		if a.Review {
+			if err := openReview(ctx, in.Request, self, admission); err != nil {
+				signature.Refusal = countersign.Refuse("broken", "%s", err)
+			}
+			answers[a.Name] = signature
+			continue
+		}
 		if a.Ordinal > 0 {
 			var check evidence.Check
+			stages := slices.Clone(admission.Plan.Stages)
+			for i := range stages {
+				stages[i].Deadline = stages[i].Deadline.Add(a.Later)
+			}
 			err := workflow.ExecuteActivity(on(countersign.TaskQueueSigning), evidence.ActivityCheckDecision, evidence.CheckInput{
 				Ordinal: a.Ordinal, Signed: a.Check, Saga: self, Tenant: in.Request.Tenant, Context: admission.Digest, Document: admission.Context.Document,
-				Policy: admission.Context.Policy, PolicyText: admission.PolicyText, Requester: admission.Context.Requester, Stages: admission.Plan.Stages,
-				Decided: []countersign.Actor{}, Issuers: admission.Issuers, Purpose: admission.Plan.Purpose,
+				Policy: admission.Context.Policy, PolicyText: admission.PolicyText, Requester: admission.Context.Requester, Stages: stages,
+				Decided: []countersign.Actor{}, Issuers: admission.Issuers, Purpose: admission.Plan.Purpose, BreakGlass: admission.Plan.BreakGlass,
 			}).Get(ctx, &check)
 			if signature.Refusal = check.Record.Refusal; err != nil {
 				signature.Refusal = countersign.Refuse("broken", "%s", err)
@@ -442,16 +459,11 @@ func (o *orchestration) counted(t *testing.T, signed countersign.SignedDecision,
 // taken is when the server took the last decision of a signing.
 func (o *orchestration) taken(t *testing.T, g *stack.Signing) (at time.Time) {
 	t.Helper()
-	events := o.client.GetWorkflowHistory(t.Context(), countersign.SagaID("globex", g.Request.ID), "", false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
-	for events.HasNext() {
-		e, err := events.Next()
-		if err != nil {
-			t.Fatal(err)
-		}
+	o.history(t, g, func(e *historypb.HistoryEvent) {
 		if e.GetWorkflowExecutionSignaledEventAttributes().GetSignalName() == countersign.SignalDecide {
 			at = e.GetEventTime().AsTime()
 		}
-	}
+	})
 	if at.IsZero() {
 		t.Fatal("the server took no decision")
 	}

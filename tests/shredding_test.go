@@ -34,7 +34,14 @@ import (
 // globexAPI starts workers and an API of globex for a test, and gives a client of it for each who asks.
 func globexAPI(t *testing.T) func(who string) *client.Client {
 	t.Helper()
-	dir, err := local.Tenant(t.TempDir(), "globex")
+	as, _ := globexAt(t, t.TempDir())
+	return as
+}
+
+// globexAt starts them on a tenant's file in a directory of the test's own, and says where the API answers.
+func globexAt(t *testing.T, dir string) (as func(who string) *client.Client, address string) {
+	t.Helper()
+	dir, err := local.Tenant(dir, "globex")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +61,7 @@ func globexAPI(t *testing.T) func(who string) *client.Client {
 			t.Fatal(err)
 		}
 		return c
-	}
+	}, address
 }
 
 // supplied runs a signing of globex to its end.
@@ -110,7 +117,7 @@ func decoded(text []byte) string {
 	return all.String()
 }
 
-func TestShredding_LockedEvidenceSaysNothingOfAnybodyAndIsHandedOutWhole(t *testing.T) {
+func TestN13_LockedEvidenceSaysNothingOfAnybodyAndIsHandedOutWhole(t *testing.T) {
 	as := globexAPI(t)
 	g, ending := supplied(t, requestID(t))
 	if ending.Evidence.Concealed == "" {
@@ -198,9 +205,9 @@ func proposal(t *testing.T, who, person string, dryRun bool) countersign.SignedS
 }
 
 // approval is what somebody says to a proposal, with its proof.
-func approval(t *testing.T, who string, of evidence.ShreddingStatus) countersign.SignedShreddingAnswer {
+func approval(t *testing.T, who string, of evidence.ShreddingStatus) countersign.SignedOrderAnswer {
 	t.Helper()
-	a := countersign.ShreddingAnswer{
+	a := countersign.OrderAnswer{
 		V: countersign.Version, Tenant: "globex", Shredding: of.Digest, Key: of.Key, Verdict: countersign.Approve, Actor: local.Actor(who), IssuedAt: time.Now().Unix(),
 	}
 	digest, err := a.Digest()
@@ -211,7 +218,7 @@ func approval(t *testing.T, who string, of evidence.ShreddingStatus) countersign
 	if err != nil {
 		t.Fatal(err)
 	}
-	return countersign.SignedShreddingAnswer{Answer: a, Proof: countersign.Proof{IDToken: token}}
+	return countersign.SignedOrderAnswer{Answer: a, Proof: countersign.Proof{IDToken: token}}
 }
 
 // wantRefusal wants the API to refuse with a code.
@@ -223,7 +230,7 @@ func wantRefusal(t *testing.T, what string, err error, code string) {
 	}
 }
 
-func TestShredding_OfOnePersonByTwoOthersAndTheRestStillProvesWhatItProved(t *testing.T) {
+func TestN13_OfOnePersonByTwoOthersAndTheRestStillProvesWhatItProved(t *testing.T) {
 	as := globexAPI(t)
 	g, ending := supplied(t, requestID(t))
 	plain, before := bundle(t, "globex", ending), storedOf(t, ending)
@@ -234,11 +241,11 @@ func TestShredding_OfOnePersonByTwoOthersAndTheRestStillProvesWhatItProved(t *te
 	_, err = as("globex/greta").ProposeShredding(t.Context(), proposal(t, "globex/greta", "globex/greta", false))
 	wantRefusal(t, "a proposal about herself", err, "own-data")
 	dry, err := as("globex/greta").ProposeShredding(t.Context(), proposal(t, "globex/greta", "globex/gina", true))
-	if err != nil || dry.State != evidence.ShreddingDryRun || dry.Key == "" {
+	if err != nil || dry.State != evidence.OrderDryRun || dry.Key == "" {
 		t.Fatalf("a dry run is %+v, %v", dry, err)
 	}
 	proposed, err := as("globex/greta").ProposeShredding(t.Context(), proposal(t, "globex/greta", "globex/gina", false))
-	if err != nil || proposed.State != evidence.ShreddingProposed || proposed.Key != dry.Key {
+	if err != nil || proposed.State != evidence.OrderProposed || proposed.Key != dry.Key {
 		t.Fatalf("the proposal is %+v, %v", proposed, err)
 	}
 	_, err = as("globex/greta").AnswerShredding(t.Context(), approval(t, "globex/greta", proposed))
@@ -251,7 +258,7 @@ func TestShredding_OfOnePersonByTwoOthersAndTheRestStillProvesWhatItProved(t *te
 		t.Fatalf("before it was approved, the API gave %d bytes, shredded %v, %v", len(body), shredded, err)
 	}
 	done, err := as("globex/georg").AnswerShredding(t.Context(), approval(t, "globex/georg", proposed))
-	if err != nil || done.State != evidence.ShreddingDone {
+	if err != nil || done.State != evidence.OrderShredded {
 		t.Fatalf("the approved shredding is %+v, %v", done, err)
 	}
 	for _, key := range []string{countersign.SubjectKey("globex", proposed.Key), countersign.SubjectOfKey("globex", local.Actor("globex/gina"))} {
@@ -358,7 +365,7 @@ func TestShredding_OfOnePersonByTwoOthersAndTheRestStillProvesWhatItProved(t *te
 	}
 }
 
-func TestShredding_NobodyButAWorkerTouchesTheKeysOfPeople(t *testing.T) {
+func TestN13_NobodyButAWorkerTouchesTheKeysOfPeople(t *testing.T) {
 	globexAPI(t)
 	supplied(t, requestID(t))
 	worker, err := local.S3Client(t.Context(), "globex-worker")
@@ -422,8 +429,8 @@ func TestShredding_NobodyButAWorkerTouchesTheKeysOfPeople(t *testing.T) {
 	}
 }
 
-// TestShredding_WrongKeysAreFoundAtBoot starts workers on keys that evidence would only trip over when it is to be locked.
-func TestShredding_WrongKeysAreFoundAtBoot(t *testing.T) {
+// TestN13_WrongKeysAreFoundAtBoot starts workers on keys that evidence would only trip over when it is to be locked.
+func TestN13_WrongKeysAreFoundAtBoot(t *testing.T) {
 	admin, err := local.KMSClient(t.Context(), local.AWS.AdminProfile)
 	if err != nil {
 		t.Fatal(err)
@@ -483,53 +490,15 @@ func TestShredding_WrongKeysAreFoundAtBoot(t *testing.T) {
 	}
 }
 
-func TestShredding_NothingGoesThatIsUnderALegalHold(t *testing.T) {
+func TestN13_NothingGoesThatIsUnderALegalHold(t *testing.T) {
 	as := globexAPI(t)
 	g, ending := supplied(t, requestID(t))
-	order := func(who, act string) countersign.SignedOrder {
-		t.Helper()
-		o := countersign.Order{
-			V: countersign.Version, Tenant: "globex", Request: g.Request.ID, Act: act, Matter: "claim 7", Reason: "claim by the supplier",
-			Bundle: ending.Evidence.Object, Actor: local.Actor(who), IssuedAt: time.Now().Unix(),
-		}
-		digest, err := o.Digest()
-		if err != nil {
-			t.Fatal(err)
-		}
-		token, err := local.ProveDigest(t.Context(), who, digest)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return countersign.SignedOrder{Order: o, Proof: countersign.Proof{IDToken: token}}
-	}
-	carry := func(act string) {
-		t.Helper()
-		o := order("globex/greta", act)
-		if _, err := as("globex/greta").GiveOrder(t.Context(), o); err != nil {
-			t.Fatal(err)
-		}
-		digest, err := o.Order.Digest()
-		if err != nil {
-			t.Fatal(err)
-		}
-		a := countersign.SignedOrderAnswer{Answer: countersign.OrderAnswer{V: countersign.Version, Tenant: "globex", Order: digest, Verdict: countersign.Approve, Actor: local.Actor("globex/georg"), IssuedAt: time.Now().Unix()}}
-		bound, err := a.Answer.Digest()
-		if err == nil {
-			a.Proof.IDToken, err = local.ProveDigest(t.Context(), "globex/georg", bound)
-		}
-		if err == nil {
-			_, err = as("globex/georg").AnswerOrder(t.Context(), g.Request.ID, a)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	carry(countersign.OrderHold)
+	globexOrder(t, as, g.Request.ID, ending, countersign.OrderHold)
 	_, err := as("globex/greta").ProposeShredding(t.Context(), proposal(t, "globex/greta", "hart/chris", false))
 	wantRefusal(t, "a proposal about somebody whose evidence is held", err, "held")
-	carry(countersign.OrderLift)
+	globexOrder(t, as, g.Request.ID, ending, countersign.OrderLift)
 	proposed, err := as("globex/greta").ProposeShredding(t.Context(), proposal(t, "globex/greta", "hart/chris", true))
-	if err != nil || proposed.State != evidence.ShreddingDryRun {
+	if err != nil || proposed.State != evidence.OrderDryRun {
 		t.Errorf("once the hold was lifted, a dry run is %+v, %v", proposed, err)
 	}
 }

@@ -1,8 +1,10 @@
 package tests
 
 import (
+	"bytes"
 	"encoding/json"
 	"net/http"
+	"path/filepath"
 	"testing"
 
 	"github.com/countersign-dev/countersign"
@@ -64,5 +66,68 @@ func TestR11_TheTimelineSaysFromWhereARequestAndADecisionCame(t *testing.T) {
 		if got[i] != want[i] {
 			t.Errorf("told is %+v, want %+v", got[i], want[i])
 		}
+	}
+}
+
+// Where a tenant's file says that no source is recorded, nothing of it is anywhere in the evidence, and the timeline says so.
+func TestR11_ATenantThatWantsNoSourceRecordedHasNone(t *testing.T) {
+	dir, err := local.Tenant(t.TempDir(), "globex", "releaseWithin: 1h", "releaseWithin: 1h\n    source: off")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := local.Workers(filepath.Join(local.Bin, "workers"), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Stop)
+	api, address, err := local.Serve(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(api.Stop)
+	r := request(t, "globex", "supplier-contract")
+	body, _ := json.Marshal(r)
+	var started client.Started
+	agent := http.Header{"User-Agent": {"a-program-of-nobody/7"}}
+	if status := callAt(t, address, "machine:globex/procurement", "POST", "/v1/globex/signings", agent, body, &started); status != http.StatusCreated {
+		t.Fatalf("the request was answered %d", status)
+	}
+	g, err := local.Adopt(t.Context(), r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	status, err := g.Open(t.Context(), "legal")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := g.Decision(status, "globex/gina", "legal", countersign.Reject)
+	d.Reason = "no"
+	token, err := local.Prove(t.Context(), "globex/gina", d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, _ = json.Marshal(countersign.SignedDecision{ID: "one", Decision: d, Proof: countersign.Proof{IDToken: token}})
+	if status := callAt(t, address, "globex/gina", "POST", "/v1/globex/signings/"+r.ID+"/decisions", agent, body, nil); status != http.StatusAccepted {
+		t.Fatalf("the decision was answered %d", status)
+	}
+	ending, _ := ended(t, g, countersign.Rejected)
+	raw := bundle(t, "globex", ending)
+	if bytes.Contains(raw, []byte("a-program-of-nobody")) || bytes.Contains(raw, []byte(evidence.HeaderSource)) {
+		t.Error("the evidence says from where something came")
+	}
+	told, err := evidence.ReadTimeline(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	for _, l := range told.Lines {
+		if l.Kind == evidence.KindRequested || l.Kind == evidence.KindDecisionReceived {
+			if seen++; l.IP != string(evidence.NotRecorded) || l.UserAgent != string(evidence.NotRecorded) {
+				t.Errorf("told is %s from %q, %q", l.Kind, l.IP, l.UserAgent)
+			}
+		}
+	}
+	if seen != 2 {
+		t.Errorf("%d lines of a request and a decision are told", seen)
 	}
 }

@@ -31,6 +31,7 @@ func TestM4_ASagaThatWaitsWhenItsCustodianIsTerminatedIsRecovered(t *testing.T) 
 	terminateCustodian(t, g)
 	ending, _ := recovered(t, g, countersign.Failed)
 	oneBundle(t, g, ending)
+	oneRecord(t, "acme", ending)
 	// The API says so, to whoever may ask for its status.
 	api, err := apiclient.New(apiURL, "acme", func(ctx context.Context) (string, error) { return local.Token(ctx, "machine:acme/procurement") })
 	if err != nil {

@@ -39,7 +39,8 @@ type custody struct {
 	silent  bool   // the saga left no result, and told nobody
 	state   string // saga, sealing, locking, voiding, done, or StateNotASigning
 	locked  *evidence.Locked
-	logged  *translog.Proof // that the ending is in the log
+	index   *evidence.IndexRecord // what the index will say of what is locked
+	logged  *translog.Proof       // that the ending is in the log
 
 	// How it ended, as far as that is settled: the saga's own outcome, but completed only once that is what is locked.
 	outcome countersign.Outcome
@@ -241,8 +242,10 @@ func (c *custody) archive(ctx workflow.Context, outcome countersign.Outcome, det
 		c.state = "locking"
 	}
 	how.TaskQueue = countersign.TaskQueueSigning
-	err := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, how), evidence.ActivityLock, sealed).Get(ctx, &locked)
-	return locked, err
+	var read evidence.LockedAndRead
+	err := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, how), evidence.ActivityLock, sealed).Get(ctx, &read)
+	c.index = read.Index
+	return read.Locked, err
 }
 
 var errTooLate = errors.New("its release deadline has passed")
@@ -284,7 +287,7 @@ func (c *custody) withhold(ctx workflow.Context, within time.Duration) error {
 	return workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, how), evidence.ActivityWithhold, c.request.ID).Get(ctx, nil)
 }
 
-// logInTheEnd puts the ending into the tenant's log, before anything is released. It goes on until it is there.
+// logInTheEnd puts the ending into the tenant's log, and its record into the index, before anything is released. It goes on until it is there.
 func (c *custody) logInTheEnd(ctx workflow.Context, locked evidence.Locked) error {
 	if workflow.GetVersion(ctx, "endings-are-logged", workflow.DefaultVersion, 1) == workflow.DefaultVersion {
 		return nil
@@ -298,8 +301,8 @@ func (c *custody) logInTheEnd(ctx workflow.Context, locked evidence.Locked) erro
 func (c *custody) log(ctx workflow.Context, locked evidence.Locked, within time.Duration) error {
 	how := stubborn
 	how.ScheduleToCloseTimeout = within
-	entry := evidence.EndingEntry(c.request, c.saga, c.result.Context, locked)
-	return workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, how), evidence.ActivityAppendLog, entry).Get(ctx, &c.logged)
+	in := evidence.LogInput{Entry: evidence.EndingEntry(c.request, c.saga, c.result.Context, locked), Index: c.index}
+	return workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, how), evidence.ActivityAppendLog, in).Get(ctx, &c.logged)
 }
 
 // insist goes on with what failed until it works: custody never ends with evidence that is not locked, or with a signature left. Everybody is told

@@ -26,6 +26,7 @@ func Register(r worker.WorkflowRegistry) {
 	r.RegisterWorkflowWithOptions(Hold, workflow.RegisterOptions{Name: countersign.WorkflowHold})
 	r.RegisterWorkflowWithOptions(Retain, workflow.RegisterOptions{Name: countersign.WorkflowRetain})
 	r.RegisterWorkflowWithOptions(Renewal, workflow.RegisterOptions{Name: countersign.WorkflowRenewal})
+	r.RegisterWorkflowWithOptions(Reindex, workflow.RegisterOptions{Name: countersign.WorkflowReindex})
 	r.RegisterWorkflowWithOptions(Enrolment, workflow.RegisterOptions{Name: countersign.WorkflowEnrolment})
 	r.RegisterWorkflowWithOptions(CustodySweep, workflow.RegisterOptions{Name: countersign.WorkflowSweep})
 	r.RegisterWorkflowWithOptions(EvidenceCheck, workflow.RegisterOptions{Name: countersign.WorkflowEvidenceCheck})

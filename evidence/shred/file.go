@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/countersign-dev/countersign"
 )
@@ -25,18 +26,19 @@ const (
 
 // WriteFile writes a shredded file: a concealed bundle as it is stored, after the keys for it that are left. It is what goes out where some of a bundle was
 // shredded, and all that it takes to check the rest.
-func WriteFile(stored *Concealed, keys Keys) ([]byte, error) {
+func WriteFile(w io.Writer, stored *Concealed, keys Keys) error {
 	if keys == nil {
 		keys = Keys{}
 	}
 	text, err := countersign.Canonical(keys)
 	if err != nil {
-		return nil, fmt.Errorf("couldn't write the shredded file: %w", err)
+		return fmt.Errorf("couldn't write the shredded file: %w", err)
 	}
-	out := make([]byte, 0, len(FileMagic)+4+len(text)+len(stored.raw))
-	out = append(out, FileMagic...)
-	out = binary.BigEndian.AppendUint32(out, uint32(len(text)))
-	return append(append(out, text...), stored.raw...), nil
+	if _, err := w.Write(append(binary.BigEndian.AppendUint32([]byte(FileMagic), uint32(len(text))), text...)); err != nil {
+		return err
+	}
+	_, err = w.Write(stored.raw)
+	return err
 }
 
 // IsFile says whether bytes are a shredded file.

@@ -18,14 +18,19 @@ func someFile(t testing.TB) (*Concealed, []byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	raw, err := WriteFile(c, Keys{"d": {2}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c, raw
+	return c, written(t, c, Keys{"d": {2}})
 }
 
-func TestShredding_AFileHoldsWhatIsStoredAndTheKeysThatAreLeft(t *testing.T) {
+func written(t testing.TB, c *Concealed, keys Keys) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	if err := WriteFile(&out, c, keys); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}
+
+func TestN13_AFileHoldsWhatIsStoredAndTheKeysThatAreLeft(t *testing.T) {
 	t.Parallel()
 	want, raw := someFile(t)
 	c, keys, err := ReadFile(raw)
@@ -41,7 +46,7 @@ func TestShredding_AFileHoldsWhatIsStoredAndTheKeysThatAreLeft(t *testing.T) {
 	}
 }
 
-func TestShredding_AFileThatIsNoneIsRefused(t *testing.T) {
+func TestN13_AFileThatIsNoneIsRefused(t *testing.T) {
 	t.Parallel()
 	_, good := someFile(t)
 	for name, raw := range map[string][]byte{
@@ -61,7 +66,7 @@ func TestShredding_AFileThatIsNoneIsRefused(t *testing.T) {
 }
 
 // A person can't keep a bundle from being locked by giving reasons that are found everywhere.
-func TestShredding_StringsThatAreEverywhereDontStopTheLock(t *testing.T) {
+func TestN13_StringsThatAreEverywhereDontStopTheLock(t *testing.T) {
 	t.Parallel()
 	bundle := []byte(strings.Repeat("ab-", maxRuns+10) + "Alice Ahn of Acme Corporation and others")
 	stored, err := Conceal(bundle, []Window{{0, len(bundle), false}}, []Subject{{ID: "a", Key: Key{1}, Strings: []string{"ab", "Alice Ahn of Acme Corporation and others"}}})
@@ -82,10 +87,7 @@ func FuzzReadFile(f *testing.F) {
 		if err != nil {
 			return
 		}
-		again, err := WriteFile(c, keys)
-		if err != nil {
-			t.Fatal(err)
-		}
+		again := written(t, c, keys)
 		if _, left, err := ReadFile(again); err != nil || len(left) != len(keys) {
 			t.Errorf("written again, it has %d keys of %d: %v", len(left), len(keys), err)
 		}

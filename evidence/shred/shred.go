@@ -11,6 +11,7 @@
 package shred
 
 import (
+	"bufio"
 	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
@@ -21,6 +22,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 
 	"github.com/countersign-dev/countersign"
@@ -91,16 +93,23 @@ type Window struct {
 	Base64         bool
 }
 
-// Conceal encrypts the personal data in the windows of a bundle. The same bundle, subjects and keys give the same bytes.
+// Conceal is ConcealTo for a bundle that fits into memory twice.
 func Conceal(bundle []byte, windows []Window, subjects []Subject) ([]byte, error) {
+	var out bytes.Buffer
+	err := ConcealTo(&out, bundle, windows, subjects)
+	return out.Bytes(), err
+}
+
+// ConcealTo encrypts the personal data in the windows of a bundle, and writes the concealed bundle. The same bundle, subjects and keys give the same bytes.
+func ConcealTo(w io.Writer, bundle []byte, windows []Window, subjects []Subject) error {
 	if len(subjects) > MaxSubjects {
-		return nil, fmt.Errorf("couldn't conceal the bundle: it names %d people, at most %d can be kept apart", len(subjects), MaxSubjects)
+		return fmt.Errorf("couldn't conceal the bundle: it names %d people, at most %d can be kept apart", len(subjects), MaxSubjects)
 	}
 	subjects = slices.Clone(subjects)
 	slices.SortFunc(subjects, func(a, b Subject) int { return bytes.Compare([]byte(a.ID), []byte(b.ID)) })
 	for i, s := range subjects {
 		if s.ID == "" || i > 0 && subjects[i-1].ID == s.ID {
-			return nil, errors.New("couldn't conceal the bundle: two people have one key")
+			return errors.New("couldn't conceal the bundle: two people have one key")
 		}
 	}
 	h := header{V: 1, Bundle: countersign.SHA256(bundle), Bytes: len(bundle), Subjects: []string{}, Sets: [][]int{}, Runs: [][3]int{}}
@@ -113,26 +122,24 @@ func Conceal(bundle []byte, windows []Window, subjects []Subject) ([]byte, error
 			break
 		}
 		if least == leastOfAll {
-			return nil, err
+			return err
 		}
 	}
 	head, err := countersign.Canonical(h)
 	if err != nil {
-		return nil, fmt.Errorf("couldn't conceal the bundle: %w", err)
+		return fmt.Errorf("couldn't conceal the bundle: %w", err)
 	}
 	if len(head) > maxHeader {
-		return nil, errors.New("couldn't conceal the bundle: too much of it is personal data")
+		return errors.New("couldn't conceal the bundle: too much of it is personal data")
 	}
-	out := make([]byte, 0, len(Magic)+4+len(head)+len(bundle))
-	out = append(out, Magic...)
-	out = binary.BigEndian.AppendUint32(out, uint32(len(head)))
-	out = append(append(out, head...), bundle...)
-	body := out[len(out)-len(bundle):]
+	if _, err := w.Write(append(binary.BigEndian.AppendUint32([]byte(Magic), uint32(len(head))), head...)); err != nil {
+		return err
+	}
 	keys := map[string]Key{}
 	for _, s := range subjects {
 		keys[s.ID] = s.Key
 	}
-	return out, h.turn(body, keys, nil)
+	return h.turn(w, bundle, keys, nil)
 }
 
 // place orders what was found into runs that don't touch, each with the set of those whose it is.
@@ -193,8 +200,8 @@ func (h *header) run(from, to int, set []int, numbers map[string]int) {
 	h.Runs = append(h.Runs, [3]int{from, to - from, n})
 }
 
-// turn encrypts or decrypts the runs in place; lost is told of each whose keys are not all there, and leaves it as it is.
-func (h *header) turn(body []byte, keys map[string]Key, lost func(Run)) error {
+// turn writes the bytes with their runs encrypted or decrypted; lost is told of each whose keys are not all there, which is written as it is.
+func (h *header) turn(w io.Writer, body []byte, keys map[string]Key, lost func(Run)) error {
 	blocks := map[string]cipher.Block{}
 	for id, key := range keys {
 		block, err := aes.NewCipher(key[:])
@@ -203,25 +210,53 @@ func (h *header) turn(body []byte, keys map[string]Key, lost func(Run)) error {
 		}
 		blocks[id] = block
 	}
+	out := bufio.NewWriterSize(w, maxTurned)
 	at := 0
 	for _, r := range h.Runs {
+		if _, err := out.Write(body[at : at+r[0]]); err != nil {
+			return err
+		}
 		at += r[0]
 		run := Run{Offset: at, Length: r[1]}
 		all := true
+		var err error
 		for _, s := range h.Sets[r[2]] {
 			run.Subjects = append(run.Subjects, h.Subjects[s])
 			all = all && blocks[h.Subjects[s]] != nil
 		}
-		if all {
-			for _, id := range run.Subjects {
-				stream(blocks[id], at, body[at:at+r[1]])
-			}
-		} else if lost != nil {
+		switch {
+		case all:
+			err = run.turn(out, body, blocks)
+		case lost != nil:
 			lost(run)
-		} else {
-			return errors.New("couldn't conceal the bundle: a key is missing")
+			_, err = out.Write(body[at : at+r[1]])
+		default:
+			err = errors.New("couldn't conceal the bundle: a key is missing")
+		}
+		if err != nil {
+			return err
 		}
 		at += r[1]
+	}
+	if _, err := out.Write(body[at:]); err != nil {
+		return err
+	}
+	return out.Flush()
+}
+
+// maxTurned is how many bytes of a run are encrypted or decrypted at once.
+const maxTurned = 64 << 10
+
+// turn writes the bytes of a run, encrypted or decrypted by the keys of all of its people.
+func (r Run) turn(w io.Writer, body []byte, blocks map[string]cipher.Block) error {
+	for at, end := r.Offset, r.Offset+r.Length; at < end; at += maxTurned {
+		part := bytes.Clone(body[at:min(at+maxTurned, end)])
+		for _, id := range r.Subjects {
+			stream(blocks[id], at, part)
+		}
+		if _, err := w.Write(part); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -302,22 +337,36 @@ func (h *header) check(size int) error {
 // Bundle is the SHA-256 of the plain bundle, in hex: what keys for it are derived by.
 func (c *Concealed) Bundle() string { return c.header.Bundle }
 
+// Stored are all its bytes, as they are locked; they are not to be changed.
+func (c *Concealed) Stored() []byte { return c.raw }
+
 // Subjects are the ids of the keys of those whose personal data is in the bundle.
 func (c *Concealed) Subjects() []string { return slices.Clone(c.header.Subjects) }
 
 // ErrOther says that the keys are all there and open something else than what was concealed.
 var ErrOther = errors.New("couldn't open the concealed bundle: what comes out is not what was concealed")
 
-// Reveal decrypts what the keys for this bundle open. Without runs that are lost, it is the bundle, byte for byte; else the lost bytes stay as they are stored.
+// Reveal is RevealTo for a bundle that fits into memory twice.
 func (c *Concealed) Reveal(keys map[string]Key) (bundle []byte, lost []Run, err error) {
-	body := slices.Clone(c.body)
-	if err := c.header.turn(body, keys, func(r Run) { lost = append(lost, r) }); err != nil {
+	var out bytes.Buffer
+	out.Grow(len(c.body))
+	if lost, err = c.RevealTo(&out, keys); err != nil {
 		return nil, nil, err
 	}
-	if len(lost) == 0 && countersign.SHA256(body) != c.header.Bundle {
-		return nil, nil, ErrOther
+	return out.Bytes(), lost, nil
+}
+
+// RevealTo decrypts what the keys for this bundle open, and writes it. Without runs that are lost, it is the bundle, byte for byte; else the lost bytes stay as
+// they are stored. What was written before an error must not be used.
+func (c *Concealed) RevealTo(w io.Writer, keys map[string]Key) (lost []Run, err error) {
+	h := sha256.New()
+	if err := c.header.turn(io.MultiWriter(w, h), c.body, keys, func(r Run) { lost = append(lost, r) }); err != nil {
+		return nil, err
 	}
-	return body, lost, nil
+	if len(lost) == 0 && hex.EncodeToString(h.Sum(nil)) != c.header.Bundle {
+		return nil, ErrOther
+	}
+	return lost, nil
 }
 
 // Keys is what goes out beside a concealed bundle of which some was shredded: the keys of this bundle alone that are left, by the ids of the people's keys.

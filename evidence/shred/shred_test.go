@@ -12,7 +12,7 @@ import (
 )
 
 // Whatever is concealed comes back with all keys; without one key exactly that person's strings are lost, and nothing outside of the windows ever is.
-func TestShredding_RevealIsTheInverseOfConceal(t *testing.T) {
+func TestN13_RevealIsTheInverseOfConceal(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		bundle := []byte(rapid.StringMatching(`[a-f]{0,400}`).Draw(t, "bundle"))
@@ -70,7 +70,7 @@ func TestShredding_RevealIsTheInverseOfConceal(t *testing.T) {
 	})
 }
 
-func TestShredding_ItFindsStringsInBase64AtEveryAlignment(t *testing.T) {
+func TestN13_ItFindsStringsInBase64AtEveryAlignment(t *testing.T) {
 	t.Parallel()
 	for shift := range 6 {
 		plain := bytes.Repeat([]byte("x"), shift)
@@ -99,7 +99,7 @@ func TestShredding_ItFindsStringsInBase64AtEveryAlignment(t *testing.T) {
 	}
 }
 
-func TestShredding_TheSameStringInJSONSpellingsIsFound(t *testing.T) {
+func TestN13_TheSameStringInJSONSpellingsIsFound(t *testing.T) {
 	t.Parallel()
 	bundle := []byte(`{"a":"O\"Neil <o@x>","b":"O\"Neil \u003co@x\u003e"} O"Neil <o@x>`)
 	stored, err := Conceal(bundle, []Window{{0, len(bundle), false}}, []Subject{{ID: "o", Strings: []string{`O"Neil <o@x>`}}})
@@ -115,7 +115,7 @@ func TestShredding_TheSameStringInJSONSpellingsIsFound(t *testing.T) {
 	}
 }
 
-func TestShredding_AnotherKeyIsNoticed(t *testing.T) {
+func TestN13_AnotherKeyIsNoticed(t *testing.T) {
 	t.Parallel()
 	bundle := []byte("of Alice Ahn alone")
 	stored, err := Conceal(bundle, []Window{{0, len(bundle), false}}, []Subject{{ID: "a", Key: Key{1}, Strings: []string{"Alice Ahn"}}})
@@ -131,7 +131,7 @@ func TestShredding_AnotherKeyIsNoticed(t *testing.T) {
 	}
 }
 
-func TestShredding_TheKeyOfOneBundleOpensNoOther(t *testing.T) {
+func TestN13_TheKeyOfOneBundleOpensNoOther(t *testing.T) {
 	t.Parallel()
 	master := Key{9}
 	one, err := master.ForBundle("0000000000000000000000000000000000000000000000000000000000000001")

@@ -43,7 +43,7 @@ func TestN04_ABundleWithoutAnEntryAndAnEntryWithoutItsBundleAreTold(t *testing.T
 	}
 }
 
-func TestShredding_ABundleLiesThereConcealedOrAsItWasHandedOut(t *testing.T) {
+func TestN13_ABundleLiesThereConcealedOrAsItWasHandedOut(t *testing.T) {
 	t.Parallel()
 	store := newMemory()
 	l := newLog(t, store)

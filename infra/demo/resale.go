@@ -209,7 +209,7 @@ func (d *demo) revoke(ctx context.Context) error {
 		return fmt.Errorf("sending a decision under a revoked grant answered %v, and should have answered 404", err)
 	}
 	d.say(rona.name, "sends it all the same. The API: %d, %s.", no.Status, no.Detail)
-	if err := d.signal(ctx, page.token, "saga/acme/"+request, signed); err != nil {
+	if err := d.signal(ctx, page.token, signed); err != nil {
 		return err
 	}
 	// Rona sees nothing any more; Alice, whose turn it is, does.
@@ -237,8 +237,12 @@ func (d *demo) revoke(ctx context.Context) error {
 	return nil
 }
 
-// signal sends a decision to the Temporal server with somebody's own token, as any SDK can.
-func (d *demo) signal(ctx context.Context, token, saga string, signed signedDecision) error {
+// signal sends a decision to the Temporal server with somebody's own token, as any SDK can, to the run that it names.
+func (d *demo) signal(ctx context.Context, token string, signed signedDecision) error {
+	var to struct{ Signing, Run string }
+	if err := json.Unmarshal(signed.Decision, &to); err != nil {
+		return fmt.Errorf("couldn't read to where the decision goes: %w", err)
+	}
 	c, err := sdk.NewLazyClient(sdk.Options{
 		HostPort: d.stack.Temporal.Address, Namespace: "acme", HeadersProvider: bearer(token), Logger: log.NewStructuredLogger(slog.New(slog.DiscardHandler)),
 	})
@@ -246,7 +250,7 @@ func (d *demo) signal(ctx context.Context, token, saga string, signed signedDeci
 		return fmt.Errorf("couldn't reach Temporal: %w", err)
 	}
 	defer c.Close()
-	if err := c.SignalWorkflow(ctx, saga, "", "decide", signed); err != nil {
+	if err := c.SignalWorkflow(ctx, to.Signing, to.Run, "decide", signed); err != nil {
 		return fmt.Errorf("couldn't send the decision: %w", err)
 	}
 	return nil

@@ -30,6 +30,7 @@ type running struct {
 	keyGate      *awsgate.Gate // before KMS
 	storeGate    *awsgate.Gate // before S3
 	timeSkipping bool
+	forgetting   bool
 	without      withoutFlag
 	single       bool           // one time-stamp authority, and certificates that name no revocation lists
 	lists        *http.ServeMux // revocation lists
@@ -49,7 +50,8 @@ func startCommand(ctx context.Context, args []string, output *os.File) error {
 	asJSON := set.Bool("json", false, "print one JSON object on the standard output when everything is ready")
 	fixed := set.Bool("fixed-ports", false, "take the well-known ports at the first start")
 	skipping := set.Bool("time-skipping", false, "let requesters start workflows whose clock skips (for tests)")
-	forTests := set.Bool("for-tests", false, "allow --without")
+	forTests := set.Bool("for-tests", false, "allow --without and --forgetting")
+	forgetting := set.Bool("forgetting", false, "let operators delete workflows, as retention does in time (needs --for-tests)")
 	without := withoutFlag{}
 	set.Var(without, "without", "switch off a `layer` between tenants, for tests of the others (needs --for-tests): issuers, keys, namespaces, prefixes; repeatable")
 	single := set.Bool("single-authority", false, "one time-stamp authority, and certificates that name no revocation lists: for an installation that serves no more")
@@ -60,6 +62,9 @@ func startCommand(ctx context.Context, args []string, output *os.File) error {
 	}
 	if err := without.check(*forTests); err != nil {
 		return err
+	}
+	if *forgetting && !*forTests {
+		return usageError{errors.New("--forgetting lets operators remove what is not evidence yet; it needs --for-tests")}
 	}
 	if *fixed {
 		for name, port := range fixedPorts {
@@ -85,7 +90,7 @@ func startCommand(ctx context.Context, args []string, output *os.File) error {
 
 	fmt.Fprint(os.Stderr, without.warning())
 	began := time.Now()
-	r := &running{dir: dir, ports: open, timeSkipping: *skipping, without: without, single: *single, lists: http.NewServeMux(), providers: map[string]*idp.Provider{}, failed: make(chan error, 8)}
+	r := &running{dir: dir, ports: open, timeSkipping: *skipping, forgetting: *forgetting, without: without, single: *single, lists: http.NewServeMux(), providers: map[string]*idp.Provider{}, failed: make(chan error, 8)}
 	err = r.start(ctx)
 	if err == nil {
 		fmt.Fprintf(os.Stderr, "ready %39d ms\n", time.Since(began).Milliseconds())
@@ -352,7 +357,7 @@ func (r *running) startTemporal(context.Context) (string, error) {
 		return "", err
 	}
 	server, err := temporal.Start(temporal.Config{
-		Dir: r.path("temporal"), Address: r.ports.release("temporal"), Directory: directory, TimeSkipping: r.timeSkipping,
+		Dir: r.path("temporal"), Address: r.ports.release("temporal"), Directory: directory, TimeSkipping: r.timeSkipping, Forgetting: r.forgetting,
 		AnyNamespace: r.without[layerNamespaces],
 	})
 	if err != nil {

@@ -25,7 +25,7 @@ type statement struct {
 // bucketPolicy writes the policy of a bucket for all users: each tenant's users
 // reach only objects under "<tenant>/", and nobody lists a bucket, but for a worker
 // the versions of its tenant's objects: so it learns what isn't there, and destroys what
-// it withheld. A starter locks the records of reads, and lists those, orders, reports of checks and evidence records; it writes no other
+// it withheld. A starter locks the records of reads, and lists those, orders, reports of checks, evidence records, the index and the log's proofs; it writes no other
 // evidence. It reads the keys of people, and learns which of them are gone. A worker alone puts legal holds on and off. What no statement allows is denied.
 //
 // These are the store's own rules, in the words that the gateway knows. The local stack's
@@ -63,7 +63,7 @@ func bucketPolicy(bucket string, users []User) (string, error) {
 				Resource: []string{"arn:aws:s3:::" + bucket + "/" + user.Tenant + "/subjects/keys/*"},
 			})
 		case bucket == Evidence:
-			listed = []string{user.Tenant + "/reads/*", user.Tenant + "/orders/*", user.Tenant + "/checks/*", user.Tenant + "/evidence/*/renewal-*", user.Tenant + "/log/checkpoint"}
+			listed = []string{user.Tenant + "/reads/*", user.Tenant + "/orders/*", user.Tenant + "/checks/*", user.Tenant + "/evidence/*/renewal-*", user.Tenant + "/evidence/*.log.json", user.Tenant + "/index/*", user.Tenant + "/log/checkpoint"}
 			under := user.Tenant
 			if user.AnyPrefix {
 				under = "*"

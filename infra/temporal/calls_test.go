@@ -24,7 +24,7 @@ func (s *session) testCalls(t *testing.T) {
 	execution := &commonpb.WorkflowExecution{WorkflowId: sagaID}
 	decide := func(namespace, id, name string) func(context.Context) error {
 		return func(ctx context.Context) error {
-			_, err := s.api.SignalWorkflowExecution(ctx, signalRequest(namespace, id, name))
+			_, err := s.api.SignalWorkflowExecution(ctx, signalRequest(namespace, id, s.run, name))
 			return err
 		}
 	}

@@ -23,6 +23,7 @@ const (
 	holdWorkflow    = "Hold"
 	retainWorkflow  = "Retain"
 	renewalWorkflow = "Renewal"
+	reindexWorkflow = "Reindex"
 	useUpdate       = "use"
 	requestQueue    = "signing"
 	maxWorkflowID   = 512
@@ -93,10 +94,10 @@ func newRoleRules(timeSkipping bool) roleRules {
 			"SignalWorkflowExecution": signalRule("saga", "withdraw"),
 		},
 		person: rules{
-			// A grant, a key, an order about evidence and a renewal of it are refused by their own workflows where they are not the sender's to give: here it is enough that a person
+			// A grant, a key, an order about evidence, a renewal of it and a reindexing are refused by their own workflows where they are not the sender's to give: here it is enough that a person
 			// of the tenant's file sends it.
 			"StartWorkflowExecution": anyOf(startRule(grantWorkflow, "access", false), startRule(keyWorkflow, "enrolment", false), startRule(shredWorkflow, "shred", false),
-				startRule(holdWorkflow, "hold", false), startRule(retainWorkflow, "retention", false), startRule(renewalWorkflow, "renewal", false)),
+				startRule(holdWorkflow, "hold", false), startRule(retainWorkflow, "retention", false), startRule(renewalWorkflow, "renewal", false), startRule(reindexWorkflow, "reindex", false)),
 			"SignalWorkflowExecution": anyOf(
 				signalRule("saga", "decide"), signalRule("access", "accept", "revoke", "give-back"), signalRule("enrolment", "retire"), signalRule("review", "close"), signalRule("hold", "answer"),
 				signalRule("shred", "answer")),
@@ -108,6 +109,15 @@ func newRoleRules(timeSkipping bool) roleRules {
 			"DescribeNamespace": describeRule,
 		},
 	}
+}
+
+// rulesOf is what anybody may do on a server.
+func rulesOf(c Config) roleRules {
+	all := newRoleRules(c.TimeSkipping)
+	if c.Forgetting {
+		all.platform[RoleOperator] = with(all.platform[RoleOperator], rules{"DeleteWorkflowExecution": nil})
+	}
+	return all
 }
 
 func with(base, more rules) rules {
@@ -148,7 +158,12 @@ func anyOf(all ...rule) rule {
 	}
 }
 
-// signalRule allows signals of those names to the tenant's workflows of one kind.
+// guessable are the kinds of workflows that are named by a request. Others are named by a digest, which only who knows them can tell.
+var guessable = []string{"saga", "review", "hold"}
+
+// signalRule allows signals of those names to the tenant's workflows of one kind. Of kinds whose names can be guessed a signal has to name the run as
+// well, which only who was shown the workflow knows: the server says of a signal whether there is such a workflow, and of a wrong run it says the same
+// whether there is or not.
 func signalRule(kind string, names ...string) rule {
 	return func(t *tenant, request any) error {
 		signal, ok := request.(*workflowservice.SignalWorkflowExecutionRequest)
@@ -160,6 +175,9 @@ func signalRule(kind string, names ...string) rule {
 		}
 		if err := checkID(signal.GetWorkflowExecution().GetWorkflowId(), kind+"/"+t.id+"/"); err != nil {
 			return err
+		}
+		if slices.Contains(guessable, kind) && signal.GetWorkflowExecution().GetRunId() == "" {
+			return errors.New("the signal names no run")
 		}
 		// The history keeps whatever a signal brings, so a few large ones could end a saga by its size.
 		if size := proto.Size(signal); size > maxSignal {

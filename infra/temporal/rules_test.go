@@ -230,6 +230,11 @@ func TestAPersonGivesGrantsAndEnrolsKeys(t *testing.T) {
 	signal := func(id, name string) *workflowservice.SignalWorkflowExecutionRequest {
 		return &workflowservice.SignalWorkflowExecutionRequest{Namespace: "acme", WorkflowExecution: &commonpb.WorkflowExecution{WorkflowId: id}, SignalName: name}
 	}
+	to := func(id, run, name string) *workflowservice.SignalWorkflowExecutionRequest {
+		r := signal(id, name)
+		r.WorkflowExecution.RunId = run
+		return r
+	}
 	for name, c := range map[string]struct {
 		request any
 		want    bool
@@ -238,6 +243,8 @@ func TestAPersonGivesGrantsAndEnrolsKeys(t *testing.T) {
 		"a key":                       {start("Enrolment", "enrolment/acme/1", failed), true},
 		"a renewal":                   {start("Renewal", "renewal/acme/1", failed), true},
 		"a renewal of another tenant": {start("Renewal", "renewal/globex/1", failed), false},
+		"a reindexing":                {start("Reindex", "reindex/acme/1", failed), true},
+		"a reindexing of another":     {start("Reindex", "reindex/globex/1", failed), false},
 		"a grant of another tenant":   {start("Access", "access/globex/1", failed), false},
 		"a grant under a key's name":  {start("Access", "enrolment/acme/1", failed), false},
 		"a key under a grant's name":  {start("Enrolment", "access/acme/1", failed), false},
@@ -255,6 +262,12 @@ func TestAPersonGivesGrantsAndEnrolsKeys(t *testing.T) {
 		"answer another's shredding":  {signal("shred/globex/1", "answer"), false},
 		"answer a grant":              {signal("access/acme/1", "answer"), false},
 		"decide in a grant":           {signal("access/acme/1", "decide"), false},
+		"decide in a run":             {to("saga/acme/1", "a-run", "decide"), true},
+		"decide in whichever run":     {signal("saga/acme/1", "decide"), false},
+		"close in a run":              {to("review/acme/1", "a-run", "close"), true},
+		"close in whichever run":      {signal("review/acme/1", "close"), false},
+		"answer in a run":             {to("hold/acme/1", "a-run", "answer"), true},
+		"answer in whichever run":     {signal("hold/acme/1", "answer"), false},
 		"accept of another tenant":    {signal("access/globex/1", "accept"), false},
 	} {
 		method := "StartWorkflowExecution"

@@ -55,6 +55,8 @@ type Config struct {
 	// TimeSkipping lets a requester start workflows with a TimeSkippingConfig. For
 	// tests only.
 	TimeSkipping bool
+	// Forgetting lets a tenant's operator delete workflows, as retention does in time. For tests only.
+	Forgetting bool
 	// AnyNamespace lets whoever has a role in one tenant use it in every tenant's
 	// namespace. It is for tests of what else keeps tenants apart, and for nothing else.
 	AnyNamespace bool
@@ -102,7 +104,7 @@ func Start(c Config) (*Server, error) {
 		temporal.ForServices(append([]string{string(primitives.InternalFrontendService)}, temporal.DefaultServices...)),
 		temporal.WithStaticHosts(hosts),
 		temporal.WithLogger(logger),
-		temporal.WithAuthorizer(&authorizer{directory: c.Directory, rules: newRoleRules(c.TimeSkipping), anyNamespace: c.AnyNamespace, logger: logger}),
+		temporal.WithAuthorizer(&authorizer{directory: c.Directory, rules: rulesOf(c), anyNamespace: c.AnyNamespace, logger: logger}),
 		temporal.WithClaimMapper(func(*config.Config) authorization.ClaimMapper { return mapper }),
 		temporal.WithDynamicConfigClient(dynamicConfig(c.TimeSkipping)),
 	)

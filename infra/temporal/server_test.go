@@ -139,6 +139,7 @@ type session struct {
 	*world
 	conn *grpc.ClientConn
 	api  workflowservice.WorkflowServiceClient
+	run  string // of the saga
 }
 
 func (s *session) as(ctx context.Context, t *testing.T, who string) context.Context {
@@ -153,14 +154,15 @@ func (s *session) as(ctx context.Context, t *testing.T, who string) context.Cont
 func (s *session) awaitSaga(ctx context.Context, t *testing.T) {
 	t.Helper()
 	for {
-		_, err := s.api.GetWorkflowExecutionHistory(s.as(ctx, t, "platform:compliance/acme"), &workflowservice.GetWorkflowExecutionHistoryRequest{
+		found, err := s.api.DescribeWorkflowExecution(s.as(ctx, t, "platform:compliance/acme"), &workflowservice.DescribeWorkflowExecutionRequest{
 			Namespace: "acme", Execution: &commonpb.WorkflowExecution{WorkflowId: sagaID},
 		})
 		if err == nil {
+			s.run = found.GetWorkflowExecutionInfo().GetExecution().GetRunId()
 			return
 		}
 		if status.Code(err) != codes.NotFound {
-			t.Fatalf("the compliance role can't read the saga's history: %v", err)
+			t.Fatalf("the compliance role can't describe the saga: %v", err)
 		}
 		select {
 		case <-ctx.Done():
@@ -170,9 +172,9 @@ func (s *session) awaitSaga(ctx context.Context, t *testing.T) {
 	}
 }
 
-func signalRequest(namespace, id, name string) *workflowservice.SignalWorkflowExecutionRequest {
+func signalRequest(namespace, id, run, name string) *workflowservice.SignalWorkflowExecutionRequest {
 	return &workflowservice.SignalWorkflowExecutionRequest{
-		Namespace: namespace, WorkflowExecution: &commonpb.WorkflowExecution{WorkflowId: id}, SignalName: name, Identity: "says anything",
+		Namespace: namespace, WorkflowExecution: &commonpb.WorkflowExecution{WorkflowId: id, RunId: run}, SignalName: name, Identity: "says anything",
 	}
 }
 
@@ -184,7 +186,7 @@ func (s *session) testForged(t *testing.T) {
 		"evidence audience": sign(t, s.acme.key, s.acme.kid, evidence),
 	} {
 		ctx := metadata.AppendToOutgoingContext(t.Context(), "authorization", "Bearer "+token)
-		_, err := s.api.SignalWorkflowExecution(ctx, signalRequest("acme", sagaID, "decide"))
+		_, err := s.api.SignalWorkflowExecution(ctx, signalRequest("acme", sagaID, s.run, "decide"))
 		if status.Code(err) != codes.PermissionDenied {
 			t.Errorf("%s: got %v, want PermissionDenied", name, err)
 		}
@@ -226,7 +228,7 @@ func (s *session) testPrincipals(t *testing.T) {
 		{"platform:worker/acme", KindPlatform, "platform#worker/acme"},
 	}
 	for _, sender := range senders {
-		request := signalRequest("acme", sagaID, "decide")
+		request := signalRequest("acme", sagaID, s.run, "decide")
 		request.Identity = "principal of " + sender.who
 		ctx := metadata.AppendToOutgoingContext(s.as(t.Context(), t, sender.who),
 			"temporal-principal-type", KindPerson, "temporal-principal-name", s.acme.url+"#olivia")
@@ -234,7 +236,7 @@ func (s *session) testPrincipals(t *testing.T) {
 			t.Fatalf("%s: %v", sender.who, err)
 		}
 	}
-	if _, err := s.api.SignalWorkflowExecution(s.as(t.Context(), t, "acme/procurement"), signalRequest("acme", sagaID, "withdraw")); err != nil {
+	if _, err := s.api.SignalWorkflowExecution(s.as(t.Context(), t, "acme/procurement"), signalRequest("acme", sagaID, s.run, "withdraw")); err != nil {
 		t.Fatalf("the machine can't withdraw: %v", err)
 	}
 	// A signal during a workflow task is buffered; the history has it once the run has

@@ -1,10 +1,7 @@
 package api
 
 import (
-	"bytes"
 	"context"
-	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
@@ -23,10 +20,9 @@ import (
 const pdfType = "application/pdf"
 
 type uploadInput struct {
-	Tenant  string `path:"tenant"`
-	Type    string `header:"Content-Type"`
-	Digest  string `header:"Content-Digest" doc:"Digest of the body (RFC 9530), sha-256; checked if given."`
-	RawBody []byte `contentType:"application/pdf"`
+	Tenant string `path:"tenant"`
+	Type   string `header:"Content-Type"`
+	Digest string `header:"Content-Digest" doc:"Digest of the body (RFC 9530), sha-256; checked if given."`
 }
 
 type uploadOutput struct{ Body countersign.Document }
@@ -40,27 +36,28 @@ func (s *Server) putDocument(ctx context.Context, in *uploadInput) (*uploadOutpu
 	if kind, _, err := mime.ParseMediaType(in.Type); err != nil || kind != pdfType {
 		return nil, newProblem(http.StatusUnsupportedMediaType, "media-type", "the body must be "+pdfType)
 	}
-	if limit := c.tenant.settings.Documents.MaxBytes; int64(len(in.RawBody)) > limit {
-		return nil, newProblem(http.StatusRequestEntityTooLarge, "too-large", fmt.Sprintf("the document has more than the allowed %d bytes", limit))
+	body, err := received(ctx, c.tenant.settings.Documents.MaxBytes)
+	if err != nil {
+		return nil, err
 	}
 	if in.Digest != "" {
-		if err := checkDigest(in.Digest, in.RawBody); err != nil {
+		if err := checkDigest(in.Digest, body.SHA256); err != nil {
 			return nil, err
 		}
 	}
-	if _, refusal := activities.InspectPDF(bytes.NewReader(in.RawBody), int64(len(in.RawBody))); refusal != nil {
+	if _, refusal := activities.InspectPDF(body, body.Size()); refusal != nil {
 		return nil, refused(http.StatusUnprocessableEntity, refusal)
 	}
-	d, err := c.tenant.objects.PutDocument(ctx, in.RawBody)
+	d, err := c.tenant.objects.PutDocument(ctx, body.Body(), body.SHA256)
 	if err != nil {
 		return nil, fault(ctx, "store the document", err)
 	}
 	return &uploadOutput{d}, nil
 }
 
-// checkDigest compares a body with its Content-Digest (RFC 9530). Other algorithms than sha-256 are passed over, as the RFC asks, but
+// checkDigest compares the SHA-256 of a body with its Content-Digest (RFC 9530). Other algorithms than sha-256 are passed over, as the RFC asks, but
 // a header without sha-256 checks nothing and is refused.
-func checkDigest(header string, body []byte) error {
+func checkDigest(header, digest string) error {
 	for _, member := range strings.Split(header, ",") {
 		name, value, _ := strings.Cut(strings.TrimSpace(member), "=")
 		if name != "sha-256" {
@@ -72,7 +69,7 @@ func checkDigest(header string, body []byte) error {
 		if !ok || !ok2 || err != nil {
 			break
 		}
-		if sum := sha256.Sum256(body); subtle.ConstantTimeCompare(raw, sum[:]) != 1 {
+		if hex.EncodeToString(raw) != digest {
 			return newProblem(http.StatusBadRequest, "digest-mismatch", "the body does not have the SHA-256 that Content-Digest names: it changed on its way")
 		}
 		return nil
@@ -106,10 +103,11 @@ func (s *Server) getDocument(ctx context.Context, in *signingInput) (*fileOutput
 		return nil, newProblem(http.StatusConflict, "not-admitted", "the document was not admitted, or not yet")
 	}
 	// What was admitted is read whatever the tenant's limit is by now.
-	body, err := callerOf(ctx).tenant.objects.Read(ctx, *status.Document, evidence.MaxBundleSize)
+	body, stored, err := callerOf(ctx).tenant.objects.Document(ctx, *status.Document, evidence.MaxBundleSize)
 	if err != nil {
 		return nil, unread(ctx, "read the document", err)
 	}
+	during(ctx, stored)
 	if err := s.noteReading(ctx, evidence.Reading{What: evidence.ReadDocument, Request: in.Request, Grant: in.Grant, Object: status.Document, Outcome: status.Outcome}); err != nil {
 		return nil, err
 	}
@@ -126,11 +124,12 @@ func (s *Server) getEvidence(ctx context.Context, in *signingInput) (*fileOutput
 	if body, err := revealed.Whole(); err == nil {
 		return file(evidence.MediaType, in.Request+".asice", o, body), nil
 	}
-	body, err := shred.WriteFile(revealed.Stored, revealed.Keys)
+	left, err := revealed.ShreddedFile()
 	if err != nil {
 		return nil, fault(ctx, "write what is left of the evidence", err)
 	}
-	return file(shred.FileMediaType, in.Request+".asice"+shred.FileSuffix, countersign.Object{SHA256: countersign.SHA256(body)}, body), nil
+	during(ctx, left)
+	return file(shred.FileMediaType, in.Request+".asice"+shred.FileSuffix, countersign.Object{SHA256: left.SHA256}, left.Raw), nil
 }
 
 // getSigned is the signed PDF, out of the locked bundle: to the same people, and as late.
@@ -164,6 +163,7 @@ func (s *Server) released(ctx context.Context, in *signingInput, what string) (n
 	if err != nil {
 		return none, countersign.Object{}, unread(ctx, "read the evidence", err)
 	}
+	during(ctx, revealed)
 	if err := s.noteReading(ctx, evidence.Reading{What: what, Request: in.Request, Grant: in.Grant, Object: &o, Outcome: status.Outcome}); err != nil {
 		return none, countersign.Object{}, err
 	}

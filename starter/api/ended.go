@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -15,12 +16,20 @@ import (
 	"go.temporal.io/sdk/converter"
 
 	"github.com/countersign-dev/countersign"
+	"github.com/countersign-dev/countersign/activities"
 	"github.com/countersign-dev/countersign/evidence"
+	"github.com/countersign-dev/countersign/evidence/translog"
 	"github.com/countersign-dev/countersign/starter/client"
 )
 
-// endedOfAPage is how many signings one page of evidence looks at.
-const endedOfAPage = 25
+const (
+	// endedOfAPage is how many signings of the index, and how many that Temporal still knows, one page of evidence looks at.
+	endedOfAPage = 50
+	// usualWindow is how far back a list goes of which nobody says it.
+	usualWindow = 90 * 24 * time.Hour
+	// closesWithin is how long after its ending was logged a custodian may still tell people of it.
+	closesWithin = time.Hour
+)
 
 // ended is one custodian, or the recovery of one that died, that ended with locked evidence.
 type ended struct {
@@ -29,7 +38,7 @@ type ended struct {
 	closed       time.Time
 }
 
-func (p *temporalPipeline) Ended(ctx context.Context, from, until time.Time, limit int, page []byte) (all []ended, next []byte, err error) {
+func (p *temporalPipeline) Ended(ctx context.Context, from, until time.Time, limit int) (all []ended, err error) {
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
 	query := "WorkflowType IN ('" + countersign.WorkflowRequestSigning + "', '" + countersign.WorkflowRecovery + "') AND ExecutionStatus = 'Completed'"
@@ -39,9 +48,9 @@ func (p *temporalPipeline) Ended(ctx context.Context, from, until time.Time, lim
 	if !until.IsZero() {
 		query += " AND CloseTime < '" + until.UTC().Format(time.RFC3339Nano) + "'"
 	}
-	answer, err := p.reads.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{Namespace: p.namespace, PageSize: int32(limit), NextPageToken: page, Query: query})
+	answer, err := p.reads.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{Namespace: p.namespace, PageSize: int32(limit), Query: query})
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	for _, e := range answer.GetExecutions() {
 		request, own := strings.CutPrefix(e.GetExecution().GetWorkflowId(), countersign.CustodianID(p.tenant, ""))
@@ -53,7 +62,7 @@ func (p *temporalPipeline) Ended(ctx context.Context, from, until time.Time, lim
 		}
 		all = append(all, ended{request, e.GetExecution().GetRunId(), e.GetStartTime().AsTime(), e.GetCloseTime().AsTime()})
 	}
-	return all, answer.GetNextPageToken(), nil
+	return all, nil
 }
 
 // Ending reads the closing event: no worker has to answer for it.
@@ -85,8 +94,8 @@ func (p *temporalPipeline) endingOf(ctx context.Context, workflow, run string) (
 
 type evidenceInput struct {
 	Tenant   string    `path:"tenant"`
-	From     time.Time `query:"from" doc:"Ended from this instant on."`
-	Until    time.Time `query:"until" doc:"Ended before this instant."`
+	From     time.Time `query:"from" doc:"Ended from this instant on; without it, 90 days before the end of the window. An ending is of the instant of its entry in the tenant's log."`
+	Until    time.Time `query:"until" doc:"Ended before this instant; without it, until now."`
 	Person   string    `query:"person" maxLength:"1024" doc:"A person or machine (iss#sub) who requested, could have decided, or decided."`
 	Partner  string    `query:"partner" maxLength:"1024" doc:"URL of an issuer, or name of an organisation, whose people requested, could have decided, or decided."`
 	Document string    `query:"document" maxLength:"1024" pattern:"^([0-9a-f]{64}|[0-9a-z-]+/.+)$" doc:"SHA-256 of the document, or its object key."`
@@ -122,45 +131,51 @@ func (in *evidenceInput) fits(asked countersign.Request, by countersign.Actor) b
 		(in.Text == "" || strings.Contains(strings.ToLower(asked.Title), strings.ToLower(in.Text)))
 }
 
+// endedPlace is a place in the list of what ended: what ended from From on and before Before is still to be listed, and of what Temporal knows, what closed
+// before Closed. The window is in it, so that all pages have the same one.
 type endedPlace struct {
-	Page []byte `json:"page"`
+	From   time.Time `json:"from"`
+	Before time.Time `json:"before"`
+	Closed time.Time `json:"closed"`
 }
 
 type evidenceOutput struct{ Body client.EvidenceList }
 
-// listEvidence lists signings that ended, a page at a time, out of what Temporal still keeps: what ended longer ago than its retention is in the
-// bucket and not in the list. A page can be empty and have a next one. The list is a read of evidence, and recorded like one.
+// listEvidence lists signings that ended, a page at a time, the last first: by the index in the bucket, and beside it what Temporal knows that is not in the
+// index, or not yet. Each signing is in it once. A page can be empty and have a next one. The list is a read of evidence, and recorded like one.
 func (s *Server) listEvidence(ctx context.Context, in *evidenceInput) (*evidenceOutput, error) {
 	c := callerOf(ctx)
 	if err := c.entitled(); err != nil {
 		return nil, err
 	}
 	t := c.tenant
-	var place endedPlace
+	place := s.beginOfList(in)
 	if in.Cursor != "" {
 		if err := t.openCursor("evidence", in.filter(), in.Cursor, &place); err != nil {
 			return nil, err
 		}
 	}
-	page, next, err := t.pipeline.Ended(ctx, in.From, in.Until, endedOfAPage, place.Page)
+	page, next, err := t.endedPage(ctx, place)
 	if err != nil {
 		return nil, fault(ctx, "list the evidence", err)
 	}
-	out := &evidenceOutput{client.EvidenceList{Evidence: []client.EndedSigning{}}}
-	rows, faults := t.endedRows(ctx, page, in)
+	from := place.From.UTC()
+	out := &evidenceOutput{client.EvidenceList{Evidence: []client.EndedSigning{}, Unanswered: page.strays, From: &from}}
+	rows, faults := t.endedRows(ctx, page, place, in)
 	for i, row := range rows {
 		switch {
 		case faults[i] != nil && ctx.Err() != nil:
 			return nil, fault(ctx, "list the evidence", faults[i])
 		case faults[i] != nil:
 			logged(ctx, faults[i])
-			out.Body.Unanswered = append(out.Body.Unanswered, page[i].request)
+			out.Body.Unanswered = append(out.Body.Unanswered, page.name(i))
 		case row != nil:
 			out.Body.Evidence = append(out.Body.Evidence, *row)
 		}
 	}
-	if len(next) > 0 {
-		if out.Body.Cursor, err = t.sealCursor("evidence", in.filter(), endedPlace{next}); err != nil {
+	slices.SortStableFunc(out.Body.Evidence, func(a, b client.EndedSigning) int { return b.Ended.Compare(a.Ended) })
+	if next != nil {
+		if out.Body.Cursor, err = t.sealCursor("evidence", in.filter(), *next); err != nil {
 			return nil, fault(ctx, "list the evidence", err)
 		}
 	}
@@ -170,11 +185,13 @@ func (s *Server) listEvidence(ctx context.Context, in *evidenceInput) (*evidence
 	return out, nil
 }
 
-// endedRows looks at the signings of a page, a few at once. A nil row doesn't fit the filter.
-func (t *tenant) endedRows(ctx context.Context, page []ended, in *evidenceInput) ([]*client.EndedSigning, []error) {
-	rows, faults := make([]*client.EndedSigning, len(page)), make([]error, len(page))
+// endedRows looks at the signings of a page, a few at once. A nil row doesn't fit the filter, or is in another row.
+func (t *tenant) endedRows(ctx context.Context, page endedList, place endedPlace, in *evidenceInput) ([]*client.EndedSigning, []error) {
+	n := len(page.indexed) + len(page.closed)
+	rows, faults := make([]*client.EndedSigning, n), make([]error, n)
+	search := endedSearch{in, t.objects.People()}
 	var wait sync.WaitGroup
-	for i, e := range page {
+	for i := range n {
 		select {
 		case t.queries <- struct{}{}:
 		case <-ctx.Done():
@@ -183,10 +200,18 @@ func (t *tenant) endedRows(ctx context.Context, page []ended, in *evidenceInput)
 		}
 		wait.Go(func() {
 			defer func() { <-t.queries }()
-			row, fits, err := t.endedRow(ctx, e, in)
-			if err != nil {
-				faults[i] = fmt.Errorf("couldn't look at the signing %s: %w", e.request, err)
-			} else if fits {
+			var row client.EndedSigning
+			var fits bool
+			var err error
+			if i < len(page.indexed) {
+				row, fits, err = t.indexedRow(ctx, page.indexed[i].Object, search)
+			} else {
+				row, fits, err = t.closedRow(ctx, page.closed[i-len(page.indexed)], page, place, search)
+			}
+			switch {
+			case err != nil:
+				faults[i] = fmt.Errorf("couldn't look at the signing %s: %w", page.name(i), err)
+			case fits && !row.Ended.Before(place.From) && (in.Until.IsZero() || row.Ended.Before(in.Until)):
 				rows[i] = &row
 			}
 		})
@@ -195,10 +220,39 @@ func (t *tenant) endedRows(ctx context.Context, page []ended, in *evidenceInput)
 	return rows, faults
 }
 
-func (t *tenant) endedRow(ctx context.Context, e ended, in *evidenceInput) (row client.EndedSigning, fits bool, err error) {
+// endedSearch is what is looked for.
+type endedSearch struct {
+	*evidenceInput
+	people partFinder
+}
+
+// closedRow looks at a signing that Temporal knows. One that is in the index is a row of that.
+func (t *tenant) closedRow(ctx context.Context, e ended, page endedList, place endedPlace, in endedSearch) (row client.EndedSigning, fits bool, err error) {
 	ending, err := t.pipeline.Ending(ctx, e.request, e.run)
-	if err != nil || in.Outcome != "" && string(ending.Outcome) != in.Outcome {
+	if err != nil {
 		return row, false, err
+	}
+	at := e.closed.UTC()
+	if ending.Log != nil {
+		entry, err := translog.ParseEntry([]byte(ending.Log.Entry))
+		if err != nil {
+			return row, false, err
+		}
+		at = entry.At.UTC()
+		o, err := t.objects.IndexedAt(ctx, countersign.IndexKey(t.settings.Tenant, at, e.request))
+		if err != nil {
+			return row, false, err
+		}
+		if o != nil {
+			// Where it was put into the index while this page was listed, no other page has it.
+			if at.Before(page.reached) || !at.Before(place.Before) || slices.ContainsFunc(page.indexed, func(l activities.Indexed) bool { return l.Key == o.Key }) {
+				return row, false, nil
+			}
+			return t.indexedRow(ctx, o.Object, in)
+		}
+	}
+	if in.Outcome != "" && string(ending.Outcome) != in.Outcome {
+		return row, false, nil
 	}
 	asked, by, err := t.pipeline.Beginning(ctx, e.request)
 	if err != nil || !in.fits(asked, by) {
@@ -206,7 +260,7 @@ func (t *tenant) endedRow(ctx context.Context, e ended, in *evidenceInput) (row 
 	}
 	row = client.EndedSigning{
 		Request: e.request, Title: asked.Title, Purpose: asked.Purpose, Document: asked.Document, Outcome: ending.Outcome, Detail: ending.Detail,
-		Started: e.started.UTC(), Ended: e.closed.UTC(), Evidence: ending.Evidence,
+		Started: e.started.UTC(), Ended: at, Evidence: ending.Evidence,
 	}
 	if !by.IsZero() {
 		row.Requester = &by
@@ -248,6 +302,7 @@ func (t *tenant) hadPart(ctx context.Context, locked evidence.Locked, requester 
 	if err != nil {
 		return false, err
 	}
+	defer revealed.Close()
 	raw, err := revealed.Whole()
 	if err != nil {
 		return false, err

@@ -81,6 +81,9 @@ func (s *Server) stream(ctx context.Context, out *stream, request string, last c
 	if err := out.event("status", last); err != nil {
 		return err
 	}
+	if last.State == client.StateDone { // nothing follows, and Temporal may have forgotten it
+		return out.event("end", struct{}{})
+	}
 	changed := make(chan struct{}, 1)
 	tell := func() {
 		select {

@@ -347,20 +347,16 @@ func (s *service) open(request string) workflows.Status {
 	return saga
 }
 
-// Ended pages by the number of those before.
-func (m *memoryPipeline) Ended(_ context.Context, from, until time.Time, limit int, page []byte) (all []ended, next []byte, err error) {
+func (m *memoryPipeline) Ended(_ context.Context, from, until time.Time, limit int) (all []ended, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	at := len(page)
-	for ; at < len(m.ended) && len(all) < limit; at++ {
-		if e := m.ended[at]; !e.closed.Before(from) && (until.IsZero() || e.closed.Before(until)) {
+	for _, e := range m.ended {
+		if !e.closed.Before(from) && e.closed.Before(until) {
 			all = append(all, e)
 		}
 	}
-	if at < len(m.ended) {
-		next = bytes.Repeat([]byte("."), at)
-	}
-	return all, next, m.broken
+	slices.SortFunc(all, func(a, b ended) int { return b.closed.Compare(a.closed) })
+	return all[:min(limit, len(all))], m.broken
 }
 
 func (m *memoryPipeline) Ending(_ context.Context, request, run string) (evidence.Ending, error) {
@@ -380,6 +376,7 @@ type memoryObjects struct {
 	stored map[string][]byte
 	full   error  // why nothing can be recorded
 	over   string // a report that somebody wrote over
+	open   int    // documents that were read and not let go of
 }
 
 func (m *memoryObjects) PutReading(_ context.Context, key string, body []byte) error {
@@ -448,6 +445,48 @@ func (m *memoryObjects) Kept(_ context.Context, o countersign.Object) (evidence.
 	return evidence.KeptObject{Key: o.Key, VersionID: o.VersionID}, nil
 }
 
+// Index lists what was put into the index, a page at a time as the bucket does.
+func (m *memoryObjects) Index(_ context.Context, from, until time.Time, limit int) (page activities.IndexPage, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	page.Reached = from.Truncate(time.Millisecond)
+	for _, key := range slices.Backward(slices.Sorted(maps.Keys(m.stored))) {
+		at, digest, err := countersign.ParseIndexKey("acme", key)
+		if err != nil || at.Before(from.Truncate(time.Millisecond)) || !at.Before(until) {
+			continue
+		}
+		if n := len(page.Records); n >= limit && at.Before(page.Records[n-1].At) {
+			page.Reached = page.Records[n-1].At
+			break
+		}
+		page.Records = append(page.Records, activities.Indexed{Object: countersign.Object{Bucket: "evidence", Key: key, VersionID: "v1"}, At: at, Digest: digest, Versions: 1})
+	}
+	return page, nil
+}
+
+func (m *memoryObjects) IndexedAt(_ context.Context, key string) (*activities.Indexed, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if _, there := m.stored[key]; !there {
+		return nil, nil
+	}
+	return &activities.Indexed{Object: countersign.Object{Bucket: "evidence", Key: key}}, nil
+}
+
+func (m *memoryObjects) IndexRecord(ctx context.Context, o countersign.Object) (evidence.IndexRecord, error) {
+	body, err := m.Read(ctx, o, evidence.MaxIndexRecord)
+	if err != nil {
+		return evidence.IndexRecord{}, err
+	}
+	return evidence.ParseIndexRecord("acme", o.Key, body)
+}
+
+func (m *memoryObjects) People() partFinder { return (*activities.Subjects)(nil).People() }
+
+func (m *memoryObjects) LogProof(ctx context.Context, request string) ([]byte, error) {
+	return m.Read(ctx, countersign.Object{Key: countersign.EvidenceLogKey("acme", request)}, evidence.MaxLogProof)
+}
+
 func (m *memoryObjects) Check(context.Context) error { return nil }
 
 // Log has what was put under the tenant's log.
@@ -463,18 +502,48 @@ func (m memoryLog) Get(ctx context.Context, name string, limit int64) ([]byte, e
 	return body, err
 }
 
-func (m *memoryObjects) PutDocument(_ context.Context, body []byte) (countersign.Document, error) {
+func (m *memoryObjects) PutDocument(_ context.Context, from io.ReadSeeker, digest string) (countersign.Document, error) {
+	body, err := io.ReadAll(from)
+	if err != nil {
+		return countersign.Document{}, err
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	d := countersign.Document{Bucket: "documents", SHA256: countersign.SHA256(body), VersionID: "v1"}
+	d := countersign.Document{Bucket: "documents", SHA256: digest, VersionID: "v1"}
 	d.Key = countersign.DocumentKey("acme", d.SHA256)
-	m.stored[d.Key] = bytes.Clone(body)
+	m.stored[d.Key] = body
 	return d, nil
 }
 
 func (m *memoryObjects) Locked(ctx context.Context, locked evidence.Locked) (activities.Revealed, error) {
 	raw, err := m.Read(ctx, locked.Object, evidence.MaxBundleSize)
 	return activities.Revealed{Bundle: raw}, err
+}
+
+func (m *memoryObjects) Document(ctx context.Context, o countersign.Object, limit int64) ([]byte, io.Closer, error) {
+	body, err := m.Read(ctx, o, limit)
+	if err != nil {
+		return nil, nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.open++
+	handed := bytes.Clone(body)
+	return handed, &openDocument{m, handed}, nil
+}
+
+// openDocument is a document that somebody holds.
+type openDocument struct {
+	in   *memoryObjects
+	body []byte
+}
+
+func (d *openDocument) Close() error {
+	d.in.mu.Lock()
+	defer d.in.mu.Unlock()
+	d.in.open--
+	clear(d.body)
+	return nil
 }
 
 func (m *memoryObjects) Read(_ context.Context, o countersign.Object, _ int64) ([]byte, error) {

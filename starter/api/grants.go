@@ -19,12 +19,6 @@ import (
 // maxKept is how many live grants, or keys, one answer looks at.
 const maxKept = 1000
 
-// roleOwner may see and end every grant and key of the tenant, and roleCompliance see them.
-const (
-	roleOwner      = "owner"
-	roleCompliance = "compliance"
-)
-
 type giveInput struct {
 	Tenant string `path:"tenant"`
 	Body   countersign.SignedGrant
@@ -120,7 +114,7 @@ func people(g evidence.GrantStatus) []countersign.Actor {
 // about says whether something of these people concerns the caller: as one of them, or in an office of the tenant.
 func (c caller) about(people ...countersign.Actor) bool {
 	m, known := c.tenant.settings.Member(c.actor)
-	return slices.Contains(people, c.actor) || known && (slices.Contains(m.Roles, roleOwner) || slices.Contains(m.Roles, roleCompliance))
+	return slices.Contains(people, c.actor) || known && (slices.Contains(m.Roles, countersign.RoleOwner) || slices.Contains(m.Roles, countersign.RoleCompliance))
 }
 
 type listGrantsOutput struct{ Body client.Grants }

@@ -153,7 +153,7 @@ type offboardOutput struct{ Body client.Offboarding }
 func (s *Server) offboard(ctx context.Context, in *offboardInput) (*offboardOutput, error) {
 	c := callerOf(ctx)
 	t := c.tenant
-	if m, ok := t.settings.Member(c.actor); !ok || !slices.Contains(m.Roles, roleOwner) {
+	if m, ok := t.settings.Member(c.actor); !ok || !slices.Contains(m.Roles, countersign.RoleOwner) {
 		return nil, newProblem(http.StatusForbidden, "not-entitled", "only the tenant's owner ends what somebody else may do")
 	}
 	leaves := func(a countersign.Actor) bool {

@@ -10,6 +10,7 @@ import (
 	"github.com/countersign-dev/countersign/evidence"
 	"github.com/countersign-dev/countersign/evidence/translog"
 	"github.com/countersign-dev/countersign/starter/client"
+	"github.com/countersign-dev/countersign/workflows"
 )
 
 type logOutput struct {
@@ -26,7 +27,15 @@ func (s *Server) getEvidenceLog(ctx context.Context, in *signingInput) (*logOutp
 	if status.State != client.StateDone || status.Evidence == nil {
 		return nil, newProblem(http.StatusConflict, "evidence-pending", "the evidence is not locked yet: the signing is at "+status.State)
 	}
-	custody, err := callerOf(ctx).tenant.pipeline.Custody(ctx, in.Request)
+	t := callerOf(ctx).tenant
+	custody, err := t.pipeline.Custody(ctx, in.Request)
+	if errors.Is(err, errNotFound) || err == nil && custody.State == workflows.StateNotASigning {
+		r, err := t.recall(ctx, in.Request)
+		if err != nil {
+			return nil, fault(ctx, "read the log's proof", err)
+		}
+		return &logOutput{"application/json", r.proof}, nil
+	}
 	if err != nil {
 		return nil, fault(ctx, "read the log's proof", err)
 	}

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"slices"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -22,11 +24,13 @@ import (
 type objects interface {
 	// Check says where in the tenant's file stands what doesn't fit.
 	Check(ctx context.Context) error
-	// PutDocument stores a document under its digest; the same bytes are the same object.
-	PutDocument(ctx context.Context, body []byte) (countersign.Document, error)
+	// PutDocument stores a document under its SHA-256; the same bytes are the same object.
+	PutDocument(ctx context.Context, body io.ReadSeeker, digest string) (countersign.Document, error)
 	// Read reads one version and checks its digest.
 	Read(ctx context.Context, o countersign.Object, limit int64) ([]byte, error)
-	// Locked reads a locked bundle, and reveals what is concealed in it.
+	// Document is Read for what may be large: its bytes are off the heap, and there until it is closed.
+	Document(ctx context.Context, o countersign.Object, limit int64) (body []byte, stored io.Closer, err error)
+	// Locked reads a locked bundle, and reveals what is concealed in it. Whoever asks closes it.
 	Locked(ctx context.Context, locked evidence.Locked) (activities.Revealed, error)
 	// PutReading locks the record of a read under a key of its own. What it returns without an error is locked.
 	PutReading(ctx context.Context, key string, body []byte) error
@@ -41,6 +45,16 @@ type objects interface {
 	Renewal(ctx context.Context, request string) (o countersign.Object, number int, err error)
 	// Kept tells how a version of a bundle is kept.
 	Kept(ctx context.Context, o countersign.Object) (evidence.KeptObject, error)
+	// Index lists a part of the index: see activities.ListIndex.
+	Index(ctx context.Context, from, until time.Time, limit int) (activities.IndexPage, error)
+	// IndexedAt finds the record under one key of the index; nil where there is none.
+	IndexedAt(ctx context.Context, key string) (*activities.Indexed, error)
+	// IndexRecord reads a record of the index.
+	IndexRecord(ctx context.Context, o countersign.Object) (evidence.IndexRecord, error)
+	// People finds people in the index, for one search.
+	People() partFinder
+	// LogProof is the proof that lies beside a request's bundle, the first that was locked there. Where there is none, the error is errNotFound.
+	LogProof(ctx context.Context, request string) ([]byte, error)
 	// Log is the tenant's log, as files of C2SP tlog-tiles.
 	Log() translog.Source
 }
@@ -85,11 +99,11 @@ func (b *bucketObjects) Locked(ctx context.Context, locked evidence.Locked) (act
 	return b.subjects.ReadLocked(ctx, locked)
 }
 
-func (b *bucketObjects) PutDocument(ctx context.Context, body []byte) (countersign.Document, error) {
-	d := countersign.Document{Bucket: b.settings.Documents.Bucket, SHA256: countersign.SHA256(body)}
+func (b *bucketObjects) PutDocument(ctx context.Context, body io.ReadSeeker, digest string) (countersign.Document, error) {
+	d := countersign.Document{Bucket: b.settings.Documents.Bucket, SHA256: digest}
 	d.Key = countersign.DocumentKey(b.settings.Tenant, d.SHA256)
 	out, err := b.s3.PutObject(ctx, &s3.PutObjectInput{
-		Bucket: aws.String(d.Bucket), Key: aws.String(d.Key), Body: bytes.NewReader(body), ContentType: aws.String("application/pdf"),
+		Bucket: aws.String(d.Bucket), Key: aws.String(d.Key), Body: body, ContentType: aws.String("application/pdf"),
 		IfNoneMatch: aws.String("*"), ChecksumAlgorithm: s3types.ChecksumAlgorithmSha256, Tagging: aws.String("tenant=" + b.settings.Tenant),
 	})
 	if err == nil {
@@ -106,10 +120,19 @@ func (b *bucketObjects) PutDocument(ctx context.Context, body []byte) (countersi
 		return countersign.Document{}, fmt.Errorf("couldn't look at %s/%s: %w", d.Bucket, d.Key, err)
 	}
 	d.VersionID = aws.ToString(head.VersionId)
-	if _, err := b.Read(ctx, d, b.settings.Documents.MaxBytes); err != nil {
+	_, stored, err := b.Document(ctx, d, b.settings.Documents.MaxBytes)
+	if err != nil {
 		return countersign.Document{}, err
 	}
-	return d, nil
+	return d, stored.Close()
+}
+
+func (b *bucketObjects) Document(ctx context.Context, o countersign.Object, limit int64) ([]byte, io.Closer, error) {
+	file, err := activities.SpoolObject(ctx, b.s3, b.settings.Tenant, o, limit)
+	if err != nil {
+		return nil, nil, err
+	}
+	return file.Raw, file, nil
 }
 
 func (b *bucketObjects) Read(ctx context.Context, o countersign.Object, limit int64) ([]byte, error) {
@@ -189,3 +212,35 @@ func (b *bucketObjects) Orders(ctx context.Context, request string, limit int) (
 func (b *bucketObjects) Kept(ctx context.Context, o countersign.Object) (evidence.KeptObject, error) {
 	return activities.Kept(ctx, b.s3, b.settings.Tenant, o)
 }
+
+func (b *bucketObjects) Index(ctx context.Context, from, until time.Time, limit int) (activities.IndexPage, error) {
+	return activities.ListIndex(ctx, b.s3, b.settings.Tenant, b.settings.Evidence.Bucket, from, until, limit)
+}
+
+func (b *bucketObjects) IndexedAt(ctx context.Context, key string) (*activities.Indexed, error) {
+	return activities.IndexedAt(ctx, b.s3, b.settings.Tenant, b.settings.Evidence.Bucket, key)
+}
+
+func (b *bucketObjects) IndexRecord(ctx context.Context, o countersign.Object) (evidence.IndexRecord, error) {
+	return activities.ReadIndexRecord(ctx, b.s3, b.settings.Tenant, o)
+}
+
+func (b *bucketObjects) People() partFinder { return b.subjects.People() }
+
+func (b *bucketObjects) LogProof(ctx context.Context, request string) ([]byte, error) {
+	key := countersign.EvidenceLogKey(b.settings.Tenant, request)
+	all, _, err := activities.ListVersions(ctx, b.s3, b.settings.Tenant, b.settings.Evidence.Bucket, key, maxProofVersions)
+	if err != nil {
+		return nil, err
+	}
+	// A store lists the versions of a key from its newest to its first.
+	for _, o := range slices.Backward(all) {
+		if o.Key == key {
+			return b.Read(ctx, o, evidence.MaxLogProof)
+		}
+	}
+	return nil, errNotFound
+}
+
+// maxProofVersions bounds the versions of a proof that are listed: there is one.
+const maxProofVersions = 1000

@@ -12,6 +12,7 @@ import (
 	"github.com/countersign-dev/countersign"
 	"github.com/countersign-dev/countersign/evidence"
 	"github.com/countersign-dev/countersign/starter/client"
+	"github.com/countersign-dev/countersign/workflows"
 )
 
 // maxOrderRecords is how many records of orders one answer looks at.
@@ -34,7 +35,7 @@ func (s *Server) listHolds(ctx context.Context, _ *inboxInput) (*holdsOutput, er
 		if err := t.pipeline.Ask(ctx, id, &o); err != nil {
 			return err
 		}
-		if waiting(o) {
+		if o.Waits() {
 			mu.Lock()
 			out.Body.Waiting = append(out.Body.Waiting, o)
 			mu.Unlock()
@@ -127,11 +128,6 @@ func (t *tenant) orderRecords(ctx context.Context, objects []countersign.Object)
 	return read, faults
 }
 
-// waiting says whether an order is not over yet.
-func waiting(o evidence.OrderStatus) bool {
-	return o.State == evidence.OrderProposed || o.State == evidence.OrderDoing
-}
-
 type ordersInput struct {
 	Tenant  string `path:"tenant"`
 	Request string `path:"request"`
@@ -169,8 +165,15 @@ func (s *Server) getOrders(ctx context.Context, in *ordersInput) (*ordersOutput,
 		book.Bundle = &custody.Evidence.Object
 	case len(all) > 0: // what ended long ago Temporal has forgotten
 		book.Bundle = &all[0].Record.Order.Order.Bundle
-	case errors.Is(err, errNotFound):
-		return nil, notThere()
+	case errors.Is(err, errNotFound), err == nil && custody.State == workflows.StateNotASigning:
+		r, err := t.recall(ctx, in.Request)
+		if errors.Is(err, errNotFound) {
+			return nil, notThere()
+		}
+		if err != nil {
+			return nil, fault(ctx, "read the orders", err)
+		}
+		book.Bundle = &r.locked.Object
 	case err != nil:
 		return nil, fault(ctx, "read the orders", err)
 	}
@@ -185,7 +188,7 @@ func (s *Server) getOrders(ctx context.Context, in *ordersInput) (*ordersOutput,
 	id := countersign.HoldID(t.settings.Tenant, in.Request)
 	runs, err := t.pipeline.Runs(ctx, id)
 	if err == nil && runs {
-		if err = t.pipeline.Ask(ctx, id, &order); err == nil && waiting(order) {
+		if err = t.pipeline.Ask(ctx, id, &order); err == nil && order.Waits() {
 			book.Waiting = &order
 		}
 	}
@@ -206,64 +209,16 @@ type giveOrderInput struct {
 	Body    countersign.SignedOrder
 }
 
-// giveOrder starts the keeper of an order as the caller. Whether it may be given is for that workflow to find out.
+// giveOrder starts the keeper of an order about evidence.
 func (s *Server) giveOrder(ctx context.Context, in *giveOrderInput) (*orderOutput, error) {
-	c := callerOf(ctx)
-	if err := c.entitled(); err != nil {
+	if err := callerOf(ctx).entitled(); err != nil {
 		return nil, err
 	}
-	o := in.Body.Order
-	if err := o.Check(); err != nil {
-		return nil, newProblem(http.StatusUnprocessableEntity, "malformed", err.Error())
-	}
-	digest, err := o.Digest()
-	switch {
-	case err != nil:
-		return nil, newProblem(http.StatusUnprocessableEntity, "malformed", err.Error())
-	case o.Tenant != c.tenant.settings.Tenant || o.Request != in.Request:
+	if in.Body.Order.Request != in.Request {
 		return nil, newProblem(http.StatusUnprocessableEntity, "other-request", "the order is about another request than the path")
-	case o.Actor != c.actor:
-		return nil, newProblem(http.StatusForbidden, "other-sender", "the order is somebody else's")
-	}
-	kind := countersign.WorkflowHold
-	if !o.NeedsSecond() {
-		kind = countersign.WorkflowRetain
 	}
 	out := &orderOutput{}
-	err = c.tenant.pipeline.Keep(ctx, o.Keeper(), kind, in.Body)
-	if errors.Is(err, errExists) {
-		// Given again, it is the same order; another one has to wait for this one's end.
-		err = c.tenant.pipeline.Ask(ctx, o.Keeper(), &out.Body)
-		if err == nil && out.Body.Digest != digest {
-			if err = errExists; !waiting(out.Body) {
-				err = s.giveAfter(ctx, o.Keeper(), kind, in.Body)
-			}
-		}
-	}
-	if errors.Is(err, errExists) {
-		return nil, newProblem(http.StatusConflict, "order-waits", "another order about this evidence waits for its second person, or is being carried out")
-	}
-	if err != nil {
-		return nil, fault(ctx, "give the order", err)
-	}
-	s.settle(ctx, o.Keeper(), &out.Body, func() bool {
-		return out.Body.Digest == digest && out.Body.State != "" && (out.Body.State != evidence.OrderDoing || out.Body.Problem != "")
-	})
-	if out.Body.Digest == digest && out.Body.Refusal != nil {
-		return nil, refused(http.StatusForbidden, out.Body.Refusal)
-	}
-	return out, nil
-}
-
-// giveAfter starts the keeper of an order once the one before it has ended: what that did is done, and its messages are still on their way.
-func (s *Server) giveAfter(ctx context.Context, id, kind string, order countersign.SignedOrder) error {
-	pipeline := callerOf(ctx).tenant.pipeline
-	within, cancel := context.WithTimeout(ctx, settleTimeout)
-	defer cancel()
-	if err := pipeline.Follow(within, id, func() {}); err != nil && within.Err() == nil {
-		return err
-	}
-	return pipeline.Keep(ctx, id, kind, order)
+	return out, s.give(ctx, in.Body, &out.Body, &out.Body.OrderProgress)
 }
 
 type answerOrderInput struct {
@@ -272,7 +227,7 @@ type answerOrderInput struct {
 	Body    countersign.SignedOrderAnswer
 }
 
-// answerOrder passes the answer of a second person on as the caller. Whether it counts is for the order's own workflow to find out.
+// answerOrder passes the answer of a second person on to the order that waits.
 func (s *Server) answerOrder(ctx context.Context, in *answerOrderInput) (*orderOutput, error) {
 	c := callerOf(ctx)
 	if err := c.entitled(); err != nil {
@@ -281,46 +236,17 @@ func (s *Server) answerOrder(ctx context.Context, in *answerOrderInput) (*orderO
 	if countersign.CheckRequestID(in.Request) != nil {
 		return nil, notThere()
 	}
-	a := in.Body.Answer
-	if err := a.Check(); err != nil {
+	if err := in.Body.Answer.Check(); err != nil {
 		return nil, newProblem(http.StatusUnprocessableEntity, "malformed", err.Error())
 	}
-	id := countersign.HoldID(c.tenant.settings.Tenant, in.Request)
 	out := &orderOutput{}
-	err := c.tenant.pipeline.Ask(ctx, id, &out.Body)
 	none := newProblem(http.StatusConflict, "no-order", "no order about this evidence waits for an answer")
-	switch {
-	case errors.Is(err, errNotFound):
-		return nil, none
-	case err != nil:
-		return nil, fault(ctx, "read the order", err)
-	case a.Tenant != c.tenant.settings.Tenant || a.Order != out.Body.Digest:
-		return nil, newProblem(http.StatusConflict, "other-order", "the answer is to another order than the one that waits")
-	case out.Body.State != evidence.OrderProposed:
-		return nil, none
-	case a.Actor != c.actor:
-		return nil, newProblem(http.StatusForbidden, "other-sender", "the answer is somebody else's")
-	}
-	before := len(out.Body.Answers)
-	err = c.tenant.pipeline.Tell(ctx, id, countersign.SignalAnswer, in.Body)
-	if errors.Is(err, errClosed) {
+	err := c.tenant.pipeline.Ask(ctx, countersign.HoldID(c.tenant.settings.Tenant, in.Request), &out.Body)
+	if errors.Is(err, errNotFound) {
 		return nil, none
 	}
 	if err != nil {
-		return nil, fault(ctx, "answer the order", err)
+		return nil, fault(ctx, "read the order", err)
 	}
-	var became evidence.OrderAnswered
-	s.settle(ctx, id, &out.Body, func() bool {
-		for _, answered := range out.Body.Answers[min(before, len(out.Body.Answers)):] {
-			if answered.Sender == c.actor.String() {
-				became = answered
-				return answered.Refusal != nil || !waiting(out.Body) || out.Body.Problem != ""
-			}
-		}
-		return false
-	})
-	if became.Refusal != nil {
-		return nil, refused(http.StatusForbidden, became.Refusal)
-	}
-	return out, nil
+	return out, s.answer(ctx, in.Body, &out.Body, &out.Body.OrderProgress, none)
 }

@@ -221,18 +221,3 @@ func bounded(limit time.Duration) func(huma.Context, func(huma.Context)) {
 		next(huma.WithContext(ctx, within))
 	}
 }
-
-// oneTransfer keeps one tenant from filling the memory that all share.
-func (s *Server) oneTransfer(ctx huma.Context, next func(huma.Context)) {
-	t := callerOf(ctx.Context()).tenant
-	select {
-	case t.transfers <- struct{}{}:
-		defer func() { <-t.transfers }()
-		next(ctx)
-	case <-time.After(5 * time.Second):
-		_, w := humago.Unwrap(ctx)
-		w.Header().Set("Retry-After", "5")
-		writeProblem(w, newProblem(http.StatusServiceUnavailable, "busy", "too many documents are under way for this tenant; try again later"))
-	case <-ctx.Context().Done():
-	}
-}

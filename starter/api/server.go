@@ -33,7 +33,7 @@ type Server struct {
 const (
 	// maxStreams is how many event streams one process serves at once.
 	maxStreams = 1000
-	// maxTransfers is how many documents and bundles one tenant has in a process's memory at once.
+	// maxTransfers is how many documents and bundles one tenant has in a process's temporary files at once.
 	maxTransfers = 4
 	// requestTimeout bounds all that is no transfer and no stream.
 	requestTimeout = 45 * time.Second
@@ -45,7 +45,7 @@ func newServer(tenants map[string]*tenant, log zerolog.Logger) *Server {
 	s := &Server{tenants: tenants, log: log, now: time.Now, hold: wait, streams: make(chan struct{}, maxStreams)}
 	s.closing, s.close = context.WithCancel(context.Background())
 	for _, t := range tenants {
-		t.transfers = make(chan struct{}, maxTransfers)
+		t.transfers, t.recalls = make(chan struct{}, maxTransfers), make(chan struct{}, maxRecalls)
 	}
 	mux := &routed{http.NewServeMux(), s}
 	config := huma.DefaultConfig("Countersign", "1")
@@ -100,12 +100,11 @@ func (s *Server) routes(api huma.API) {
 	}
 	transfer := func(id, method, path, summary string, status int) huma.Operation {
 		op := small(id, method, path, summary, status)
-		op.BodyReadTimeout = transferTimeout
 		op.Middlewares = huma.Middlewares{bounded(transferTimeout), s.oneTransfer}
 		return op
 	}
 	upload := transfer("put-document", http.MethodPut, "/v1/{tenant}/documents", "Upload a PDF; the same bytes are the same document", http.StatusCreated)
-	upload.MaxBodyBytes = s.largestDocument() + 1
+	upload.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{pdfType: {Schema: &huma.Schema{Type: "string", Format: "binary"}}}}
 	huma.Register(api, upload, s.putDocument)
 	huma.Register(api, small("request-signing", http.MethodPost, "/v1/{tenant}/signings", "Ask for a document to be signed", http.StatusCreated), s.requestSigning)
 	huma.Register(api, small("get-inbox", http.MethodGet, "/v1/{tenant}/inbox", "What waits for your decision", http.StatusOK), s.inbox)
@@ -155,6 +154,8 @@ func (s *Server) routes(api huma.API) {
 	huma.Register(api, small("answer-shredding", http.MethodPost, shredding+"/{shredding}/answer", "Approve or reject the shredding that another one of compliance proposed", http.StatusOK), s.answerShredding)
 	huma.Register(api, small("renew-evidence", http.MethodPost, "/v1/{tenant}/renewals", "Have locked evidence time-stamped anew where it is due, for the tenant's compliance and owner", http.StatusAccepted), s.renewEvidence)
 	huma.Register(api, small("get-renewal", http.MethodGet, "/v1/{tenant}/renewals/{renewal}", "How far a renewal is, for the tenant's compliance and owner", http.StatusOK), s.getRenewal)
+	huma.Register(api, small("reindex-evidence", http.MethodPost, "/v1/{tenant}/reindexings", "Have the index of evidence compared with the log, and missing records made, for the tenant's compliance and owner", http.StatusAccepted), s.reindexEvidence)
+	huma.Register(api, small("get-reindexing", http.MethodGet, "/v1/{tenant}/reindexings/{reindexing}", "How far a reindexing is, for the tenant's compliance and owner", http.StatusOK), s.getReindexing)
 	checks := "/v1/{tenant}/checks"
 	huma.Register(api, small("list-checks", http.MethodGet, checks, "Reports of the scheduled check of evidence, the last first, and whether one is missed, for the tenant's compliance and owner", http.StatusOK), s.listChecks)
 	huma.Register(api, small("get-check", http.MethodGet, checks+"/{check}", "One report of a check of evidence, for the tenant's compliance and owner", http.StatusOK), s.getCheck)
@@ -173,14 +174,6 @@ func (s *Server) routes(api huma.API) {
 	}
 	huma.Register(api, open("alive", "/healthz", "Whether the process answers"), s.alive)
 	huma.Register(api, open("ready", "/readyz", "Whether every tenant's Temporal namespace and buckets answer"), s.ready)
-}
-
-func (s *Server) largestDocument() int64 {
-	var largest int64 = 1
-	for _, t := range s.tenants {
-		largest = max(largest, t.settings.Documents.MaxBytes)
-	}
-	return largest
 }
 
 type health struct {

@@ -19,36 +19,13 @@ type proposeShreddingInput struct {
 	Body   countersign.SignedShredding
 }
 
-// proposeShredding starts the keeper of a shredding as the caller. Whether it may be proposed is for that workflow to find out.
+// proposeShredding starts the keeper of a shredding. One that is there already is the same one, because its name is its content's.
 func (s *Server) proposeShredding(ctx context.Context, in *proposeShreddingInput) (*shreddingOutput, error) {
-	c := callerOf(ctx)
-	if err := c.entitled(); err != nil {
+	if err := callerOf(ctx).entitled(); err != nil {
 		return nil, err
 	}
-	given := in.Body.Shredding
-	if err := given.Check(); err != nil {
-		return nil, newProblem(http.StatusUnprocessableEntity, "malformed", err.Error())
-	}
-	digest, err := given.Digest()
-	switch {
-	case err != nil:
-		return nil, newProblem(http.StatusUnprocessableEntity, "malformed", err.Error())
-	case given.Tenant != c.tenant.settings.Tenant:
-		return nil, newProblem(http.StatusUnprocessableEntity, "other-tenant", "the shredding names another tenant than the path")
-	case given.Actor != c.actor:
-		return nil, newProblem(http.StatusForbidden, "other-sender", "it is somebody else's to propose")
-	}
-	// One that is there already is the same one, because its name is its content's.
-	id := countersign.ShreddingID(given.Tenant, digest)
-	if err := c.tenant.pipeline.Keep(ctx, id, countersign.WorkflowShredding, in.Body); err != nil && !errors.Is(err, errExists) {
-		return nil, fault(ctx, "propose the shredding", err)
-	}
 	out := &shreddingOutput{}
-	s.settle(ctx, id, &out.Body, func() bool { return out.Body.State != "" })
-	if out.Body.Refusal != nil {
-		return nil, refused(http.StatusForbidden, out.Body.Refusal)
-	}
-	return out, nil
+	return out, s.give(ctx, in.Body, &out.Body, &out.Body.OrderProgress)
 }
 
 type shreddingInput struct {
@@ -104,50 +81,14 @@ func (s *Server) listShreddings(ctx context.Context, _ *inboxInput) (*listShredd
 type answerShreddingInput struct {
 	Tenant    string `path:"tenant"`
 	Shredding string `path:"shredding" pattern:"^[0-9a-f]{64}$"`
-	Body      countersign.SignedShreddingAnswer
+	Body      countersign.SignedOrderAnswer
 }
 
-// answerShredding passes the answer of a second person on as the caller. Whether it counts is for the shredding's own workflow to find out.
+// answerShredding passes the answer of a second person on.
 func (s *Server) answerShredding(ctx context.Context, in *answerShreddingInput) (*shreddingOutput, error) {
 	out, err := s.getShredding(ctx, &shreddingInput{in.Tenant, in.Shredding})
 	if err != nil {
 		return nil, err
 	}
-	c, a := callerOf(ctx), in.Body.Answer
-	if err := a.Check(); err != nil {
-		return nil, newProblem(http.StatusUnprocessableEntity, "malformed", err.Error())
-	}
-	over := newProblem(http.StatusConflict, "ended", "it doesn't wait for an answer")
-	switch {
-	case a.Tenant != c.tenant.settings.Tenant || a.Shredding != in.Shredding:
-		return nil, newProblem(http.StatusUnprocessableEntity, "other-order", "the answer is to another shredding than the path")
-	case a.Actor != c.actor:
-		return nil, newProblem(http.StatusForbidden, "other-sender", "the answer is somebody else's")
-	case out.Body.State != evidence.ShreddingProposed:
-		return nil, over
-	}
-	before := len(out.Body.Answers)
-	id := countersign.ShreddingID(c.tenant.settings.Tenant, in.Shredding)
-	err = c.tenant.pipeline.Tell(ctx, id, countersign.SignalShreddingAnswer, in.Body)
-	if errors.Is(err, errClosed) {
-		return nil, over
-	}
-	if err != nil {
-		return nil, fault(ctx, "answer the shredding", err)
-	}
-	var became evidence.ShreddingAnswered
-	s.settle(ctx, id, &out.Body, func() bool {
-		for _, answered := range out.Body.Answers[min(before, len(out.Body.Answers)):] {
-			if answered.Sender == c.actor.String() {
-				became = answered
-				waits := out.Body.State == evidence.ShreddingProposed || out.Body.State == evidence.ShreddingDoing
-				return answered.Refusal != nil || !waits || out.Body.Problem != ""
-			}
-		}
-		return false
-	})
-	if became.Refusal != nil {
-		return nil, refused(http.StatusForbidden, became.Refusal)
-	}
-	return out, nil
+	return out, s.answer(ctx, in.Body, &out.Body, &out.Body.OrderProgress, newProblem(http.StatusConflict, "ended", "it doesn't wait for an answer"))
 }

@@ -10,8 +10,17 @@ import (
 
 	"go.temporal.io/sdk/workflow"
 
+	"github.com/countersign-dev/countersign"
 	"github.com/countersign-dev/countersign/evidence"
 )
+
+// sources is what records from where callers of a tenant send: nothing, where the tenant's file says so.
+func sources(s *countersign.Settings) []workflow.ContextPropagator {
+	if !s.Evidence.RecordsSource() {
+		return nil
+	}
+	return []workflow.ContextPropagator{sourceHeader{}}
+}
 
 // sourceHeader writes from where the caller sends into the header of what the API passes on to Temporal.
 type sourceHeader struct{}

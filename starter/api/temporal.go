@@ -46,8 +46,9 @@ type pipeline interface {
 	Live(ctx context.Context, kind string, limit int) (ids []string, more bool, err error)
 	// Running lists the requests of running sagas, at most limit, and says whether there are more.
 	Running(ctx context.Context, limit int) (requests []string, more bool, err error)
-	// Ended lists a page of the custodians that ended with locked evidence, the last to end first; an empty next is the last page.
-	Ended(ctx context.Context, from, until time.Time, limit int, page []byte) (ended []ended, next []byte, err error)
+	// Ended lists the custodians that ended with locked evidence from an instant on and before another, the last to end first, at most limit. It knows those
+	// alone that the namespace's retention keeps.
+	Ended(ctx context.Context, from, until time.Time, limit int) ([]ended, error)
 	// Ending is what a custodian that ended says in the end.
 	Ending(ctx context.Context, request, run string) (evidence.Ending, error)
 	// Schedule tells when evidence is checked, and which checks ran last.
@@ -101,7 +102,7 @@ func dialTemporal(ctx context.Context, address string, s *countersign.Settings, 
 	// The SDK asks the server for its capabilities once, while it dials; nobody is acting then, so the service asks itself.
 	headers, err := own.GetHeaders(ctx)
 	if err == nil {
-		p.acts, err = activities.Dial(context.WithValue(ctx, authorizationKey{}, headers["authorization"]), address, s, actorCredential{}, log, sourceHeader{})
+		p.acts, err = activities.Dial(context.WithValue(ctx, authorizationKey{}, headers["authorization"]), address, s, actorCredential{}, log, sources(s)...)
 	}
 	if err != nil {
 		p.reads.Close()
@@ -162,7 +163,7 @@ func (p *temporalPipeline) Beginning(ctx context.Context, request string) (count
 }
 
 func (p *temporalPipeline) Signal(ctx context.Context, request, name string, payload any) error {
-	return known(p.acts.SignalWorkflow(ctx, countersign.SagaID(p.tenant, request), "", name, payload))
+	return p.Tell(ctx, countersign.SagaID(p.tenant, request), name, payload)
 }
 
 func (p *temporalPipeline) Custody(ctx context.Context, request string) (workflows.CustodyStatus, error) {
@@ -272,8 +273,15 @@ func (p *temporalPipeline) Keep(ctx context.Context, id, workflow string, input 
 	return err
 }
 
+// Tell names the run, because the server takes no signal from people without: it would tell them which workflows there are.
 func (p *temporalPipeline) Tell(ctx context.Context, id, name string, payload any) error {
-	return known(p.acts.SignalWorkflow(ctx, id, "", name, payload))
+	within, cancel := context.WithTimeout(ctx, queryTimeout)
+	defer cancel()
+	current, err := p.reads.DescribeWorkflowExecution(within, id, "")
+	if err != nil {
+		return known(err)
+	}
+	return known(p.acts.SignalWorkflow(ctx, id, current.GetWorkflowExecutionInfo().GetExecution().GetRunId(), name, payload))
 }
 
 func (p *temporalPipeline) Ask(ctx context.Context, id string, into any) error {

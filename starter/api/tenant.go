@@ -38,7 +38,8 @@ type tenant struct {
 	objects   objects
 	logKey    signednote.Verifier // of the tenant's log
 	queries   chan struct{}       // bounds the status queries of inboxes
-	transfers chan struct{}       // bounds documents and bundles in memory
+	transfers chan struct{}       // bounds documents and bundles in temporary files
+	recalls   chan struct{}       // bounds the bundles of signings that Temporal has forgotten
 	cursors   []byte              // key that cursors are sealed with
 }
 

@@ -41,16 +41,24 @@ type notASigning struct{ why string }
 
 func (n *notASigning) Error() string { return "what was started under this id is no signing: " + n.why }
 
-// status merges what custodian and saga say. Of what is no signing it is an error, and the status says no more than who may hear of it.
+// status merges what custodian and saga say. What they have forgotten, the bucket tells. Of what is no signing it is an error, and the status says no more than
+// who may hear of it.
 func (t *tenant) status(ctx context.Context, request string) (client.Status, error) {
 	if countersign.CheckRequestID(request) != nil {
 		return client.Status{}, errNotFound
 	}
 	custody, err := t.pipeline.Custody(ctx, request)
+	if errors.Is(err, errNotFound) {
+		return t.recallStatus(ctx, request)
+	}
 	if err != nil {
 		return client.Status{}, err
 	}
 	if custody.State == workflows.StateNotASigning {
+		// What was started under the id of a signing that Temporal has forgotten doesn't hide that.
+		if status, err := t.recallStatus(ctx, request); !errors.Is(err, errNotFound) {
+			return status, err
+		}
 		_, by, err := t.pipeline.Beginning(ctx, request)
 		if err != nil && !errors.Is(err, errUnreadable) {
 			return client.Status{}, err
@@ -62,6 +70,12 @@ func (t *tenant) status(ctx context.Context, request string) (client.Status, err
 		// It may not have done its first step yet.
 		if saga, err = t.pipeline.Saga(ctx, request); err != nil && !errors.Is(err, errNotFound) {
 			return client.Status{}, err
+		}
+		if err != nil && custody.State == client.StateDone {
+			// The saga closed before its custodian, and is forgotten before it.
+			if status, err := t.recallStatus(ctx, request); !errors.Is(err, errNotFound) {
+				return status, err
+			}
 		}
 	}
 	status := merge(t.settings.Tenant, request, custody, saga)

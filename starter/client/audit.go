@@ -23,12 +23,12 @@ type EndedSigning struct {
 	Request   string               `json:"request"`
 	Title     string               `json:"title"`
 	Purpose   string               `json:"purpose"`
-	Requester *countersign.Actor   `json:"requester,omitempty" doc:"As the Temporal server stamped the start."`
+	Requester *countersign.Actor   `json:"requester,omitempty" doc:"As the Temporal server stamped the start. Absent where Temporal has forgotten the signing and the index names nobody, because the tenant has a key for personal data."`
 	Document  countersign.Document `json:"document"`
 	Outcome   countersign.Outcome  `json:"outcome"`
 	Detail    string               `json:"detail,omitempty"`
 	Started   time.Time            `json:"started"`
-	Ended     time.Time            `json:"ended"`
+	Ended     time.Time            `json:"ended" doc:"The instant of the ending's entry in the tenant's log; of builds that kept none, when its custodian closed."`
 	Evidence  evidence.Locked      `json:"evidence"`
 	Log       *int64               `json:"log,omitempty" doc:"Where the ending stands in the tenant's log."`
 	// Kept is how the store keeps the bundle now: its legal hold, and its retention, which may have been extended since it was locked.
@@ -41,7 +41,8 @@ type EndedSigning struct {
 // EvidenceList is a page of signings that ended, the last to end first.
 type EvidenceList struct {
 	Evidence   []EndedSigning `json:"evidence" doc:"May be empty where a next page is not."`
-	Unanswered []string       `json:"unanswered,omitempty" doc:"Requests of this page that could not be looked at; some of them may fit."`
+	Unanswered []string       `json:"unanswered,omitempty" doc:"Requests, or keys of index records, of this page that could not be looked at; some of them may fit."`
+	From       *time.Time     `json:"from,omitempty" doc:"Where the window begins that is listed."`
 	Cursor     string         `json:"cursor,omitempty" doc:"Where the next page begins; absent on the last."`
 }
 

@@ -184,7 +184,10 @@ func (c *Client) EvidenceFile(ctx context.Context, request string, locked eviden
 	if err != nil {
 		return nil, false, err
 	}
-	return body, true, errors.Join(same(path, locked.Concealed, left.Digest), same(path, locked.Object.SHA256, left.Bundle()))
+	if locked.Concealed != "" { // an order about evidence doesn't name it: then the tenant's log tells
+		err = same(path, locked.Concealed, left.Digest)
+	}
+	return body, true, errors.Join(err, same(path, locked.Object.SHA256, left.Bundle()))
 }
 
 // same compares the digest of what was downloaded with the one that was named.

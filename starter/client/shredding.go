@@ -23,7 +23,7 @@ func (c *Client) ProposeShredding(ctx context.Context, s countersign.SignedShred
 }
 
 // AnswerShredding approves or rejects what another one of compliance proposed.
-func (c *Client) AnswerShredding(ctx context.Context, a countersign.SignedShreddingAnswer) (evidence.ShreddingStatus, error) {
+func (c *Client) AnswerShredding(ctx context.Context, a countersign.SignedOrderAnswer) (evidence.ShreddingStatus, error) {
 	var status evidence.ShreddingStatus
 	return status, c.post(ctx, "/shreddings/"+url.PathEscape(a.Answer.Shredding)+"/answer", a, &status)
 }

@@ -5,6 +5,7 @@ const (
 	csf = "NIST CSF 2.0"
 	nhi = "OWASP NHI Top 10 2025"
 	rmf = "NIST AI RMF"
+	eu  = "GDPR"
 )
 
 // catalogue is every control that is answered for, in the order of its framework.
@@ -84,6 +85,9 @@ var catalogue = []Control{
 	{rmf, "GOVERN 6.1", "Policies address the risks that come from third parties",
 		"A partner without a role or a live grant sees nothing and decides nothing, not even that a signing exists.",
 		[]string{"policy/default.cedar", "starter/api/view.go"}},
+	{eu, "Art. 17", "What is said of a person is erased on their demand, unless it is needed for legal claims",
+		"What locked evidence says of a person is concealed under a key of theirs; two people of compliance have the key destroyed, which waits for legal holds and for signings that name the person.",
+		[]string{"evidence/shred/shred.go", "activities/shredding.go", "workflows/order.go"}},
 }
 
 // requirements say which controls each requirement serves.
@@ -119,4 +123,5 @@ var requirements = []Requirement{
 	{"N7", "A quorum has a composition", []string{"PR.AA-05"}},
 	{"N8", "The signing step takes only decisions that satisfy the quorum", []string{"PR.AA-05"}},
 	{"N11", "A legal hold takes two people", []string{"PR.PS-04", "GV.RR-02"}},
+	{"N13", "What evidence says of a person can be shredded by two people, and the rest still proves what it proved", []string{"Art. 17", "GV.RR-02"}},
 }

@@ -56,6 +56,7 @@ type row struct {
 type asked struct {
 	request, grant, key string // the ids in its path
 	renewal             string
+	reindexing          string
 	query               string
 	kind                string
 	body                []byte
@@ -67,7 +68,7 @@ var everybody = slices.Sorted(maps.Keys(actors))
 var inOrder = []string{
 	"/openapi.json", "/openapi-3.0.json", "/openapi.yaml", "/openapi-3.0.yaml", "/verify/", "/", "alive", "ready", "put-document", "request-signing", "get-inbox", "get-signing", "explain-signing", "explain-purpose", "draft-decision", "watch-signing", "get-document", "get-evidence", "get-signed", "get-evidence-log", "get-evidence-renewal", "get-checkpoint", "get-tile",
 	"list-grants", "get-grant", "list-keys", "get-key", "send-decision", "give-grant", "enrol-key", "accept-grant", "revoke-grant", "give-back-grant",
-	"retire-key", "list-reviews", "get-review", "close-review", "list-evidence", "list-reads", "list-checks", "get-check", "run-check", "get-check-run", "list-holds", "get-orders", "give-order", "answer-order", "list-shreddings", "propose-shredding", "get-shredding", "answer-shredding", "renew-evidence", "get-renewal", "offboard", "withdraw",
+	"retire-key", "list-reviews", "get-review", "close-review", "list-evidence", "list-reads", "list-checks", "get-check", "run-check", "get-check-run", "list-holds", "get-orders", "give-order", "answer-order", "list-shreddings", "propose-shredding", "get-shredding", "answer-shredding", "renew-evidence", "get-renewal", "reindex-evidence", "get-reindexing", "offboard", "withdraw",
 }
 
 // matrix says for each operation who may. Every route has a row, or the first test fails.
@@ -173,7 +174,7 @@ var matrix = map[string]row{
 	}},
 	"get-shredding": {},
 	"answer-shredding": {change: func(w *world, a actor, q *asked) error {
-		s := countersign.SignedShreddingAnswer{Answer: countersign.ShreddingAnswer{
+		s := countersign.SignedOrderAnswer{Answer: countersign.OrderAnswer{
 			V: 1, Tenant: "acme", Shredding: q.grant, Key: "none", Verdict: countersign.Approve, Actor: w.named(a), IssuedAt: time.Now().Unix(),
 		}}
 		return q.proven(w, a, s.Answer.Digest, &s.Proof, &s)
@@ -199,6 +200,13 @@ var matrix = map[string]row{
 		q.renewal, err = w.renewal()
 		return err
 	}},
+	"reindex-evidence": {yes: []string{"olivia"}, change: func(_ *world, _ actor, q *asked) error {
+		return q.json(client.ReindexBody{DryRun: true})
+	}},
+	"get-reindexing": {yes: []string{"olivia"}, change: func(w *world, _ actor, q *asked) (err error) {
+		q.reindexing, err = w.reindexing()
+		return err
+	}},
 	"offboard": {yes: []string{"olivia"}, change: func(w *world, _ actor, q *asked) error {
 		return q.json(client.Leaver{Issuer: w.Issuers["nord"].URL, Reason: "over", DryRun: true})
 	}},
@@ -209,16 +217,27 @@ func (w *world) renewal() (string, error) { return w.renew(0) }
 
 // renew starts a renewal as olivia, of what ends within some time; within none it is a dry run.
 func (w *world) renew(within countersign.Duration) (string, error) {
+	id := uuid.NewString()
+	return id, w.start(countersign.RenewalID("acme", id), countersign.WorkflowRenewal, evidence.RenewalRequest{Tenant: "acme", Within: within, DryRun: within == 0})
+}
+
+// reindexing is one that olivia started, which makes nothing.
+func (w *world) reindexing() (string, error) {
+	id := uuid.NewString()
+	return id, w.start(countersign.ReindexID("acme", id), countersign.WorkflowReindex, evidence.ReindexRequest{Tenant: "acme", DryRun: true})
+}
+
+// start starts a workflow as olivia.
+func (w *world) start(id, workflow string, in any) error {
 	c, err := w.Dial(w.ctx, "acme", "acme/olivia")
 	if err != nil {
-		return "", err
+		return err
 	}
 	defer c.Close()
-	id := uuid.NewString()
 	_, err = c.ExecuteWorkflow(w.ctx, temporal.StartWorkflowOptions{
-		ID: countersign.RenewalID("acme", id), TaskQueue: countersign.TaskQueueSigning, WorkflowIDReusePolicy: enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE_FAILED_ONLY,
-	}, countersign.WorkflowRenewal, evidence.RenewalRequest{Tenant: "acme", Within: within, DryRun: within == 0})
-	return id, err
+		ID: id, TaskQueue: countersign.TaskQueueSigning, WorkflowIDReusePolicy: enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE_FAILED_ONLY,
+	}, workflow, in)
+	return err
 }
 
 // under asks by the actor's grant.

@@ -39,7 +39,7 @@ func (a answer) without(ids ...string) string {
 
 // ask asks as somebody. Of a stream it takes the first event.
 func (w *world) ask(a actor, r api.Route, q asked) (answer, error) {
-	path := strings.NewReplacer("{tenant}", a.tenant, "{request}", q.request, "{purpose}", "supplier-contract", "{grant}", q.grant, "{shredding}", q.grant, "{key}", q.key, "{renewal}", q.renewal, "{check}", w.check, "{run}", w.checkRun, "{tile...}", "0/000.p/1").Replace(r.Path)
+	path := strings.NewReplacer("{tenant}", a.tenant, "{request}", q.request, "{purpose}", "supplier-contract", "{grant}", q.grant, "{shredding}", q.grant, "{key}", q.key, "{renewal}", q.renewal, "{reindexing}", q.reindexing, "{check}", w.check, "{run}", w.checkRun, "{tile...}", "0/000.p/1").Replace(r.Path)
 	if q.query != "" {
 		path += "?" + q.query
 	}

@@ -39,7 +39,22 @@ func (s *Stack) Tell(ctx context.Context, tenant, who, id, name string, payload 
 		return err
 	}
 	defer c.Close()
-	return c.SignalWorkflow(ctx, id, "", name, payload)
+	run, err := s.RunOf(ctx, tenant, id)
+	if err != nil {
+		return err
+	}
+	return c.SignalWorkflow(ctx, id, run, name, payload)
+}
+
+// RunOf is the current run of a workflow, as those are shown who may see it: the server takes no signal from people that names none.
+func (s *Stack) RunOf(ctx context.Context, tenant, id string) (string, error) {
+	c, err := s.Dial(ctx, tenant, "platform:starter/"+tenant)
+	if err != nil {
+		return "", err
+	}
+	defer c.Close()
+	current, err := c.DescribeWorkflowExecution(ctx, id, "")
+	return current.GetWorkflowExecutionInfo().GetExecution().GetRunId(), err
 }
 
 // Draft is a grant of a role by one person to another, for one request, for an hour and one decision.

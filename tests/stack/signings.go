@@ -169,7 +169,12 @@ func (g *Signing) Send(ctx context.Context, who string, signed any) error {
 		return err
 	}
 	defer c.Close()
-	return c.SignalWorkflow(ctx, countersign.SagaID(g.Request.Tenant, g.Request.ID), "", countersign.SignalDecide, signed)
+	saga := countersign.SagaID(g.Request.Tenant, g.Request.ID)
+	run, err := g.Stack.RunOf(ctx, g.Request.Tenant, saga)
+	if err != nil {
+		return err
+	}
+	return c.SignalWorkflow(ctx, saga, run, countersign.SignalDecide, signed)
 }
 
 // Decide lets somebody decide, from the draft to the signal, and returns what was sent.

@@ -235,7 +235,12 @@ func (p *Process) Kill() {
 
 // Serve starts the API on a free port, and returns its address.
 func (s *Stack) Serve(tenants string) (*Process, string, error) {
-	cmd := exec.Command(filepath.Join(s.Bin, "countersign"), "serve", "--listen", "127.0.0.1:0", "--temporal", s.Temporal.Address, "--tenants", tenants, "--platform", s.Platform)
+	return s.ServeBy(filepath.Join(s.Bin, "countersign"), tenants)
+}
+
+// ServeBy is Serve by the given command.
+func (s *Stack) ServeBy(bin, tenants string) (*Process, string, error) {
+	cmd := exec.Command(bin, "serve", "--listen", "127.0.0.1:0", "--temporal", s.Temporal.Address, "--tenants", tenants, "--platform", s.Platform)
 	cmd.Env = s.Env()
 	p, err := run(cmd)
 	if err != nil {

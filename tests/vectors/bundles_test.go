@@ -91,7 +91,7 @@ func TestR15_VectorsOfBundles(t *testing.T) {
 	if whole != 5 {
 		t.Errorf("%d bundles are whole", whole)
 	}
-	for _, check := range []string{"container", "seal", "history", "statement", "outcome", "files", "context", "decisions", "policy", "document signature", "post-quantum signature"} {
+	for _, check := range []string{"container", "seal", "history", "statement", "outcome", "files", "context", "issuers", "decisions", "policy", "document signature", "post-quantum signature"} {
 		if !caught[check] {
 			t.Errorf("no vector fails the check %q", check)
 		}
@@ -208,6 +208,12 @@ func bundles(t *testing.T) (list []bundle) {
 	sent := must(countersign.ParseSignedDecision(must(evidence.ReadHistory(rejected)).Decisions[0].Input.Signed))
 	forge("a rejection with another reason than was proven", "reason", countersign.Rejected,
 		everywhere(t, `"reason":`+string(must(json.Marshal(sent.Decision.Reason))), `"reason":"gladly"`), nil)
+
+	forge("a transaction that has to name its identity providers, and names none", "issuers", countersign.Rejected, func(h *historypb.History) {
+		was := must(evidence.ReadHistory(h)).Admission
+		everywhere(t, `"context":{"v":1,`, `"context":{"v":2,`)(h)
+		everywhere(t, was.Digest, must(must(evidence.ReadHistory(h)).Admission.Context.Digest()))(h)
+	}, nil)
 
 	w.quantum(t, rejected, add)
 	b := must(evidence.OpenBundle(read(t, completed.File)))

@@ -81,7 +81,7 @@ func (v *concealed) judge() {
 	}
 }
 
-func TestShredding_ConcealedForms(t *testing.T) {
+func TestN13_ConcealedForms(t *testing.T) {
 	t.Parallel()
 	all := vectors(t, "concealed.json", madeConcealed)
 	refused := 0

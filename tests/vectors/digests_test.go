@@ -24,6 +24,7 @@ var kinds = map[string]func() any{
 	"countersign request v1":    func() any { return &countersign.Request{} },
 	"countersign plan v1":       func() any { return &countersign.Plan{} },
 	"countersign context v1":    func() any { return &countersign.Context{} },
+	"countersign issuers v1":    func() any { return &[]countersign.Issuer{} },
 	"countersign decision v1":   func() any { return &countersign.Decision{} },
 	"countersign grant v1":      func() any { return &countersign.Grant{} },
 	"countersign acceptance v1": func() any { return &countersign.Acceptance{} },
@@ -33,7 +34,7 @@ var kinds = map[string]func() any{
 	"countersign order answer v1": func() any { return &countersign.OrderAnswer{} },
 
 	"countersign shredding v1":        func() any { return &countersign.Shredding{} },
-	"countersign shredding answer v1": func() any { return &countersign.ShreddingAnswer{} },
+	"countersign shredding answer v1": func() any { return &countersign.OrderAnswer{} },
 }
 
 func TestR15_VectorsOfDigests(t *testing.T) {
@@ -107,6 +108,8 @@ func digestOf(value any) string {
 	switch v := value.(type) {
 	case *countersign.Request:
 		return must(v.Fingerprint())
+	case *[]countersign.Issuer:
+		return must(countersign.IssuersDigest(*v))
 	case interface{ Digest() (string, error) }:
 		return must(v.Digest())
 	}
@@ -164,8 +167,16 @@ func plan() countersign.Plan {
 
 func transaction() countersign.Context {
 	return countersign.Context{
-		V: 1, Tenant: "acme", Signing: "saga/acme/PO-4711", Run: "8c0c6a4e-3c51-4c7e-9d0e-1f8a8e5b7a11", Request: must(request().Fingerprint()), Requester: requester,
+		V: 2, Tenant: "acme", Signing: "saga/acme/PO-4711", Run: "8c0c6a4e-3c51-4c7e-9d0e-1f8a8e5b7a11", Request: must(request().Fingerprint()), Requester: requester,
 		Document: request().Document, Plan: must(plan().Digest()), Policy: countersign.SHA256([]byte("permit (principal, action, resource);")), Settings: countersign.SHA256([]byte("tenant: acme\n")), Stamped: true,
+		Issuers: must(countersign.IssuersDigest(trusted())),
+	}
+}
+
+func trusted() []countersign.Issuer {
+	return []countersign.Issuer{
+		{ID: "acme", URL: "https://id.acme.example", Kind: "home", Organisation: "Acme", Audience: "countersign", EvidenceAudience: "countersign-evidence"},
+		{ID: "hart", URL: "https://id.hart.example", Kind: "partner", Organisation: "Hart & Söhne", Audience: "countersign", EvidenceAudience: "countersign-evidence"},
 	}
 }
 
@@ -221,6 +232,7 @@ func digests() []digest {
 		{"a plan with everything in it", "countersign plan v1", plan()},
 		{"the context of the transaction", "countersign context v1", transaction()},
 		{"the context of a transaction with a visible seal", "countersign context v1", sealed},
+		{"the identity providers", "countersign issuers v1", trusted()},
 		{"an approval", "countersign decision v1", decision(alice, "legal", countersign.Approve, "")},
 		{"a rejection with a reason of many scripts", "countersign decision v1", decision(carol, "legal", countersign.Reject, "§ 4 fehlt – 第四条 – 𝄞\n\t\"no\" \\ <&> \u2028\u00a0/")},
 		{"an approval under a grant", "countersign decision v1", lent},
@@ -235,7 +247,7 @@ func digests() []digest {
 			V: 1, Tenant: "acme", Order: must(order(countersign.OrderHold).Digest()), Verdict: countersign.Approve, Actor: ben, IssuedAt: noon.Unix() + 60,
 		}},
 		{"a proposal to shred what is said of somebody", "countersign shredding v1", shredding},
-		{"the approval of it", "countersign shredding answer v1", countersign.ShreddingAnswer{
+		{"the approval of it", "countersign shredding answer v1", countersign.OrderAnswer{
 			V: 1, Tenant: "acme", Shredding: must(shredding.Digest()), Key: strings.Repeat("0a", 16), Verdict: countersign.Approve, Actor: clara, IssuedAt: noon.Unix() + 60,
 		}},
 		{"the enrolment of a passkey", "countersign enrolment v1", countersign.Enrolment{

@@ -20,12 +20,13 @@ async def start_signing(client: Client, request: dict) -> None:
     )
 
 
-async def decide(client: Client, request: dict, signed: dict) -> None:
-    await client.get_workflow_handle(f"saga/{request['tenant']}/{request['request']}").signal("decide", signed)
+async def decide(client: Client, signed: dict) -> None:
+    await client.get_workflow_handle(signed["decision"]["signing"], run_id=signed["decision"]["run"]).signal("decide", signed)
 
 
-async def withdraw(client: Client, request: dict, id: str, reason: str) -> None:
-    await client.get_workflow_handle(f"saga/{request['tenant']}/{request['request']}").signal("withdraw", {"id": id, "reason": reason})
+async def withdraw(client: Client, saga: dict, id: str, reason: str) -> None:
+    """saga is the status's: the server takes no signal from requesters and approvers that doesn't name the run."""
+    await client.get_workflow_handle(saga["workflow"], run_id=saga["run"]).signal("withdraw", {"id": id, "reason": reason})
 
 
 async def status(client: Client, request: dict) -> dict:

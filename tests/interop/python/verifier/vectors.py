@@ -143,7 +143,11 @@ def people(files):
         raise ValueError("the request doesn't have its fingerprint")
     if hashlib.sha256(files["policy/policy.cedar"]).hexdigest() != statement["context"]["policy"]:
         raise ValueError("the policy doesn't have its hash")
-    issuers = {i["url"]: i for i in json.loads(files["identity/issuers.json"])}
+    trusted = json.loads(files["identity/issuers.json"])
+    version, named = statement["context"]["v"], statement["context"].get("issuers")
+    if (version, named) != (1, None) and (version != 2 or named != digest("countersign issuers v1", trusted)):
+        raise ValueError("the identity providers are not those of the context")
+    issuers = {i["url"]: i for i in trusted}
     counted = 0
     for name in sorted(n for n in files if n.startswith("identity/decision-")):
         document = json.loads(files[name])
@@ -203,7 +207,7 @@ def fault(raw, quantum=None):
     try:
         return set(), f"{len(files) - 3} files, {people(files)} decisions proven"
     except (ValueError, KeyError) as why:
-        return {"context", "decisions", "decision time", "id tokens", "own keys", "policy", "files", "document", "document signature"}, str(why)
+        return {"context", "issuers", "decisions", "decision time", "id tokens", "own keys", "policy", "files", "document", "document signature"}, str(why)
 
 
 def opened(v):

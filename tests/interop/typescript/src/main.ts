@@ -81,7 +81,7 @@ async function main(): Promise<void> {
   const record = (sent: SignedDecision): Promise<DecisionRecord> =>
     until("the decision's record", async () => (await status(platform, request)).decisions?.find((d) => d.id === sent.id));
   const refused = async (by: Client, sent: SignedDecision, id: string, code: string): Promise<void> => {
-    await decide(by, request, { ...sent, id });
+    await decide(by, { ...sent, id });
     const found = await record({ ...sent, id });
     want(found.refusal?.code === code, found);
   };
@@ -97,24 +97,24 @@ async function main(): Promise<void> {
   const legal = await open("legal");
   want(legal.saga.workflow === `saga/acme/${request.request}`, legal.saga);
   await check("the requester may not query", () => denied(status(procurement, request)));
-  await check("a partner may not withdraw", () => denied(withdraw(carol, request, "not-hers", "")));
+  await check("a partner may not withdraw", () => denied(withdraw(carol, legal.saga, "not-hers", "")));
 
   const byAlice = await decision("acme/alice", "legal");
-  await check("a machine may not decide", () => denied(decide(procurement, request, byAlice)));
+  await check("a machine may not decide", () => denied(decide(procurement, byAlice)));
   await check("another person's decision is refused", () => refused(carol, byAlice, "sent-by-carol", "other-sender"));
   await check("a decision changed after its proof is refused", () =>
     refused(alice, { ...byAlice, decision: { ...byAlice.decision, reason: "other words" } }, "changed-by-alice", "token-other-decision"));
   const byBen = await decision("acme/ben", "legal");
   await check("a person without the stage's role is refused", () => refused(ben, byBen, "sent-by-ben", "not-entitled"));
   // Ben may request, so the server lets his signal pass. The policy knows that this request is not his, and the signing goes on.
-  await withdraw(ben, request, "not-his", "");
+  await withdraw(ben, legal.saga, "not-his", "");
 
   await check("alice's approval counts", async () => {
-    await decide(alice, request, byAlice);
+    await decide(alice, byAlice);
     want((await record(byAlice)).refusal === undefined, await record(byAlice));
   });
   await check("carol's approval completes it", async () => {
-    await decide(carol, request, await decision("hart/carol", "counsel"));
+    await decide(carol, await decision("hart/carol", "counsel"));
     const end: Ending = await ending(platform, request);
     await writeFile(endingFile, JSON.stringify(end, null, 2));
     want(end.outcome === "completed" && end.evidence.mode === "COMPLIANCE", end);

@@ -66,12 +66,13 @@ export async function startSigning(client: Client, request: Request): Promise<vo
   });
 }
 
-export async function decide(client: Client, request: Request, signed: SignedDecision): Promise<void> {
-  await client.workflow.getHandle(`saga/${request.tenant}/${request.request}`).signal("decide", signed);
+export async function decide(client: Client, signed: SignedDecision): Promise<void> {
+  await client.workflow.getHandle(signed.decision.signing, signed.decision.run).signal("decide", signed);
 }
 
-export async function withdraw(client: Client, request: Request, id: string, reason: string): Promise<void> {
-  await client.workflow.getHandle(`saga/${request.tenant}/${request.request}`).signal("withdraw", { id, reason });
+// saga is the status's: the server takes no signal from requesters and approvers that doesn't name the run.
+export async function withdraw(client: Client, saga: Status["saga"], id: string, reason: string): Promise<void> {
+  await client.workflow.getHandle(saga.workflow, saga.run).signal("withdraw", { id, reason });
 }
 
 // status is for the platform's own processes: requesters and approvers may not query.

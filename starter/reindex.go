@@ -1,0 +1,107 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/countersign-dev/countersign/evidence"
+	"github.com/countersign-dev/countersign/starter/client"
+)
+
+// reindexPoll is how often a reindexing is asked how far it is.
+const reindexPoll = time.Second
+
+func (c *cli) reindexCommand() *cobra.Command {
+	var body client.ReindexBody
+	var when period
+	cmd := &cobra.Command{
+		Use:   "reindex",
+		Short: "Make missing records of the index of evidence anew, for the tenant's compliance and its owner",
+		Long: `Make missing records of the index of evidence (TENANT/index/) anew: for each ending in the tenant's log that has none, out of its locked bundle, which is
+verified first. The workers do it. Endings of builds that kept no index are made findable so. Nothing that is there is changed: what differs, is hidden or is
+more than the log knows is told, as by audit list --verify. It can be repeated at any time. The exit code is 6 if something is still not as it has to be.`,
+		Args: cobra.NoArgs,
+		RunE: c.run(func(ctx context.Context, _ []string) error { return c.reindex(ctx, body, when) }),
+	}
+	when.flags(cmd, "endings that were logged")
+	cmd.Flags().BoolVar(&body.Bundles, "bundles", false, "compare each record with its bundle as well, which reads them all")
+	cmd.Flags().BoolVar(&body.DryRun, "dry-run", false, "tell what is missing, and make nothing")
+	return cmd
+}
+
+// reindex has a window of the index compared, and made whole unless it is a dry run.
+func (c *cli) reindex(ctx context.Context, body client.ReindexBody, when period) error {
+	from, until, err := when.window()
+	if err != nil {
+		return err
+	}
+	if !from.IsZero() {
+		body.From = &from
+	}
+	if !until.IsZero() {
+		body.Until = &until
+	}
+	api, err := c.connect()
+	if err != nil {
+		return err
+	}
+	kept, err := api.Reindex(ctx, body)
+	if err != nil {
+		return err
+	}
+	status, err := c.followReindexing(ctx, api, kept.ID)
+	if err != nil {
+		return err
+	}
+	if err := c.answer(status, func(w io.Writer) { writeReindexing(w, status) }); err != nil {
+		return err
+	}
+	if status.Wrong > 0 {
+		return &coded{exitUnproven, "index-wrong", fmt.Errorf("%d records of the index are not as the log says they have to be; the bundles are the evidence, not the index: audit reindex makes what is missing, and who wrote the rest is to be found out", status.Wrong)}
+	}
+	return nil
+}
+
+// followReindexing waits for the end of a reindexing, and tells on the standard error how far it is.
+func (c *cli) followReindexing(ctx context.Context, api *client.Client, id string) (evidence.ReindexStatus, error) {
+	tick := time.NewTicker(reindexPoll)
+	defer tick.Stop()
+	for told := -1; ; {
+		status, err := api.Reindexing(ctx, id)
+		looked := status.Endings + status.Records
+		switch {
+		case err != nil:
+			return status, err
+		case status.Refusal != nil:
+			return status, &coded{exitRefused, status.Refusal.Code, errors.New(status.Refusal.Message)}
+		case status.State == evidence.ReindexFailed:
+			return status, &coded{exitFailed, "reindexing-failed", fmt.Errorf("it ended after %d endings and %d records: %s", status.Endings, status.Records, status.Problem)}
+		case status.State == evidence.ReindexDone:
+			return status, nil
+		}
+		if looked != told {
+			told = looked
+			fmt.Fprintf(c.err, "reindexing %s: looked at %d endings and %d records\n", id, status.Endings, status.Records)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return status, ctx.Err()
+		}
+	}
+}
+
+func writeReindexing(w io.Writer, s evidence.ReindexStatus) {
+	for _, f := range s.Findings {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", f.What, line(f.Request), line(f.Key), line(f.Detail))
+	}
+	if n := s.Made + s.Wrong - len(s.Findings); n > 0 {
+		fmt.Fprintf(w, "and %d more\n", n)
+	}
+	fmt.Fprintf(w, "endings in the log\t%d\nrecords in the index\t%d\nmade\t%d\nnot as they have to be\t%d\n", s.Endings, s.Records, s.Made, s.Wrong)
+}
