@@ -41,16 +41,16 @@ func (v *verifier) context() error {
 		return errors.New("the document is not the one in the context")
 	case a.Context.Signing != v.c.Saga.Workflow || a.Context.Run != v.c.Saga.Run:
 		return errors.New("the context is of another run")
+	case a.Context.Tenant != v.c.Input.Request.Tenant || a.Context.Signing != countersign.SagaID(a.Context.Tenant, v.c.Input.Request.ID):
+		return errors.New("the context is of another tenant or request")
 	case a.Requester.Actor != a.Context.Requester:
 		return errors.New("the requester is not the one in the context")
 	case v.c.Intent != nil && v.c.Intent.Context != digest:
 		return errors.New("the intent is about another transaction")
-	case v.c.SignInput != nil && v.c.SignInput.Digest != digest:
-		return errors.New("the signature was asked for another transaction")
 	case v.c.Result != nil && v.c.Result.Context != digest:
 		return errors.New("the saga's result is about another transaction")
 	}
-	return nil
+	return v.signedFor()
 }
 
 // decisions checks each decide signal from the beginning: sender, decision, proof.
@@ -73,6 +73,9 @@ func (v *verifier) decisions() error {
 				return fmt.Errorf("%s: it counted without having been looked at", decisionFile(i))
 			}
 			continue // not looked at, and said so
+		}
+		if err := v.checkedFor(d.Input); err != nil {
+			return fmt.Errorf("%s: %w", decisionFile(i), err)
 		}
 		if !slices.Equal(d.Input.Decided, decided) {
 			return fmt.Errorf("%s: it was checked as if other people had decided before", decisionFile(i))
@@ -121,16 +124,17 @@ func (v *verifier) counted(d DecisionCase, signed readDecision, unproven error) 
 		return errors.New("it is about another transaction")
 	case d.Check.Facts == nil:
 		return errors.New("it counted without a proof")
-	case d.Check.Record.Actor != decision.Actor || d.Check.Record.Stage != decision.Stage || d.Check.Record.Verdict != decision.Verdict:
-		return errors.New("the record says something else than the decision")
+	}
+	if err := decision.Check(); err != nil {
+		return err
+	}
+	if late := d.Check.Counted(signed.SignedDecision).late(); late != nil {
+		return late
 	}
 	if unproven != nil {
 		return fmt.Errorf("its proof doesn't hold: %w", unproven)
 	}
-	if d.Check.Facts.Assurance != Assurance(d.Check.Key) {
-		return errors.New("the record gives it another assurance than its proofs do")
-	}
-	return nil
+	return v.ownRecord(d.Check, signed.SignedDecision)
 }
 
 // policy evaluates every question again.
@@ -292,6 +296,9 @@ func (v *verifier) signedAfter(stamped time.Time) error {
 	if i == nil || i.Document != v.c.Admission.Context.Document || i.Saga != v.c.Saga {
 		return errors.New("there is no intent for it")
 	}
+	if v.c.Intended > v.c.SignAsked {
+		return errors.New("the key was asked before the intent was locked")
+	}
 	if stamped.Before(i.At.Add(-identity.Leeway)) {
 		return errors.New("it was made before the intent")
 	}
@@ -305,6 +312,9 @@ func (v *verifier) signedAfter(stamped time.Time) error {
 
 func (v *verifier) quorum() error {
 	a, in := v.c.Admission, v.c.SignInput
+	if err := v.signedFor(); err != nil {
+		return err
+	}
 	plan, err := in.Plan.Digest()
 	if err != nil {
 		return err
@@ -312,22 +322,17 @@ func (v *verifier) quorum() error {
 	if plan != a.Context.Plan {
 		return errors.New("the signing step was given another plan")
 	}
-	counted := map[string]time.Time{}
-	for _, d := range v.c.Decisions {
-		if d.Check != nil && d.Check.Record.Counted() && d.Check.Record.Verdict != countersign.Reject {
-			counted[d.Check.Record.Digest] = d.Check.At
-		}
-	}
 	for _, d := range in.Decisions {
-		digest, err := v.digestOfDecision(d)
-		if err != nil {
-			return err
-		}
-		if at, ok := counted[digest]; !ok || !at.Equal(d.At) {
+		// What counted had its proofs and its authority checked: the same decision with others is another one.
+		i := v.find(d)
+		if i < 0 || v.c.Decisions[i].Check.Record.Verdict == countersign.Reject {
 			return fmt.Errorf("the signing step was given a decision of %s that never counted", d.Signed.Decision.Actor)
 		}
+		if v.c.Decisions[i].EndedAs > v.c.SignAsked {
+			return fmt.Errorf("the key was asked before the decision of %s was checked", d.Signed.Decision.Actor)
+		}
 	}
-	approvals, refusal := verifyDecisions(*in, a.Issuers, v.provenAgain)
+	approvals, refusal := verifyDecisions(v.admitted(), func(c CountedDecision) error { return v.proven[v.find(c)].err })
 	if refusal != nil {
 		return refusal
 	}

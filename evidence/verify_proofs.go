@@ -78,19 +78,3 @@ func (v *verifier) find(counted CountedDecision) int {
 		return p.counted != nil && reflect.DeepEqual(*p.counted, counted)
 	})
 }
-
-// provenAgain checks the proofs of a decision that the signing step was given. Those of the very same decision hold or fail as they did.
-func (v *verifier) provenAgain(counted CountedDecision) error {
-	if i := v.find(counted); i >= 0 && v.proven[i].err == nil {
-		return nil
-	}
-	_, err := VerifyCounted(counted, v.c.Admission.Issuers)
-	return err
-}
-
-func (v *verifier) digestOfDecision(counted CountedDecision) (string, error) {
-	if i := v.find(counted); i >= 0 {
-		return v.signed[i].digest, nil
-	}
-	return counted.Signed.Decision.Digest()
-}
