@@ -1,7 +1,6 @@
 package evidence
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"reflect"
@@ -49,6 +48,8 @@ func (v *verifier) context() error {
 		return errors.New("the intent is about another transaction")
 	case v.c.Result != nil && v.c.Result.Context != digest:
 		return errors.New("the saga's result is about another transaction")
+	case v.c.Result != nil && v.c.Result.Signature != nil && !reflect.DeepEqual(v.c.Result.Signature, v.c.Signature):
+		return errors.New("the saga's result has another signature than the signing step made")
 	}
 	return v.signedFor()
 }
@@ -134,6 +135,9 @@ func (v *verifier) counted(d DecisionCase, signed readDecision, unproven error) 
 	if unproven != nil {
 		return fmt.Errorf("its proof doesn't hold: %w", unproven)
 	}
+	if err := d.inTime(); err != nil {
+		return err
+	}
 	return v.ownRecord(d.Check, signed.SignedDecision)
 }
 
@@ -149,6 +153,9 @@ func (v *verifier) policy() error {
 	}
 	if a.Question == nil || a.Answer == nil || !sameAnswer(engine.Ask(*a.Question), *a.Answer) || !a.Answer.Allowed {
 		return errors.New("intake: the policy answers differently")
+	}
+	if err := v.requested(); err != nil {
+		return err
 	}
 	for i, d := range v.c.Decisions {
 		if d.Check == nil || d.Check.Question == nil {
@@ -187,22 +194,13 @@ func (v *verifier) question(engine *policy.Engine, d DecisionCase, signed readDe
 		return errors.New("the plan has no such stage")
 	}
 	q := DecideQuestion(d.Input, signed.Decision, stage, d.Check.Question.Principal, d.Check.Authority, d.Check.Facts.Assurance, d.Check.At)
-	want, err := countersign.Canonical(q)
+	same, err := sameQuestion(q, *d.Check.Question)
 	if err != nil {
 		return err
 	}
-	got, err := countersign.Canonical(d.Check.Question)
-	if err != nil {
-		return err
-	}
-	if !bytes.Equal(want, got) || q.Principal.Actor != signed.Decision.Actor || d.Input.Requester != v.c.Admission.Context.Requester || d.Input.Tenant != v.c.Admission.Context.Tenant || d.Input.Saga != v.c.Saga {
+	// What was asked with is the check's input. In it, it has to be this signing's as well.
+	if err := v.checkedFor(d.Input); err != nil || !same || q.Principal.Actor != signed.Decision.Actor {
 		return errors.New("the policy was asked about something else")
-	}
-	if !reflect.DeepEqual(d.Input.BreakGlass, v.c.Admission.Plan.BreakGlass) {
-		return errors.New("the policy was asked about other people who may break the glass than the plan's")
-	}
-	if d.Input.Purpose != "" && d.Input.Purpose != v.c.Admission.Plan.Purpose {
-		return errors.New("the policy was asked about another purpose than the plan's")
 	}
 	return nil
 }

@@ -1,11 +1,14 @@
 package evidence
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 
 	"github.com/countersign-dev/countersign"
+	"github.com/countersign-dev/countersign/policy"
 )
 
 // An activity's input is only what the saga said of the signing. What a verifier takes from one has to be what intake admitted, whose digest people
@@ -23,6 +26,10 @@ func (v *verifier) checkedFor(in CheckInput) error {
 		return errors.New("it was checked under another policy than the signing is frozen to")
 	case in.Requester != a.Context.Requester:
 		return errors.New("it was checked as if somebody else had requested the signing")
+	case !reflect.DeepEqual(in.BreakGlass, a.Plan.BreakGlass):
+		return errors.New("it was checked with other people who may break the glass than the plan's")
+	case in.Purpose != "" && in.Purpose != a.Plan.Purpose:
+		return errors.New("it was checked for another purpose than the plan's")
 	}
 	for _, s := range in.Stages {
 		if own, ok := a.Plan.Stage(s.Name); !ok || !reflect.DeepEqual(s, own) {
@@ -71,6 +78,50 @@ func (v *verifier) ownRecord(c *Check, signed countersign.SignedDecision) error 
 		return errors.New("the record names another key than the one that signed the decision")
 	case c.Facts.Assurance != Assurance(c.Key):
 		return errors.New("the record gives it another assurance than its proofs do")
+	}
+	return nil
+}
+
+// requested checks that the policy was asked at intake about this request, by whom people approved as its requester.
+func (v *verifier) requested() error {
+	a := v.c.Admission
+	who := a.Question.Principal
+	want := policy.Question{
+		Action: policy.Request, Principal: who, Now: a.At,
+		Resource: policy.Resource{Signing: a.Context.Signing, Tenant: a.Context.Tenant, Requester: &a.Context.Requester},
+	}
+	same, err := sameQuestion(want, *a.Question)
+	if err != nil {
+		return err
+	}
+	if !same || who.Actor != a.Context.Requester || who.Kind != a.Requester.Kind || !slices.Equal(who.Roles, a.Requester.Roles) {
+		return errors.New("intake: the policy was asked about something else")
+	}
+	return nil
+}
+
+func sameQuestion(a, b policy.Question) (bool, error) {
+	x, err := countersign.Canonical(a)
+	if err != nil {
+		return false, err
+	}
+	y, err := countersign.Canonical(b)
+	return bytes.Equal(x, y), err
+}
+
+// inTime checks that what a decision stands on was there when its check ended: no grant was given or taken, and no key enrolled, afterwards.
+func (d DecisionCase) inTime() error {
+	until := d.Ended.Add(StampTolerance)
+	if k := d.Check.Key; k != nil && k.Proven != nil && k.Proven.At.After(until) {
+		return errors.New("its key was enrolled after the decision was checked")
+	}
+	if d.Check.Authority == nil {
+		return nil
+	}
+	for _, g := range d.Check.Authority.Grants {
+		if g.Given != nil && g.Given.At.After(until) || g.Taken != nil && g.Taken.At.After(until) {
+			return errors.New("a grant was given or taken after the decision was checked")
+		}
 	}
 	return nil
 }
