@@ -32,9 +32,14 @@ type forgery struct {
 
 func newForgery(t *testing.T) *forgery {
 	t.Helper()
+	return forgeryBy(t, newWorld(t, t.TempDir()))
+}
+
+func forgeryBy(t *testing.T, w *world) *forgery {
+	t.Helper()
 	b := must(evidence.OpenBundle(read(t, golden+"completed.asice")))
 	pb, _ := b.File("history.pb")
-	f := &forgery{t: t, w: newWorld(t, t.TempDir()), h: must(evidence.ParseHistory(pb)), idp: must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))}
+	f := &forgery{t: t, w: w, h: must(evidence.ParseHistory(pb)), idp: must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))}
 	f.pdf, _ = b.File("document.pdf")
 	return f
 }
@@ -116,6 +121,14 @@ func (f *forgery) verify() *evidence.Report {
 	return evidence.Verify(must(evidence.Seal(f.t.Context(), f.files(), f.w.signer, f.w.stamps, f.w.at, f.w.roots)), f.w.roots)
 }
 
+// checkedForAnother has the decisions checked for another document than people decided about.
+func (f *forgery) checkedForAnother() {
+	own := f.read().Admission.Context.Document
+	other := own
+	other.SHA256 = countersign.SHA256(nil)
+	f.input(evidence.ActivityCheckDecision, text(own)+`,"policy":`, text(other)+`,"policy":`)
+}
+
 // late has an activity end only after another one was asked for, and numbers all events anew.
 func (f *forgery) late(activity, behind string) {
 	f.t.Helper()
@@ -176,39 +189,52 @@ func TestR13_ACompleteForgeryHoldsSoFar(t *testing.T) {
 func TestR13_WhoRequestedIsTheTransactionsWord(t *testing.T) {
 	t.Parallel()
 	f := newForgery(t)
-	was := f.read().Admission
-	approver := f.read().Decisions[0].Check.Record.Actor
-	laxer := "@id(\"all\")\npermit (principal, action, resource);\n"
-	hash := countersign.SHA256([]byte(laxer))
-	requester := text(was.Requester)
-	now := was.Requester
-	now.Actor = approver
-	f.replace(requester, text(now))
-	f.replace(`"requester":`+text(was.Context.Requester), `"requester":`+text(approver))
-	f.replace(text(was.PolicyText), text(laxer))
-	f.replace(was.Context.Policy, hash)
-	for _, from := range []string{text(was.Answer.Policies), text(f.read().Decisions[0].Check.Answer.Policies)} {
-		f.replace(from, `["all"]`)
-	}
-	f.replace(`"principal":{"actor":`+text(was.Context.Requester), `"principal":{"actor":`+text(approver))
-	f.replace(was.Digest, must(f.read().Admission.Context.Digest()))
+	really := f.read().Admission.Context.Requester
+	f.requestedByAnApprover()
 	f.proveAnew()
 	wantFails(t, f.verify(), "quorum", "can't approve it")
 
-	f.input(evidence.ActivitySign, `"requester":`+text(approver), `"requester":`+text(was.Context.Requester))
+	f.input(evidence.ActivitySign, f.requester(), `"requester":`+text(really))
 	r := f.verify()
 	wantFails(t, r, "context", "asked for another transaction")
 	wantFails(t, r, "quorum", "asked for another transaction")
 }
 
+// requestedByAnApprover makes the first who decided the requester, under a policy that allows everything.
+func (f *forgery) requestedByAnApprover() {
+	f.t.Helper()
+	was, first := f.read().Admission, f.read().Decisions[0].Check
+	now := was.Requester
+	now.Actor = first.Record.Actor
+	laxer := "@id(\"all\")\npermit (principal, action, resource);\n"
+	for _, p := range [][2]string{
+		{text(was.Requester), text(now)}, {`"requester":` + text(was.Context.Requester), `"requester":` + text(now.Actor)},
+		{`"principal":{"actor":` + text(was.Context.Requester), `"principal":{"actor":` + text(now.Actor)},
+		{text(was.PolicyText), text(laxer)}, {was.Context.Policy, countersign.SHA256([]byte(laxer))},
+		{text(was.Answer.Policies), `["all"]`}, {text(first.Answer.Policies), `["all"]`},
+	} {
+		f.replace(p[0], p[1])
+	}
+	f.replace(was.Digest, must(f.read().Admission.Context.Digest()))
+}
+
+// requester is how the history names whom the transaction says requested it.
+func (f *forgery) requester() string {
+	return `"requester":` + text(f.read().Admission.Context.Requester)
+}
+
 func TestR13_WhatADecisionWasCheckedForIsTheTransactions(t *testing.T) {
 	t.Parallel()
+	f := newForgery(t)
+	f.checkedForAnother()
+	f.proveAnew()
+	wantFails(t, f.verify(), "decisions", "another document")
+
 	a := newForgery(t).read().Admission
 	document, other := text(a.Context.Document), a.Context.Document
 	other.SHA256 = countersign.SHA256(nil)
 	policy := `"policy":` + text(a.Context.Policy)
 	for _, c := range []struct{ name, from, to, says string }{
-		{"document", document + `,"policy":`, text(other) + `,"policy":`, "another document"},
 		{"context", `"context":` + text(a.Digest) + `,"document":` + document + `,"policy"`, `"context":` + text(other.SHA256) + `,"document":` + document + `,"policy"`, "another transaction"},
 		{"policy", policy + `,"policyText":`, `"policy":` + text(other.SHA256) + `,"policyText":`, "another policy"},
 		{"policy's text", `"policyText":` + text(a.PolicyText), `"policyText":""`, "another policy"},
@@ -321,6 +347,38 @@ func TestR13_TheRecordOfADecisionSaysWhatItsProofsDo(t *testing.T) {
 			record := text(f.read().Decisions[0].Check)
 			f.replace(record, string(bytes.Replace([]byte(record), []byte(c.from), []byte(c.to), 1)))
 			wantFails(t, f.verify(), "decisions", c.says)
+		})
+	}
+}
+
+func TestR13_TheSagasResultHasTheSignatureThatWasMade(t *testing.T) {
+	t.Parallel()
+	f := newForgery(t)
+	f.proveAnew()
+	request := f.read().Signature.RequestID
+	for _, e := range f.h.Events {
+		for _, p := range e.GetWorkflowExecutionCompletedEventAttributes().GetResult().GetPayloads() {
+			p.Data = bytes.ReplaceAll(p.Data, []byte(text(request)), []byte(`"another"`))
+		}
+	}
+	wantFails(t, f.verify(), "context", "another signature")
+}
+
+// A kind answer to another question is none: at intake, too, the policy was asked about this request.
+func TestR13_IntakeAskedThePolicyAboutThisRequest(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ name, from, to string }{
+		{"another signing", `"resource":{"signing":"saga/acme/`, `"resource":{"signing":"saga/acme/x`},
+		{"another time", `"now":"2026`, `"now":"2025`},
+		{"a person with more roles", `"roles":["`, `"roles":["owner","`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			f := newForgery(t)
+			f.proveAnew()
+			question := text(f.read().Admission.Question)
+			f.replace(question, string(bytes.Replace([]byte(question), []byte(c.from), []byte(c.to), 1)))
+			wantFails(t, f.verify(), "policy", "intake: the policy was asked about something else")
 		})
 	}
 }
