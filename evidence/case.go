@@ -151,10 +151,10 @@ func ReadHistory(h *historypb.History) (*Case, error) {
 type caseReader struct {
 	c         *Case
 	scheduled map[int64]*historypb.ActivityTaskScheduledEventAttributes
-	signals   []*decideSignal // in order
-	withdrew  []string        // principals of the withdraw signals, in order
-	checks    map[int64]int   // scheduled event of a CheckDecision → place in c.Decisions
-	ordinals  map[int64]int   // scheduled event of a CheckWithdrawal → which withdraw signal
+	signals   []*decideSignal  // in order
+	withdrew  []withdrawSignal // in order
+	checks    map[int64]int    // scheduled event of a CheckDecision → place in c.Decisions
+	ordinals  map[int64]int    // scheduled event of a CheckWithdrawal → which withdraw signal
 }
 
 // decideSignal is one decide signal, and whether the saga looked at it.
@@ -184,7 +184,7 @@ func (r *caseReader) event(e *historypb.HistoryEvent) error {
 			}
 			r.signals = append(r.signals, s)
 		case countersign.SignalWithdraw:
-			r.withdrew = append(r.withdrew, sender)
+			r.withdrew = append(r.withdrew, withdrawSignal{sender, e.GetEventTime().AsTime(), a.GetInput()})
 		}
 	case enumspb.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
 		return r.schedule(e)
@@ -254,6 +254,7 @@ func (r *caseReader) schedule(e *historypb.HistoryEvent) error {
 			return fmt.Errorf("it checks withdraw signal number %d, but only %d came before it", in.Ordinal, len(r.withdrew))
 		}
 		r.ordinals[e.GetEventId()] = in.Ordinal
+		return r.withdrew[in.Ordinal-1].brought(in.Withdrawal)
 	case ActivitySign:
 		if r.c.SignInput != nil {
 			return errors.New("it asks the key a second time")
@@ -304,8 +305,8 @@ func (r *caseReader) complete(event, scheduled int64, result *commonpb.Payloads)
 		if err := decode(result, &w); err != nil {
 			return err
 		}
-		if w.Sender != r.withdrew[r.ordinals[scheduled]-1] {
-			return errors.New("it names another sender than the server stamped on the withdrawal")
+		if err := r.withdrew[r.ordinals[scheduled]-1].became(w); err != nil {
+			return err
 		}
 		r.c.Withdrawals = append(r.c.Withdrawals, w)
 	case ActivityIntend:

@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -394,4 +395,37 @@ func TestR16_TheKeysFileNamesTheSealsAlgorithm(t *testing.T) {
 	f.proveAnew()
 	f.replace(`"algorithm":"ECDSA_SHA_256"`, `"algorithm":"ECDSA_SHA_384"`)
 	wantFails(t, f.verify(), "files", "another algorithm")
+}
+
+// What a withdrawal says, and when it came, is the signal's, not what a check made of it.
+func TestR13_AWithdrawalIsTheOneThatWasSent(t *testing.T) {
+	t.Parallel()
+	history := func() *historypb.History { return must(evidence.ParseHistoryJSON(read(t, signed+"withdrawn.json"))) }
+	all := must(evidence.ReadHistory(history())).Withdrawals
+	i := slices.IndexFunc(all, func(w evidence.Withdrawn) bool { return w.Refusal == nil })
+	refused := slices.IndexFunc(all, func(w evidence.Withdrawn) bool { return w.Refusal != nil && w.Reason != "" })
+	for _, c := range []struct {
+		name, says string
+		of         int
+		change     func(*evidence.Withdrawn)
+	}{
+		{"another reason", "that took effect", i, func(w *evidence.Withdrawn) { w.Reason = "gladly" }},
+		{"another id", "that took effect", i, func(w *evidence.Withdrawn) { w.ID = "x" }},
+		{"without its reason", "that took effect", i, func(w *evidence.Withdrawn) { w.Reason = "" }},
+		{"another time", "another time", i, func(w *evidence.Withdrawn) { w.At = w.At.Add(time.Second) }},
+		{"another reason of one that was refused", "something else than the withdrawal", refused, func(w *evidence.Withdrawn) { w.Reason = "gladly" }},
+	} {
+		h, was := history(), all[c.of]
+		now := was
+		c.change(&now)
+		everywhere(t, text(was), text(now))(h)
+		if _, err := evidence.ReadHistory(h); err == nil || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: %v", c.name, err)
+		}
+	}
+	f := &forgery{t: t, h: history()}
+	f.input(evidence.ActivityCheckWithdrawal, `"reason":"`, `"reason":"not `)
+	if _, err := evidence.ReadHistory(f.h); err == nil || !strings.Contains(err.Error(), "something else than the signal brought") {
+		t.Errorf("a check of another withdrawal: %v", err)
+	}
 }
