@@ -65,7 +65,8 @@ func (v *verifier) decisions() error {
 		}
 		if signed := v.signed[i]; signed.err == nil {
 			counted := d.Check.Counted(signed.SignedDecision)
-			v.proven[i] = provenDecision{&counted, v.proofs.proven(decisionFile(i), counted, signed.digest, v.c.Admission.Issuers)}
+			login, err := v.proofs.proven(decisionFile(i), counted, signed.digest, v.c.Admission.Issuers)
+			v.proven[i] = provenDecision{&counted, login, err}
 		}
 	}
 	for i, d := range v.c.Decisions {
@@ -96,14 +97,14 @@ func (v *verifier) decisions() error {
 		if !d.Check.Record.Counted() {
 			continue
 		}
-		if err := v.counted(d, v.signed[i], v.proven[i].err); err != nil {
+		if err := v.counted(d, v.signed[i], v.proven[i]); err != nil {
 			return fmt.Errorf("%s: %w", decisionFile(i), err)
 		}
 	}
 	return nil
 }
 
-func (v *verifier) counted(d DecisionCase, signed readDecision, unproven error) error {
+func (v *verifier) counted(d DecisionCase, signed readDecision, proven provenDecision) error {
 	a := v.c.Admission
 	if signed.err != nil {
 		return signed.err
@@ -132,13 +133,13 @@ func (v *verifier) counted(d DecisionCase, signed readDecision, unproven error) 
 	if late := d.Check.Counted(signed.SignedDecision).late(); late != nil {
 		return late
 	}
-	if unproven != nil {
-		return fmt.Errorf("its proof doesn't hold: %w", unproven)
+	if proven.err != nil {
+		return fmt.Errorf("its proof doesn't hold: %w", proven.err)
 	}
 	if err := d.inTime(); err != nil {
 		return err
 	}
-	return v.ownRecord(d.Check, signed.SignedDecision)
+	return ownRecord(d.Check, signed.SignedDecision, proven.login)
 }
 
 // policy evaluates every question again.

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/countersign-dev/countersign"
+	"github.com/countersign-dev/countersign/identity"
 	"github.com/countersign-dev/countersign/policy"
 )
 
@@ -65,7 +66,7 @@ func (v *verifier) admitted() SignInput {
 }
 
 // ownRecord checks that the record of a decision that counted, which the statement repeats, says what the decision and its proofs do.
-func (v *verifier) ownRecord(c *Check, signed countersign.SignedDecision) error {
+func ownRecord(c *Check, signed countersign.SignedDecision, login identity.Facts) error {
 	d, r := signed.Decision, c.Record
 	switch {
 	case r.ID != signed.ID || r.Actor != d.Actor || r.Stage != d.Stage || r.Verdict != d.Verdict:
@@ -75,6 +76,8 @@ func (v *verifier) ownRecord(c *Check, signed countersign.SignedDecision) error 
 		return errors.New("the record names other delegators than the grants do")
 	case c.Facts.Actor != d.Actor:
 		return errors.New("the record has the proof of another person")
+	case !c.Facts.AuthTime.Equal(login.AuthTime) || !c.Facts.IssuedAt.Equal(login.IssuedAt) || c.Facts.ACR != login.ACR || !slices.Equal(c.Facts.AMR, login.AMR):
+		return errors.New("the record tells the login otherwise than its ID token does")
 	case (c.Facts.EnrolledKey != nil) != (signed.Proof.Key != nil) || c.Facts.EnrolledKey != nil && c.Facts.EnrolledKey.Key != signed.Proof.Key.Key:
 		return errors.New("the record names another key than the one that signed the decision")
 	case c.Facts.Assurance != Assurance(c.Key):

@@ -89,6 +89,9 @@ func (f *forgery) proveAnew() {
 		})))).CompactSerialize())
 		f.replace(signed.Proof.IDToken, token)
 		f.replace(d.Check.Record.Digest, digest)
+		facts := *d.Check.Facts
+		facts.AuthTime, facts.IssuedAt, facts.ACR, facts.AMR = time.Unix(at, 0).UTC(), time.Unix(at, 0).UTC(), "", nil
+		f.replace(text(d.Check.Facts), text(facts))
 		f.replace(`"key":`+text(d.Check.Facts.Key), `"key":`+text(jwk))
 	}
 }
@@ -339,6 +342,8 @@ func TestR13_TheRecordOfADecisionSaysWhatItsProofsDo(t *testing.T) {
 	for _, c := range []struct{ name, from, to, says string }{
 		{"another id", `"record":{"id":"`, `"record":{"id":"x`, "something else than the decision"},
 		{"a delegator more", `"at":"`, `"delegators":[{"iss":"a","sub":"b"}],"at":"`, "other delegators"},
+		{"a login at another time", `"authTime":"2026`, `"authTime":"2025`, "tells the login otherwise"},
+		{"a login of another kind", `"issuedAt":`, `"acr":"gold","issuedAt":`, "tells the login otherwise"},
 		{"a key that signed nothing", `"issuedAt":`, `"enrolledKey":{"key":"x","kind":"passkey","counter":1,"userVerified":true},"issuedAt":`, "another key"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
