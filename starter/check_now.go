@@ -157,7 +157,7 @@ func (c *cli) followCheck(ctx context.Context, api *client.Client, name string) 
 	defer tick.Stop()
 	began, told := time.Now(), time.Time{}
 	for problem := ""; ; {
-		run, err := api.CheckRun(ctx, name)
+		run, err := followed(ctx, func(ctx context.Context) (client.CheckRun, error) { return api.CheckRun(ctx, name) })
 		switch {
 		case err != nil:
 			return run, err

@@ -72,7 +72,7 @@ func (c *cli) followReindexing(ctx context.Context, api *client.Client, id strin
 	tick := time.NewTicker(reindexPoll)
 	defer tick.Stop()
 	for told := -1; ; {
-		status, err := api.Reindexing(ctx, id)
+		status, err := followed(ctx, func(ctx context.Context) (evidence.ReindexStatus, error) { return api.Reindexing(ctx, id) })
 		looked := status.Endings + status.Records
 		switch {
 		case err != nil:

@@ -61,7 +61,7 @@ func (c *cli) followRenewal(ctx context.Context, api *client.Client, id string) 
 	tick := time.NewTicker(renewalPoll)
 	defer tick.Stop()
 	for told := -1; ; {
-		status, err := api.Renewal(ctx, id)
+		status, err := followed(ctx, func(ctx context.Context) (evidence.RenewalStatus, error) { return api.Renewal(ctx, id) })
 		switch {
 		case err != nil:
 			return status, err

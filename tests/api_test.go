@@ -130,8 +130,8 @@ func TestM1_BadRequestsAreRefusedBeforeAnythingStarts(t *testing.T) {
 		{"unknown purpose", procurement, "POST", "/v1/acme/signings", changed(func(r *countersign.Request) { r.Purpose = "war" }), nil, 422, "unknown-purpose", "it has board-resolution, internal-policy"},
 		{"no title", procurement, "POST", "/v1/acme/signings", changed(func(r *countersign.Request) { r.Title = "" }), nil, 422, "bad-request", "title: is empty"},
 		{"not a PDF", procurement, "PUT", "/v1/acme/documents", []byte("hello"), pdfType, 422, "not-a-pdf", "%PDF-"},
-		{"empty", procurement, "PUT", "/v1/acme/documents", []byte{}, pdfType, 400, "bad-request", "body is required"},
-		{"too large", procurement, "PUT", "/v1/acme/documents", make([]byte, 50<<20+1), pdfType, 413, "too-large", "too large"},
+		{"empty", procurement, "PUT", "/v1/acme/documents", []byte{}, pdfType, 422, "document-empty", "the document is empty"},
+		{"too large", procurement, "PUT", "/v1/acme/documents", make([]byte, 50<<20+1), pdfType, 413, "too-large", "more than the allowed 52428800 bytes"},
 		{"changed on its way", procurement, "PUT", "/v1/acme/documents", pdf(t), http.Header{"Content-Type": {"application/pdf"}, "Content-Digest": {"sha-256=:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=:"}}, 400, "digest-mismatch", "changed on its way"},
 	} {
 		t.Run(strings.ReplaceAll(c.name, " ", "_"), func(t *testing.T) {

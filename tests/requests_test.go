@@ -61,7 +61,7 @@ func s3Operation(r *http.Request) string {
 // requestsOfASigning bounds what one signing with two approvals asks for, from the request to the released signature: in a tenant with two time-stamp authorities and a key for personal data,
 // by a process that has signed before. ARCHITECTURE.md says what each is for.
 var requestsOfASigning = map[string]int{
-	"s3:PutObject": 11, "s3:GetObject": 12, "s3:ListObjectVersions": 5, "s3:GetObjectRetention": 1, "s3:DeleteObject": 1,
+	"s3:PutObject": 12, "s3:GetObject": 12, "s3:ListObjectVersions": 5, "s3:GetObjectRetention": 1, "s3:DeleteObject": 1,
 	"kms:Sign": 4, "tsa:Stamp": 4,
 }
 
