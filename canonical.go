@@ -24,10 +24,19 @@ func Canonical(v any) ([]byte, error) {
 	return out, nil
 }
 
-// ParseStrict reads one JSON value and nothing besides: unknown, doubled or differently written members and trailing bytes are errors. Go's own
-// decoder lets each of them pass, and two readers could understand one text differently.
-func ParseStrict(raw []byte, v any) error {
-	err := strict.Unmarshal(raw, v, strict.RejectUnknownMembers(true))
+// ParseStrict reads one JSON value and nothing besides: unknown, doubled or differently written members and trailing bytes are errors, at every depth. Go's own
+// decoder lets each of them pass, and two readers could understand one text differently. Of a member that it doesn't know, the error is ErrUnknownMember.
+func ParseStrict(raw []byte, v any) error { return parse(raw, v, strict.RejectUnknownMembers(true)) }
+
+// ParseKnown reads like ParseStrict, and passes over members that it doesn't know, those that are written differently among them: for what a newer build may have
+// written while an older one is still running. Nothing that is to be verified is read by it.
+func ParseKnown(raw []byte, v any) error { return parse(raw, v) }
+
+// ErrUnknownMember is the error of a member that the reader doesn't know, or that is written differently.
+var ErrUnknownMember = strict.ErrUnknownName
+
+func parse(raw []byte, v any, how ...strict.Options) error {
+	err := strict.Unmarshal(raw, v, how...)
 	var misfit *strict.SemanticError
 	if !errors.As(err, &misfit) {
 		return err

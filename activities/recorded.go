@@ -2,7 +2,6 @@ package activities
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -123,11 +122,9 @@ func (r *record) read(e *historypb.HistoryEvent) error {
 		r.admit = e.GetEventId()
 	}
 	if a := e.GetActivityTaskScheduledEventAttributes(); a.GetActivityType().GetName() == evidence.ActivityCheckDecision {
-		var in struct{ Ordinal int }
-		for _, p := range a.GetInput().GetPayloads() {
-			if err := json.Unmarshal(p.GetData(), &in); err != nil {
-				return fmt.Errorf("what a decision was checked for can't be read: %w", err)
-			}
+		var in evidence.CheckInput
+		if err := evidence.ReadRunning(a.GetInput(), &in); err != nil {
+			return fmt.Errorf("what a decision was checked for can't be read: %w", err)
 		}
 		r.checks[e.GetEventId()] = in.Ordinal
 	}
@@ -138,10 +135,8 @@ func (r *record) read(e *historypb.HistoryEvent) error {
 	}
 	if a := e.GetActivityTaskCompletedEventAttributes(); a != nil && r.admit != 0 && a.GetScheduledEventId() == r.admit {
 		var admission evidence.Admission
-		for _, p := range a.GetResult().GetPayloads() {
-			if err := json.Unmarshal(p.GetData(), &admission); err != nil {
-				return fmt.Errorf("the admission can't be read: %w", err)
-			}
+		if err := evidence.ReadRunning(a.GetResult(), &admission); err != nil {
+			return fmt.Errorf("the admission can't be read: %w", err)
 		}
 		r.admitted, r.policy = admission.Digest, admission.PolicyText
 	}
@@ -174,10 +169,8 @@ func (r *record) read(e *historypb.HistoryEvent) error {
 // checked keeps the time-stamp of a decision that counted, and whose it was.
 func (r *record) checked(ordinal int, result *commonpb.Payloads) error {
 	var check evidence.Check
-	for _, p := range result.GetPayloads() {
-		if err := json.Unmarshal(p.GetData(), &check); err != nil {
-			return fmt.Errorf("the check of a decision can't be read: %w", err)
-		}
+	if err := evidence.ReadRunning(result, &check); err != nil {
+		return fmt.Errorf("the check of a decision can't be read: %w", err)
 	}
 	if check.Record.Counted() {
 		r.stamps[check.Record.Digest] = check.Stamp

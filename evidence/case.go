@@ -133,12 +133,18 @@ func ReadHistory(h *historypb.History) (*Case, error) {
 		if e.GetEventId() != int64(i)+1 {
 			return nil, fmt.Errorf("couldn't read the history: event %d stands at place %d", e.GetEventId(), i+1)
 		}
+		if starts := e.GetEventType() == enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED; starts != (i == 0) {
+			return nil, errors.New("couldn't read the history: its first event, and no other, has to start the workflow")
+		}
+		if r.c.Closing != "" {
+			return nil, fmt.Errorf("couldn't read the history: it goes on with event %d after it was closed", e.GetEventId())
+		}
 		if err := r.event(e); err != nil {
 			return nil, fmt.Errorf("couldn't read event %d (%s): %w", e.GetEventId(), e.GetEventType(), err)
 		}
 	}
 	if r.c.Closing == "" {
-		return nil, errors.New("couldn't read the history: it has no closing event, so it may be cut")
+		return nil, errors.New("couldn't read the history: its last event doesn't close it, so it may be cut")
 	}
 	for _, s := range r.signals {
 		if !s.looked {
@@ -214,6 +220,8 @@ func (r *caseReader) event(e *historypb.HistoryEvent) error {
 		r.close("canceled", e)
 	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_TIMED_OUT:
 		r.close("timed out", e)
+	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW:
+		return errors.New("it goes on in another run, so this is not all of it")
 	}
 	return nil
 }
@@ -344,16 +352,4 @@ func sameJSON(a, b []byte) bool {
 	}
 	y, err := json.Marshal(json.RawMessage(b))
 	return err == nil && bytes.Equal(x, y)
-}
-
-// decode reads the one JSON payload of an event.
-func decode(p *commonpb.Payloads, into any) error {
-	if len(p.GetPayloads()) != 1 {
-		return fmt.Errorf("it has %d payloads instead of one", len(p.GetPayloads()))
-	}
-	payload := p.Payloads[0]
-	if enc := string(payload.GetMetadata()["encoding"]); enc != "json/plain" {
-		return fmt.Errorf("its payload is encoded as %q, not as plain JSON", enc)
-	}
-	return json.Unmarshal(payload.GetData(), into)
 }

@@ -268,10 +268,7 @@ func (v *verifier) files() error {
 	if err != nil {
 		return err
 	}
-	inside := v.releasedInside()
-	known := map[string]bool{documentFile: !inside, signatureFile: !v.c.signedInside(), signedFile: v.c.signedInside(), workerFile: true, keyFile: true, historyFile: true, historyJSONFile: true, postQuantumListFile: true, postQuantumSignatureFile: true}
 	for _, f := range want {
-		known[f.Name] = true
 		got, err := v.file(f.Name)
 		if err != nil {
 			return err
@@ -280,10 +277,8 @@ func (v *verifier) files() error {
 			return fmt.Errorf("%s says something else than the history", f.Name)
 		}
 	}
-	for _, f := range v.b.Files() {
-		if !known[f.Name] {
-			return fmt.Errorf("%s doesn't belong into this bundle", f.Name)
-		}
+	if err := v.places(want); err != nil {
+		return err
 	}
 	return v.key()
 }

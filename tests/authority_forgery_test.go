@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	commonpb "go.temporal.io/api/common/v1"
 	historypb "go.temporal.io/api/history/v1"
 	"google.golang.org/protobuf/proto"
 
@@ -50,12 +51,12 @@ func TestR04_OurOwnServerCannotForgeAuthority(t *testing.T) {
 		check  string
 	}{
 		"stripped delegation: as if for themselves": {everywhere(lent, `"grants":[]`), "decisions"},
-		"stripped delegation: without the grants":   {everywhere(`"authority":{"grants"`, `"authority":{"stripped"`), "decisions"},
+		"stripped delegation: without the grants":   {withoutMember("authority"), "decisions"},
 		"a wider grant":                          {everywhere(`"reason":"for one decision"`, `"reason":"for any decision"`), "decisions"},
 		"a longer grant":                         {everywhere(`"depth":0,"uses":1`, `"depth":0,"uses":9`), "decisions"},
 		"a grant to somebody else":               {everywhere(`"sub":"n-4002"`, `"sub":"n-4003"`), "decisions"},
 		"a grant by somebody else":               {everywhere(`"sub":"n-4001"`, `"sub":"n-4003"`), "context"},
-		"a grant that nobody took":               {everywhere(`"accepted":`, `"rejected":`), "decisions"},
+		"a grant that nobody took":               {withoutMember("accepted"), "decisions"},
 		"a grant that was revoked":               {everywhere(`"state":"active","used"`, `"state":"revoked","used"`), "policy"},
 		"a holder without the role":              {everywhere(`"holderRoles":["reseller"]`, `"holderRoles":["visitor"]`), "policy"},
 		"a key of somebody else":                 {everywhere(`"kind":"passkey"`, `"kind":"device"`), "decisions"},
@@ -79,4 +80,53 @@ func TestR04_OurOwnServerCannotForgeAuthority(t *testing.T) {
 			}
 		})
 	}
+}
+
+// withoutMember takes a member out of each object that the activities of a history were given or found.
+func withoutMember(member string) func(*testing.T, *historypb.History) {
+	return func(t *testing.T, h *historypb.History) {
+		t.Helper()
+		taken := 0
+		for _, e := range h.Events {
+			for _, p := range [...]*commonpb.Payloads{e.GetActivityTaskScheduledEventAttributes().GetInput(), e.GetActivityTaskCompletedEventAttributes().GetResult()} {
+				for _, payload := range p.GetPayloads() {
+					var v any
+					if err := json.Unmarshal(payload.Data, &v); err != nil {
+						t.Fatal(err)
+					}
+					n := take(v, member)
+					if n == 0 {
+						continue
+					}
+					body, err := json.Marshal(v)
+					if err != nil {
+						t.Fatal(err)
+					}
+					payload.Data, taken = body, taken+n
+				}
+			}
+		}
+		if taken == 0 {
+			t.Fatalf("the history has no %q", member)
+		}
+	}
+}
+
+// take takes a member out of each object of a value, and counts them.
+func take(v any, member string) (taken int) {
+	switch v := v.(type) {
+	case map[string]any:
+		if _, ok := v[member]; ok {
+			delete(v, member)
+			taken++
+		}
+		for _, inner := range v {
+			taken += take(inner, member)
+		}
+	case []any:
+		for _, inner := range v {
+			taken += take(inner, member)
+		}
+	}
+	return taken
 }

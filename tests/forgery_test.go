@@ -347,11 +347,16 @@ func reseal(t *testing.T, original *evidence.Bundle, h *historypb.History, outco
 			byName[f.Name] = bytes.Clone(f.Bytes)
 		}
 		change(t, byName)
-		var changed []evidence.File
+		// In a bundle's one order, so that something else than that is found.
+		order := []string{"document.pdf", "document-signed.pdf", "document.p7s"}
 		for _, f := range files {
-			if body, ok := byName[f.Name]; ok {
-				changed = append(changed, evidence.File{Name: f.Name, Bytes: body})
-				delete(byName, f.Name)
+			order = append(order, f.Name)
+		}
+		var changed []evidence.File
+		for _, name := range order {
+			if body, ok := byName[name]; ok {
+				changed = append(changed, evidence.File{Name: name, Bytes: body})
+				delete(byName, name)
 			}
 		}
 		for name, body := range byName {

@@ -232,9 +232,33 @@ func bundles(t *testing.T) (list []bundle) {
 		f.proveAnew()
 	})
 	complete("another algorithm than the seal's in kms.json", "algorithm", func(f *forgery) { f.algo = "ECDSA_SHA_384"; f.proveAnew() })
+	broken := func(change func(*historypb.History)) func(map[string][]byte) {
+		return func(f map[string][]byte) {
+			h := must(evidence.ParseHistory(f["history.pb"]))
+			change(h)
+			f["history.pb"], f["history.json"] = must(proto.Marshal(h)), must(evidence.HistoryJSON(h))
+		}
+	}
+	forge("an event after the one that closes the history", "reopened", countersign.Rejected, nil, broken(func(h *historypb.History) {
+		more := proto.Clone(h.Events[len(h.Events)-2]).(*historypb.HistoryEvent)
+		more.EventId = int64(len(h.Events)) + 1
+		h.Events = append(h.Events, more)
+	}))
+	forge("a second start", "two-starts", countersign.Rejected, nil, broken(func(h *historypb.History) {
+		h.Events[1] = proto.Clone(h.Events[0]).(*historypb.HistoryEvent)
+		h.Events[1].EventId = 2
+	}))
+	forge("a result that says twice how it ended", "doubled", countersign.Rejected, nil, broken(everywhere(t, `{"outcome":"rejected"`, `{"outcome":"completed","outcome":"rejected"`)))
+	forge("a result that says it once more in capitals", "capitals", countersign.Rejected, nil, broken(everywhere(t, `{"outcome":"rejected"`, `{"OUTCOME":"completed","outcome":"rejected"`)))
+	forge("an admission with a member that nobody knows", "unknown", countersign.Rejected, nil, broken(everywhere(t, `"policyText":`, `"unknown":1,"policyText":`)))
+	forge("the build that ran it is left out", "no-worker", countersign.Rejected, nil, func(f map[string][]byte) { delete(f, "worker.json") })
 
 	w.quantum(t, rejected, add)
-	b := must(evidence.OpenBundle(read(t, completed.File)))
+	b := must(evidence.OpenBundle(read(t, "bundles/rejected.asice.gz")))
+	order := b.Files()
+	order[0], order[1] = order[1], order[0]
+	add(w.seal(t, "another order of the files", "order", order, nil))
+	b = must(evidence.OpenBundle(read(t, completed.File)))
 	add(w.seal(t, "what was completed, sealed again with another key", "resealed", b.Files(), nil))
 	return list
 }
@@ -313,13 +337,17 @@ func (w *world) seal(t *testing.T, about, name string, files []evidence.File, ch
 			byName[f.Name] = f.Bytes
 		}
 		change(byName)
-		for i, f := range files {
-			files[i].Bytes = byName[f.Name]
-			delete(byName, f.Name)
+		kept := []evidence.File{}
+		for _, f := range files {
+			if body, ok := byName[f.Name]; ok {
+				kept = append(kept, evidence.File{Name: f.Name, Bytes: body})
+				delete(byName, f.Name)
+			}
 		}
 		for name, body := range byName {
-			files = append(files, evidence.File{Name: name, Bytes: body})
+			kept = append(kept, evidence.File{Name: name, Bytes: body})
 		}
+		files = kept
 	}
 	raw := must(evidence.Seal(t.Context(), files, w.signer, w.stamps, w.at, w.roots))
 	var out bytes.Buffer

@@ -52,7 +52,7 @@ func (w *world) quantum(t *testing.T, rejected *historypb.History, add func(bund
 	}
 	h := proto.Clone(rejected).(*historypb.History)
 	record := must(json.Marshal(evidence.PostQuantumRecord{Key: key.ARN(), Algorithm: key.public.Algorithm(), SHA256: key.public.SHA256()}))
-	everywhere(t, `"policyText":`, `"postQuantum":`+string(record)+`,"policyText":`)(h)
+	everywhere(t, `"document":{"bytes":`, `"postQuantum":`+string(record)+`,"document":{"bytes":`)(h) // in the admission alone
 	c := must(evidence.ReadHistory(h))
 	material := evidence.Material{Case: c, History: h, Seal: evidence.SealInput{Outcome: countersign.Rejected, Detail: c.Result.Detail}, Key: w.facts, Worker: evidence.Worker{Build: "vectors", Revision: "not recorded"}}
 	unsigned := must(evidence.Assemble(material))

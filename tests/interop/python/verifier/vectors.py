@@ -4,7 +4,8 @@
     vectors.py DIRECTORY [BUNDLE]...
 
 It recomputes canonical JSON and digests, judges chains and quorums, verifies keys and logins (on P-256), and reads bundles as far
-as that goes without CMS, protobuf and Cedar: container, manifest, the files' digests, the post-quantum signature, and what people proved.
+as that goes without CMS, protobuf and Cedar: container, manifest, the files' digests and order, the form of the history, the post-quantum
+signature, and what people proved.
 """
 
 import base64
@@ -22,6 +23,7 @@ import zlib
 sys.dont_write_bytecode = True
 
 import concealed
+import history
 import mldsa
 import rules
 from canonical import canonical, digest
@@ -206,6 +208,14 @@ def fault(raw, quantum=None):
     except (ValueError, zipfile.BadZipFile, zlib.error) as why:
         return {"container", "manifest"}, str(why)
     try:
+        history.form(files["history.json"])
+    except (ValueError, KeyError) as why:
+        return {"history"}, str(why)
+    try:
+        history.places(list(files)[1:-2])
+    except ValueError as why:
+        return {"files"}, str(why)
+    try:
         post_quantum(files, quantum)
     except ValueError as why:
         return {"post-quantum signature"}, str(why)
@@ -264,7 +274,7 @@ def main():
             continue
         seen += bool(checks)
         result(bool(checks & set(v["fails"])) == bool(v["fails"]) and bool(checks) == bool(v["fails"]), f"bundle, {v['about']}: {text}")
-    result(seen >= 9, f"{seen} of the broken bundles are found")
+    result(seen >= 20, f"{seen} of the broken bundles are found")
     for path in sys.argv[2:]:
         checks, text = fault(pathlib.Path(path).read_bytes())
         result(not checks, f"{pathlib.Path(path).name}: {text}")
