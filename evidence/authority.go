@@ -178,6 +178,9 @@ func (a *Authority) Verify(issuers []countersign.Issuer) error {
 			return fmt.Errorf("the grant of %s was never accepted", grant.Delegator)
 		}
 		taken := g.Accepted.Acceptance
+		if taken.V != countersign.Version {
+			return fmt.Errorf("the acceptance of %s: v is %d, this build reads %d", grant.Grantee, taken.V, countersign.Version)
+		}
 		if taken.Tenant != grant.Tenant || taken.Grant != digest || taken.Actor != grant.Grantee {
 			return fmt.Errorf("the acceptance of %s is of another grant", grant.Grantee)
 		}

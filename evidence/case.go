@@ -28,6 +28,9 @@ type Case struct {
 	Intent      *Intent
 	Logged      *translog.Proof // that the intent is in the tenant's log; nil in histories of builds without one
 	SignInput   *SignInput
+	Intended    int64 // event that ended the last Intend
+	LoggedAs    int64 // event that ended the last AppendLog
+	SignAsked   int64 // event that scheduled Sign
 	Signature   *Signature
 	Review      string              // workflow id of the review that was opened; empty where everybody was waited for
 	Asked       []countersign.Actor // everybody to whom a message was to go, each once
@@ -41,13 +44,14 @@ type Case struct {
 
 // DecisionCase is one decide signal, with what the saga made of it.
 type DecisionCase struct {
-	Event  int64     // id of the signal's event in the history
-	At     time.Time // when the server took the signal
-	Sender string    // principal that the server stamped on it
-	Input  CheckInput
-	Check  *Check    // nil where the check never ended
-	Began  time.Time // when the last attempt of the check began
-	Ended  time.Time // when the check ended
+	Event   int64     // id of the signal's event in the history
+	At      time.Time // when the server took the signal
+	Sender  string    // principal that the server stamped on it
+	Input   CheckInput
+	Check   *Check    // nil where the check never ended
+	Began   time.Time // when the last attempt of the check began
+	Ended   time.Time // when the check ended
+	EndedAs int64     // id of the event that ended it
 }
 
 // Names of the activities, as the history has them.
@@ -153,10 +157,10 @@ func ReadHistory(h *historypb.History) (*Case, error) {
 type caseReader struct {
 	c         *Case
 	scheduled map[int64]*historypb.ActivityTaskScheduledEventAttributes
-	signals   []*decideSignal // in order
-	withdrew  []string        // principals of the withdraw signals, in order
-	checks    map[int64]int   // scheduled event of a CheckDecision → place in c.Decisions
-	ordinals  map[int64]int   // scheduled event of a CheckWithdrawal → which withdraw signal
+	signals   []*decideSignal  // in order
+	withdrew  []withdrawSignal // in order
+	checks    map[int64]int    // scheduled event of a CheckDecision → place in c.Decisions
+	ordinals  map[int64]int    // scheduled event of a CheckWithdrawal → which withdraw signal
 }
 
 // decideSignal is one decide signal, and whether the saga looked at it.
@@ -186,7 +190,7 @@ func (r *caseReader) event(e *historypb.HistoryEvent) error {
 			}
 			r.signals = append(r.signals, s)
 		case countersign.SignalWithdraw:
-			r.withdrew = append(r.withdrew, sender)
+			r.withdrew = append(r.withdrew, withdrawSignal{sender, e.GetEventTime().AsTime(), a.GetInput()})
 		}
 	case enumspb.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
 		return r.schedule(e)
@@ -201,9 +205,9 @@ func (r *caseReader) event(e *historypb.HistoryEvent) error {
 	case enumspb.EVENT_TYPE_ACTIVITY_TASK_COMPLETED:
 		a := e.GetActivityTaskCompletedEventAttributes()
 		if i, ok := r.checks[a.GetScheduledEventId()]; ok {
-			c.Decisions[i].Ended = e.GetEventTime().AsTime()
+			c.Decisions[i].Ended, c.Decisions[i].EndedAs = e.GetEventTime().AsTime(), e.GetEventId()
 		}
-		return r.complete(a.GetScheduledEventId(), a.GetResult())
+		return r.complete(e.GetEventId(), a.GetScheduledEventId(), a.GetResult())
 	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED:
 		c.Result = &SagaResult{}
 		r.close("completed", e)
@@ -258,11 +262,12 @@ func (r *caseReader) schedule(e *historypb.HistoryEvent) error {
 			return fmt.Errorf("it checks withdraw signal number %d, but only %d came before it", in.Ordinal, len(r.withdrew))
 		}
 		r.ordinals[e.GetEventId()] = in.Ordinal
+		return r.withdrew[in.Ordinal-1].brought(in.Withdrawal)
 	case ActivitySign:
 		if r.c.SignInput != nil {
 			return errors.New("it asks the key a second time")
 		}
-		r.c.SignInput = &SignInput{}
+		r.c.SignInput, r.c.SignAsked = &SignInput{}, e.GetEventId()
 		return decode(a.GetInput(), r.c.SignInput)
 	case ActivityNotify:
 		var in NotifyInput
@@ -287,7 +292,7 @@ func (c *Case) TookPart() []countersign.Actor {
 	return who
 }
 
-func (r *caseReader) complete(scheduled int64, result *commonpb.Payloads) error {
+func (r *caseReader) complete(event, scheduled int64, result *commonpb.Payloads) error {
 	a, ok := r.scheduled[scheduled]
 	if !ok {
 		return fmt.Errorf("it completes an activity (event %d) that was never scheduled", scheduled)
@@ -308,15 +313,15 @@ func (r *caseReader) complete(scheduled int64, result *commonpb.Payloads) error 
 		if err := decode(result, &w); err != nil {
 			return err
 		}
-		if w.Sender != r.withdrew[r.ordinals[scheduled]-1] {
-			return errors.New("it names another sender than the server stamped on the withdrawal")
+		if err := r.withdrew[r.ordinals[scheduled]-1].became(w); err != nil {
+			return err
 		}
 		r.c.Withdrawals = append(r.c.Withdrawals, w)
 	case ActivityIntend:
-		r.c.Intent = &Intent{}
+		r.c.Intent, r.c.Intended = &Intent{}, event
 		return decode(result, r.c.Intent)
 	case ActivityAppendLog:
-		r.c.Logged = &translog.Proof{}
+		r.c.Logged, r.c.LoggedAs = &translog.Proof{}, event
 		return decode(result, r.c.Logged)
 	case ActivitySign:
 		r.c.Signature = &Signature{}

@@ -51,16 +51,19 @@ func DecideQuestion(in CheckInput, d countersign.Decision, stage countersign.Sta
 // VerifyDecisions checks the proofs of all counted decisions again, with the keys that were archived with them and as of the instants
 // when they were first checked, and that each is an approval of exactly this transaction, and not its requester's. It returns them for the quorum arithmetic.
 func VerifyDecisions(in SignInput, issuers []countersign.Issuer) ([]countersign.Approval, *countersign.Refusal) {
-	return verifyDecisions(in, issuers, func(c CountedDecision) error {
+	return verifyDecisions(in, func(c CountedDecision) error {
 		_, err := VerifyCounted(c, issuers)
 		return err
 	})
 }
 
-func verifyDecisions(in SignInput, issuers []countersign.Issuer, proof func(CountedDecision) error) ([]countersign.Approval, *countersign.Refusal) {
+func verifyDecisions(in SignInput, proof func(CountedDecision) error) ([]countersign.Approval, *countersign.Refusal) {
 	var approvals []countersign.Approval
 	for _, counted := range in.Decisions {
 		d := counted.Signed.Decision
+		if err := d.Check(); err != nil {
+			return nil, countersign.Refuse("malformed", "the decision of %s is malformed: %s", d.Actor, err)
+		}
 		if d.Verdict != countersign.Approve && (d.Verdict != countersign.Skip || in.Plan.BreakGlass == nil) {
 			return nil, countersign.Refuse("not-an-approval", "the decision of %s is not an approval", d.Actor)
 		}
@@ -70,11 +73,8 @@ func verifyDecisions(in SignInput, issuers []countersign.Issuer, proof func(Coun
 		if requester := in.Context.Requester; d.Actor == requester || slices.Contains(counted.Authority.Delegators(), requester) {
 			return nil, countersign.Refuse("requester-is-not-approver", "%s requested the signing, and can't approve it, in person or through somebody else", requester)
 		}
-		if counted.At.Unix() >= d.ExpiresAt {
-			return nil, countersign.Refuse("decision-expired", "the decision of %s had expired when it was checked", d.Actor)
-		}
-		if grant := counted.Authority.Scope(); grant != nil && (counted.At.Unix() < grant.NotBefore || counted.At.Unix() >= grant.NotAfter) {
-			return nil, countersign.Refuse("grant-expired", "the decision of %s was made outside the window of its grant", d.Actor)
+		if refusal := counted.late(); refusal != nil {
+			return nil, refusal
 		}
 		stage, ok := in.Plan.Stage(d.Stage)
 		if refusal := counted.Authority.covers(in, stage); refusal != nil {
@@ -103,6 +103,18 @@ func verifyDecisions(in SignInput, issuers []countersign.Issuer, proof func(Coun
 func (c CountedDecision) Approval() countersign.Approval {
 	d := c.Signed.Decision
 	return countersign.Approval{Stage: d.Stage, Actor: d.Actor, Delegators: c.Authority.Delegators(), At: c.At, Skip: d.Verdict == countersign.Skip}
+}
+
+// late refuses a decision that had expired, or was made outside the window of its grant, when the server took it.
+func (c CountedDecision) late() *countersign.Refusal {
+	d := c.Signed.Decision
+	if c.At.Unix() >= d.ExpiresAt {
+		return countersign.Refuse("decision-expired", "the decision of %s had expired when it was checked", d.Actor)
+	}
+	if grant := c.Authority.Scope(); grant != nil && (c.At.Unix() < grant.NotBefore || c.At.Unix() >= grant.NotAfter) {
+		return countersign.Refuse("grant-expired", "the decision of %s was made outside the window of its grant", d.Actor)
+	}
+	return nil
 }
 
 // VerifyCounted checks the proof of one decision again, without a network, under the given issuers.

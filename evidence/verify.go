@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"strings"
 
 	historypb "go.temporal.io/api/history/v1"
 
@@ -295,10 +296,13 @@ func (v *verifier) key() error {
 	if k != want {
 		return fmt.Errorf("%s names another key than the one that sealed", keyFile)
 	}
+	if hash := v.report.Seal.Hash; k.Algorithm != "ECDSA_SHA_"+strings.TrimPrefix(hash.String(), "SHA-") {
+		return fmt.Errorf("%s names another algorithm than the seal's", keyFile)
+	}
 	// A signature that is void needs no seal by its own key: the tenant may have changed its key because of what happened to the old one.
 	released := v.statement.Predicate.Outcome == countersign.Completed
-	if s := v.c.Signature; released && s != nil && s.Key != k.Key {
-		return fmt.Errorf("%s names another key than the signing step used", keyFile)
+	if s := v.c.Signature; released && s != nil && (s.Key != k.Key || s.Algorithm != k.Algorithm) {
+		return fmt.Errorf("%s names another key than the signing step used, or another algorithm", keyFile)
 	}
 	return nil
 }

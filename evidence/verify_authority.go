@@ -1,7 +1,6 @@
 package evidence
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"reflect"
@@ -41,16 +40,18 @@ func (v *verifier) context() error {
 		return errors.New("the document is not the one in the context")
 	case a.Context.Signing != v.c.Saga.Workflow || a.Context.Run != v.c.Saga.Run:
 		return errors.New("the context is of another run")
+	case a.Context.Tenant != v.c.Input.Request.Tenant || a.Context.Signing != countersign.SagaID(a.Context.Tenant, v.c.Input.Request.ID):
+		return errors.New("the context is of another tenant or request")
 	case a.Requester.Actor != a.Context.Requester:
 		return errors.New("the requester is not the one in the context")
 	case v.c.Intent != nil && v.c.Intent.Context != digest:
 		return errors.New("the intent is about another transaction")
-	case v.c.SignInput != nil && v.c.SignInput.Digest != digest:
-		return errors.New("the signature was asked for another transaction")
 	case v.c.Result != nil && v.c.Result.Context != digest:
 		return errors.New("the saga's result is about another transaction")
+	case v.c.Result != nil && v.c.Result.Signature != nil && !reflect.DeepEqual(v.c.Result.Signature, v.c.Signature):
+		return errors.New("the saga's result has another signature than the signing step made")
 	}
-	return nil
+	return v.signedFor()
 }
 
 // decisions checks each decide signal from the beginning: sender, decision, proof.
@@ -64,7 +65,8 @@ func (v *verifier) decisions() error {
 		}
 		if signed := v.signed[i]; signed.err == nil {
 			counted := d.Check.Counted(signed.SignedDecision)
-			v.proven[i] = provenDecision{&counted, v.proofs.proven(decisionFile(i), counted, signed.digest, v.c.Admission.Issuers)}
+			login, err := v.proofs.proven(decisionFile(i), counted, signed.digest, v.c.Admission.Issuers)
+			v.proven[i] = provenDecision{&counted, login, err}
 		}
 	}
 	for i, d := range v.c.Decisions {
@@ -73,6 +75,9 @@ func (v *verifier) decisions() error {
 				return fmt.Errorf("%s: it counted without having been looked at", decisionFile(i))
 			}
 			continue // not looked at, and said so
+		}
+		if err := v.checkedFor(d.Input); err != nil {
+			return fmt.Errorf("%s: %w", decisionFile(i), err)
 		}
 		if !slices.Equal(d.Input.Decided, decided) {
 			return fmt.Errorf("%s: it was checked as if other people had decided before", decisionFile(i))
@@ -92,14 +97,14 @@ func (v *verifier) decisions() error {
 		if !d.Check.Record.Counted() {
 			continue
 		}
-		if err := v.counted(d, v.signed[i], v.proven[i].err); err != nil {
+		if err := v.counted(d, v.signed[i], v.proven[i]); err != nil {
 			return fmt.Errorf("%s: %w", decisionFile(i), err)
 		}
 	}
 	return nil
 }
 
-func (v *verifier) counted(d DecisionCase, signed readDecision, unproven error) error {
+func (v *verifier) counted(d DecisionCase, signed readDecision, proven provenDecision) error {
 	a := v.c.Admission
 	if signed.err != nil {
 		return signed.err
@@ -121,16 +126,20 @@ func (v *verifier) counted(d DecisionCase, signed readDecision, unproven error) 
 		return errors.New("it is about another transaction")
 	case d.Check.Facts == nil:
 		return errors.New("it counted without a proof")
-	case d.Check.Record.Actor != decision.Actor || d.Check.Record.Stage != decision.Stage || d.Check.Record.Verdict != decision.Verdict:
-		return errors.New("the record says something else than the decision")
 	}
-	if unproven != nil {
-		return fmt.Errorf("its proof doesn't hold: %w", unproven)
+	if err := decision.Check(); err != nil {
+		return err
 	}
-	if d.Check.Facts.Assurance != Assurance(d.Check.Key) {
-		return errors.New("the record gives it another assurance than its proofs do")
+	if late := d.Check.Counted(signed.SignedDecision).late(); late != nil {
+		return late
 	}
-	return nil
+	if proven.err != nil {
+		return fmt.Errorf("its proof doesn't hold: %w", proven.err)
+	}
+	if err := d.inTime(); err != nil {
+		return err
+	}
+	return ownRecord(d.Check, signed.SignedDecision, proven.login)
 }
 
 // policy evaluates every question again.
@@ -145,6 +154,9 @@ func (v *verifier) policy() error {
 	}
 	if a.Question == nil || a.Answer == nil || !sameAnswer(engine.Ask(*a.Question), *a.Answer) || !a.Answer.Allowed {
 		return errors.New("intake: the policy answers differently")
+	}
+	if err := v.requested(); err != nil {
+		return err
 	}
 	for i, d := range v.c.Decisions {
 		if d.Check == nil || d.Check.Question == nil {
@@ -183,22 +195,13 @@ func (v *verifier) question(engine *policy.Engine, d DecisionCase, signed readDe
 		return errors.New("the plan has no such stage")
 	}
 	q := DecideQuestion(d.Input, signed.Decision, stage, d.Check.Question.Principal, d.Check.Authority, d.Check.Facts.Assurance, d.Check.At)
-	want, err := countersign.Canonical(q)
+	same, err := sameQuestion(q, *d.Check.Question)
 	if err != nil {
 		return err
 	}
-	got, err := countersign.Canonical(d.Check.Question)
-	if err != nil {
-		return err
-	}
-	if !bytes.Equal(want, got) || q.Principal.Actor != signed.Decision.Actor || d.Input.Requester != v.c.Admission.Context.Requester || d.Input.Tenant != v.c.Admission.Context.Tenant || d.Input.Saga != v.c.Saga {
+	// What was asked with is the check's input. In it, it has to be this signing's as well.
+	if err := v.checkedFor(d.Input); err != nil || !same || q.Principal.Actor != signed.Decision.Actor {
 		return errors.New("the policy was asked about something else")
-	}
-	if !reflect.DeepEqual(d.Input.BreakGlass, v.c.Admission.Plan.BreakGlass) {
-		return errors.New("the policy was asked about other people who may break the glass than the plan's")
-	}
-	if d.Input.Purpose != "" && d.Input.Purpose != v.c.Admission.Plan.Purpose {
-		return errors.New("the policy was asked about another purpose than the plan's")
 	}
 	return nil
 }
@@ -292,6 +295,9 @@ func (v *verifier) signedAfter(stamped time.Time) error {
 	if i == nil || i.Document != v.c.Admission.Context.Document || i.Saga != v.c.Saga {
 		return errors.New("there is no intent for it")
 	}
+	if v.c.Intended > v.c.SignAsked {
+		return errors.New("the key was asked before the intent was locked")
+	}
 	if stamped.Before(i.At.Add(-identity.Leeway)) {
 		return errors.New("it was made before the intent")
 	}
@@ -305,6 +311,9 @@ func (v *verifier) signedAfter(stamped time.Time) error {
 
 func (v *verifier) quorum() error {
 	a, in := v.c.Admission, v.c.SignInput
+	if err := v.signedFor(); err != nil {
+		return err
+	}
 	plan, err := in.Plan.Digest()
 	if err != nil {
 		return err
@@ -312,22 +321,17 @@ func (v *verifier) quorum() error {
 	if plan != a.Context.Plan {
 		return errors.New("the signing step was given another plan")
 	}
-	counted := map[string]time.Time{}
-	for _, d := range v.c.Decisions {
-		if d.Check != nil && d.Check.Record.Counted() && d.Check.Record.Verdict != countersign.Reject {
-			counted[d.Check.Record.Digest] = d.Check.At
-		}
-	}
 	for _, d := range in.Decisions {
-		digest, err := v.digestOfDecision(d)
-		if err != nil {
-			return err
-		}
-		if at, ok := counted[digest]; !ok || !at.Equal(d.At) {
+		// What counted had its proofs and its authority checked: the same decision with others is another one.
+		i := v.find(d)
+		if i < 0 || v.c.Decisions[i].Check.Record.Verdict == countersign.Reject {
 			return fmt.Errorf("the signing step was given a decision of %s that never counted", d.Signed.Decision.Actor)
 		}
+		if v.c.Decisions[i].EndedAs > v.c.SignAsked {
+			return fmt.Errorf("the key was asked before the decision of %s was checked", d.Signed.Decision.Actor)
+		}
 	}
-	approvals, refusal := verifyDecisions(*in, a.Issuers, v.provenAgain)
+	approvals, refusal := verifyDecisions(v.admitted(), func(c CountedDecision) error { return v.proven[v.find(c)].err })
 	if refusal != nil {
 		return refusal
 	}

@@ -12,6 +12,10 @@ import (
 // the bundle's own digest.
 func (v *verifier) logged() {
 	switch {
+	case v.c.SignInput != nil && v.c.Logged == nil && v.c.Admission.Context.Stamped:
+		v.report.note("log", errors.New("the key was asked, and the history has no proof that the intent is in the log"), "")
+	case v.c.SignInput != nil && v.c.Logged != nil && max(v.c.Intended, v.c.LoggedAs) > v.c.SignAsked:
+		v.report.note("log", errors.New("the key was asked before the intent was locked and in the log"), "")
 	case v.c.Logged == nil && v.c.SignInput != nil:
 		v.report.notRecorded("log", "the key was asked by a build that kept no log")
 	case v.c.Logged == nil:

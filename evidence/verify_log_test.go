@@ -66,6 +66,10 @@ func TestN04_TheProofInABundleIsOfThisSigningsIntentUnderTheLogsKey(t *testing.T
 		{"no key was given", func(_ *Case, r *Roots) { r.Log = nil }, NotRecorded, "was not given"},
 		{"a build without a log", func(c *Case, _ *Roots) { c.Logged = nil }, NotRecorded, "kept no log"},
 		{"the key was never asked", func(c *Case, _ *Roots) { c.Logged, c.SignInput = nil, nil }, NotRecorded, "not asked"},
+		{"a build with a log left it out", func(c *Case, _ *Roots) { c.Logged, c.Admission.Context.Stamped = nil, true }, Fail, "no proof that the intent is in the log"},
+		{"logged after the key was asked", func(c *Case, _ *Roots) { c.LoggedAs = 21 }, Fail, "before the intent was locked and in the log"},
+		{"logged after the key was asked, and no key was given", func(c *Case, r *Roots) { c.LoggedAs, r.Log = 21, nil }, Fail, "before the intent was locked and in the log"},
+		{"locked after the key was asked", func(c *Case, _ *Roots) { c.Intended = 21 }, Fail, "before the intent was locked and in the log"},
 		{"another key signed", func(c *Case, _ *Roots) { p, _ := logOfOne(t, other, own); c.Logged = &p }, Fail, "not signed by the key"},
 		{"another place", func(c *Case, _ *Roots) { c.Logged.Index = 1 }, Fail, "not in the log of this checkpoint"},
 		{"another entry than the log's", func(c *Case, _ *Roots) { c.Logged.Entry = strings.Replace(good.Entry, "PO-1", "PO-2", 1) }, Fail, "not in the log of this checkpoint"},
@@ -74,7 +78,7 @@ func TestN04_TheProofInABundleIsOfThisSigningsIntentUnderTheLogsKey(t *testing.T
 		{"the entry of another transaction", func(c *Case, _ *Roots) { c.Admission.Digest = strings.Repeat("d", 64) }, Fail, "something else than this signing's intent"},
 	} {
 		logged := good
-		read, roots := &Case{Saga: saga, Input: SagaInput{Request: request}, Admission: &Admission{Digest: digest}, Logged: &logged, SignInput: &SignInput{}}, Roots{Log: key}
+		read, roots := &Case{Saga: saga, Input: SagaInput{Request: request}, Admission: &Admission{Digest: digest}, Logged: &logged, SignInput: &SignInput{}, Intended: 18, LoggedAs: 19, SignAsked: 20}, Roots{Log: key}
 		c.change(read, &roots)
 		v := &verifier{report: &Report{}, c: read, roots: roots}
 		v.logged()

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/countersign-dev/countersign"
+	"github.com/countersign-dev/countersign/identity"
 )
 
 // proofs are what the counted decisions are proven by, kind by kind: a report tells a forged login from a forged grant.
@@ -26,8 +27,8 @@ func (k *proofKind) add(file string, err error) error {
 	return err
 }
 
-// proven checks all proofs of one counted decision, also after one was found wrong, and returns the first fault.
-func (p *proofs) proven(file string, counted CountedDecision, digest string, issuers []countersign.Issuer) error {
+// proven checks all proofs of one counted decision, also after one was found wrong. It returns what its ID token says, and the first fault.
+func (p *proofs) proven(file string, counted CountedDecision, digest string, issuers []countersign.Issuer) (identity.Facts, error) {
 	var faults [3]error
 	if counted.Authority != nil || counted.Signed.Decision.OnBehalfOf != nil {
 		faults[0] = p.grants.add(file, verifyChainOfGrants(counted, issuers))
@@ -42,10 +43,10 @@ func (p *proofs) proven(file string, counted CountedDecision, digest string, iss
 	faults[2] = p.tokens.add(file, err)
 	for _, err := range faults {
 		if err != nil {
-			return err
+			return facts, err
 		}
 	}
-	return nil
+	return facts, nil
 }
 
 // report gives each kind its line.
@@ -69,6 +70,7 @@ func (p *proofs) report(r *Report) {
 // provenDecision is a decision that counted, with what became of its proofs; nil where none was looked at.
 type provenDecision struct {
 	counted *CountedDecision
+	login   identity.Facts
 	err     error
 }
 
@@ -77,20 +79,4 @@ func (v *verifier) find(counted CountedDecision) int {
 	return slices.IndexFunc(v.proven, func(p provenDecision) bool {
 		return p.counted != nil && reflect.DeepEqual(*p.counted, counted)
 	})
-}
-
-// provenAgain checks the proofs of a decision that the signing step was given. Those of the very same decision hold or fail as they did.
-func (v *verifier) provenAgain(counted CountedDecision) error {
-	if i := v.find(counted); i >= 0 && v.proven[i].err == nil {
-		return nil
-	}
-	_, err := VerifyCounted(counted, v.c.Admission.Issuers)
-	return err
-}
-
-func (v *verifier) digestOfDecision(counted CountedDecision) (string, error) {
-	if i := v.find(counted); i >= 0 {
-		return v.signed[i].digest, nil
-	}
-	return counted.Signed.Decision.Digest()
 }

@@ -259,7 +259,7 @@ func TestR04_OurOwnServerCannotForgeWhatACoverIsFor(t *testing.T) {
 			everywhere(`{"purpose":"supplier-contract","title"`, `{"purpose":"resale-agreement","title"`)(t, h)
 			digestsAnew(t, h)
 		}, "context"},
-		"a decision checked as of another purpose": {everywhere(asked, `"purpose":"resale-agreement"}`), "policy"},
+		"a decision checked as of another purpose": {everywhere(asked, `"purpose":"resale-agreement"}`), "decisions"},
 		"a decision checked as of no purpose":      {everywhere(`,`+asked, `}`), "policy"},
 		"cover of a partner":                       {everywhere(`"kind":"home","organisation"`, `"kind":"partner","organisation"`), "issuers"},
 		"cover of a partner, with every digest made anew": {func(t *testing.T, h *historypb.History) {

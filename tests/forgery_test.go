@@ -92,6 +92,10 @@ func TestR13_OurOwnServerCannotForge(t *testing.T) {
 			everywhere(`,"issuers":"`+namedIssuers(t, h)+`"`, "")(t, h)
 			digestsAnew(t, h)
 		}},
+		{name: "the key asked as if somebody else had requested", check: "context", history: onlyAsked(evidence.ActivitySign, `"sub":"procurement"`, `"sub":"casework"`)},
+		{name: "a decision checked under another policy", check: "decisions", history: onlyAsked(evidence.ActivityCheckDecision, `"policyText":"`, `"policyText":" `)},
+		{name: "a decision checked for another stage", check: "decisions", history: onlyAsked(evidence.ActivityCheckDecision, `"quorum":1`, `"quorum":0`)},
+		{name: "no intent in the log", check: "log", history: func(_ *testing.T, h *historypb.History) { without(h, evidence.ActivityAppendLog) }},
 		{name: "another outcome", outcome: countersign.Rejected, check: "outcome"},
 		{name: "rejected by nobody", outcome: countersign.Rejected, check: "outcome", history: everywhere(`"outcome":"completed"`, `"outcome":"rejected"`)},
 		{name: "withdrawn by nobody", outcome: countersign.Withdrawn, check: "outcome", history: everywhere(`"outcome":"completed"`, `"outcome":"withdrawn"`)},
@@ -132,6 +136,9 @@ func TestR13_OurOwnServerCannotForge(t *testing.T) {
 		}},
 		{name: "another key's ARN", check: "files", files: func(_ *testing.T, f map[string][]byte) {
 			f["kms.json"] = bytes.Replace(f["kms.json"], []byte("arn:aws:kms:eu"), []byte("arn:aws:kms:us"), 1)
+		}},
+		{name: "another algorithm", check: "files", files: func(_ *testing.T, f map[string][]byte) {
+			f["kms.json"] = bytes.Replace(f["kms.json"], []byte(`"algorithm": "ECDSA`), []byte(`"algorithm": "EDDSA`), 1)
 		}},
 		{name: "something extra", check: "files", files: func(_ *testing.T, f map[string][]byte) { f["extra.json"] = []byte("{}") }},
 		{name: "no signature", check: "document", files: func(_ *testing.T, f map[string][]byte) { f["document-signed.pdf"] = approvedPart(report, original) }},
@@ -230,6 +237,25 @@ func onlySent(from, to string) func(*testing.T, *historypb.History) {
 		}
 		if changed == 0 {
 			t.Fatalf("nobody sent %q", from)
+		}
+	}
+}
+
+// onlyAsked changes a text in the input of an activity, and nowhere else.
+func onlyAsked(activity, from, to string) func(*testing.T, *historypb.History) {
+	return func(t *testing.T, h *historypb.History) {
+		t.Helper()
+		changed := 0
+		for _, e := range h.Events {
+			if a := e.GetActivityTaskScheduledEventAttributes(); a.GetActivityType().GetName() == activity {
+				for _, payload := range a.GetInput().GetPayloads() {
+					changed += bytes.Count(payload.Data, []byte(from))
+					payload.Data = bytes.ReplaceAll(payload.Data, []byte(from), []byte(to))
+				}
+			}
+		}
+		if changed == 0 {
+			t.Fatalf("%s was not asked with %q", activity, from)
 		}
 	}
 }

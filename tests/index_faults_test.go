@@ -105,6 +105,7 @@ func TestR25_AWorkerKilledBetweenLockAndIndexLeavesOneRecord(t *testing.T) {
 
 // Whoever owns the bucket can take a record away, hide it, write over it, and add others. The log says which there have to be.
 func TestR24_TheIndexIsHeldToTheLogAndMadeWhole(t *testing.T) {
+	t.Parallel()
 	i := forgetful(t, "acme")
 	olivia, home := i.as(t, "acme/olivia"), t.TempDir()
 	var endings []evidence.Ending

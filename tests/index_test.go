@@ -168,6 +168,7 @@ func (i installation) stored(t *testing.T, key string) []byte {
 
 // TestR24_WhatTemporalHasForgottenIsFoundByTheBucketAlone removes signings from the Temporal server, and goes on as compliance would ten years later.
 func TestR24_WhatTemporalHasForgottenIsFoundByTheBucketAlone(t *testing.T) {
+	t.Parallel()
 	i := forgetful(t, "acme")
 	began := time.Now()
 	olivia := i.as(t, "acme/olivia")

@@ -16,7 +16,7 @@ import (
 	"github.com/countersign-dev/countersign/starter/client"
 )
 
-// shredded waits until an approved shredding is done: what is in its way is looked for again after a minute, then after two.
+// shredded waits until an approved shredding is done: what is in its way is looked for again after ten seconds, then after twice as long each time.
 func shredded(t *testing.T, c *client.Client, digest string) evidence.ShreddingStatus {
 	t.Helper()
 	often, last := time.NewTicker(time.Second), time.After(5*time.Minute)

@@ -56,6 +56,9 @@ type deed struct {
 	took   func() (state string)
 }
 
+// orderPause is how soon an order is tried again first: what is in its way, as a signing that runs, is often over in a moment.
+const orderPause = 10 * time.Second
+
 // keep keeps one order to its end: the body of each of their workflows.
 func keep[S any](ctx workflow.Context, given countersign.Given, e effect, status *S, progress *evidence.OrderProgress) (S, error) {
 	o := &order{effect: e, status: progress}
@@ -188,7 +191,7 @@ func (o *order) carryOut(ctx workflow.Context) error {
 	}
 	how := stubborn
 	how.ScheduleToCloseTimeout = aWhile
-	for pause := shortPause; ; pause = min(2*pause, longestPause) {
+	for pause := orderPause; ; pause = min(2*pause, longestPause) {
 		err := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, how), deed.activity, deed.in).Get(ctx, deed.result)
 		if err == nil {
 			o.status.State, o.status.Problem = deed.took(), ""

@@ -91,7 +91,7 @@ func TestR15_VectorsOfBundles(t *testing.T) {
 	if whole != 5 {
 		t.Errorf("%d bundles are whole", whole)
 	}
-	for _, check := range []string{"container", "seal", "history", "statement", "outcome", "files", "context", "issuers", "decisions", "policy", "document signature", "post-quantum signature"} {
+	for _, check := range []string{"container", "seal", "history", "statement", "outcome", "files", "context", "issuers", "decisions", "policy", "quorum", "document signature", "post-quantum signature"} {
 		if !caught[check] {
 			t.Errorf("no vector fails the check %q", check)
 		}
@@ -177,7 +177,7 @@ func bundles(t *testing.T) (list []bundle) {
 		material := evidence.Material{Case: c, History: h, Seal: evidence.SealInput{Outcome: outcome, Detail: c.Result.Detail}, Key: w.facts, Worker: evidence.Worker{Build: "vectors", Revision: "not recorded"}}
 		add(w.seal(t, about, name, must(evidence.Assemble(material)), files))
 	}
-	text := func(name, from, to string) func(map[string][]byte) {
+	inFile := func(name, from, to string) func(map[string][]byte) {
 		return func(files map[string][]byte) {
 			changed := bytes.Replace(files[name], []byte(from), []byte(to), 1)
 			if bytes.Equal(changed, files[name]) {
@@ -187,10 +187,10 @@ func bundles(t *testing.T) (list []bundle) {
 		}
 	}
 	forge("a signing that was rejected", "rejected", countersign.Rejected, nil, nil)
-	forge("its statement is kinder than its history", "statement", countersign.Rejected, nil, text("statement.json", `"verdict": "reject"`, `"verdict": "approve"`))
+	forge("its statement is kinder than its history", "statement", countersign.Rejected, nil, inFile("statement.json", `"verdict": "reject"`, `"verdict": "approve"`))
 	forge("it claims another ending", "outcome", countersign.Expired, nil, nil)
 	forge("a file more, which the manifest names", "added", countersign.Rejected, nil, func(f map[string][]byte) { f["annex.txt"] = []byte("and another thing\n") })
-	forge("a decision's file is another than the history's", "decision-file", countersign.Rejected, nil, text("identity/decision-001.json", `"verdict":"reject"`, `"verdict":"approve"`))
+	forge("a decision's file is another than the history's", "decision-file", countersign.Rejected, nil, inFile("identity/decision-001.json", `"verdict":"reject"`, `"verdict":"approve"`))
 	forge("the end of the history is cut off", "cut", countersign.Rejected, nil, func(f map[string][]byte) {
 		h := must(evidence.ParseHistory(f["history.pb"]))
 		h.Events = h.Events[:len(h.Events)-1]
@@ -235,6 +235,24 @@ func bundles(t *testing.T) (list []bundle) {
 	forge("a result that says it once more in capitals", "capitals", countersign.Rejected, nil, broken(everywhere(t, `{"outcome":"rejected"`, `{"OUTCOME":"completed","outcome":"rejected"`)))
 	forge("an admission with a member that nobody knows", "unknown", countersign.Rejected, nil, broken(everywhere(t, `"policyText":`, `"unknown":1,"policyText":`)))
 	forge("the build that ran it is left out", "no-worker", countersign.Rejected, nil, func(f map[string][]byte) { delete(f, "worker.json") })
+
+	complete := func(about, name string, change func(*forgery)) {
+		f := forgeryBy(t, w)
+		change(f)
+		add(w.seal(t, about, name, f.files(), nil))
+	}
+	complete("the key was asked as if somebody else had requested than people approved: one of the approvers", "requester", func(f *forgery) {
+		really := f.read().Admission.Context.Requester
+		f.requestedByAnApprover()
+		f.proveAnew()
+		f.input(evidence.ActivitySign, f.requester(), `"requester":`+text(really))
+	})
+	complete("decisions that were checked for another document", "checked-for", func(f *forgery) { f.checkedForAnother(); f.proveAnew() })
+	complete("decisions of a version that is not known", "decision-version", func(f *forgery) {
+		f.decisions(func(d *countersign.Decision) { d.V = 2 })
+		f.proveAnew()
+	})
+	complete("another algorithm than the seal's in kms.json", "algorithm", func(f *forgery) { f.algo = "ECDSA_SHA_384"; f.proveAnew() })
 
 	w.quantum(t, rejected, add)
 	b := must(evidence.OpenBundle(read(t, "bundles/rejected.asice.gz")))

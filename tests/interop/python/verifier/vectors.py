@@ -166,6 +166,11 @@ def people(files):
             continue
         if h != check["record"]["digest"] or decision["context"] != statement["contextDigest"]:
             raise ValueError(f"{name} is about something else")
+        lent = bool(decision.get("grants"))
+        if decision["v"] != 1 or not 0 < decision["exp"] - decision["iat"] <= 900 or lent != ("onBehalfOf" in decision):
+            raise ValueError(f"{name} is not a decision of the form that people can make")
+        if int(instant(check["at"])) >= decision["exp"]:
+            raise ValueError(f"{name} had expired")
         actor = decision["actor"]
         if check["sender"] != actor["iss"] + "#" + actor["sub"]:
             raise ValueError(f"{name} was sent by somebody else")
