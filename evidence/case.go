@@ -341,7 +341,32 @@ const NoDecision = `"not JSON, or too large to be a decision"`
 // Unreadable says that a signal's payload is passed on as NoDecision. The saga asks it, and the reader of its history asks it again: what can be
 // read can't be set aside as unreadable.
 func Unreadable(payload []byte) bool {
-	return !json.Valid(payload) || len(payload) > countersign.MaxSignedDecision
+	return len(payload) > countersign.MaxSignedDecision || !json.Valid(payload) || deeper(payload, deepest)
+}
+
+// deepest is how deep what is sent may be nested. Readers of JSON take 10,000 levels, and what was sent is read inside other values too: a sender who used up
+// all of them would have a payload that nobody can pass on. It is no lower because sagas took everything below.
+const deepest = 9_990
+
+// deeper says whether JSON, which has to be valid, is nested deeper than that. It counts brackets outside of strings, and reads nothing: workflows ask it.
+func deeper(valid []byte, most int) bool {
+	depth, quoted := 0, false
+	for i := 0; i < len(valid); i++ {
+		switch c := valid[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+		case c == '[' || c == '{':
+			if depth++; depth > most {
+				return true
+			}
+		case c == ']' || c == '}':
+			depth--
+		}
+	}
+	return false
 }
 
 // sameJSON says whether two texts are the same JSON but for white space.

@@ -2,6 +2,7 @@ package evidence
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -167,6 +168,44 @@ func TestR13_ASendersOwnBytesAreKept(t *testing.T) {
 					t.Errorf("%s, %s: %s passes", member, name, about)
 				}
 			}
+		}
+	}
+}
+
+// What is sent may use up what readers of JSON allow, and is read inside other values: a payload that nobody could pass on would keep its signing from going on.
+func TestR05_APayloadThatIsNestedTooDeepIsSetAside(t *testing.T) {
+	t.Parallel()
+	nested := func(open, end string, levels int) []byte {
+		return []byte(strings.Repeat(open, levels) + `"["` + strings.Repeat(end, levels))
+	}
+	for _, tt := range []struct {
+		payload    []byte
+		unreadable bool
+	}{
+		{nested("[", "]", deepest), false},
+		{nested("[", "]", deepest+1), true},
+		{nested("[", "]", 10_000), true},
+		{nested(`{"\"[":`, "}", 3000), false},
+		{[]byte(`"` + strings.Repeat(`[`, 20_000) + `"`), false},
+		{[]byte(`"` + strings.Repeat(`\"[`, 10_000) + `"`), false},
+		{[]byte("[" + strings.TrimSuffix(strings.Repeat("[],", 10_000), ",") + "]"), false},
+	} {
+		if got := Unreadable(tt.payload); got != tt.unreadable {
+			t.Errorf("%.20s… of %d bytes is unreadable: %v, want %v", tt.payload, len(tt.payload), got, tt.unreadable)
+		}
+		if tt.unreadable {
+			continue
+		}
+		raw, err := json.Marshal(CheckInput{Ordinal: 1, Signed: tt.payload})
+		var in CheckInput
+		if err == nil {
+			err = json.Unmarshal(raw, &in)
+		}
+		if err == nil {
+			_, err = json.Marshal(map[string]any{"decisions": []any{map[string]any{"signed": in.Signed}}})
+		}
+		if err != nil {
+			t.Errorf("%.20s… can't be passed on: %v", tt.payload, err)
 		}
 	}
 }
