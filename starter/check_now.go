@@ -16,11 +16,8 @@ import (
 	"github.com/countersign-dev/countersign/starter/client"
 )
 
-// checkPoll is how often a check is asked how far it is, and checkWords how often that is told.
-const (
-	checkPoll  = time.Second
-	checkWords = 15 * time.Second
-)
+// checkWords is how often it is told that a check still runs.
+const checkWords = 15 * time.Second
 
 func (c *cli) checksByAPI(ctx context.Context, when *period, limit int, cursor string) error {
 	from, until, err := when.window()
@@ -151,31 +148,18 @@ func writeWould(w io.Writer, run client.CheckRun) {
 	fmt.Fprint(w, "would hold\tthe log to the checkpoint of the check before\nwould try\tto shorten and to delete a locked object, which has to be refused\n")
 }
 
-// followCheck waits for the end of a check, and tells on the standard error how it goes.
+// followCheck waits for the end of a check.
 func (c *cli) followCheck(ctx context.Context, api *client.Client, name string) (client.CheckRun, error) {
-	tick := time.NewTicker(checkPoll)
-	defer tick.Stop()
-	began, told := time.Now(), time.Time{}
-	for problem := ""; ; {
-		run, err := followed(ctx, func(ctx context.Context) (client.CheckRun, error) { return api.CheckRun(ctx, name) })
-		switch {
-		case err != nil:
-			return run, err
-		case run.State == client.CheckDone:
-			return run, nil
-		case run.State == client.CheckFailed:
-			return run, &coded{exitFailed, "check-failed", fmt.Errorf("the check could not be made: %s", line(run.Problem))}
+	began := time.Now()
+	ask := func(ctx context.Context) (client.CheckRun, error) { return api.CheckRun(ctx, name) }
+	return follow(ctx, c, ask, func(r client.CheckRun) (bool, error) {
+		if r.State == client.CheckFailed {
+			return false, &coded{exitFailed, "check-failed", fmt.Errorf("the check could not be made: %s", line(r.Problem))}
 		}
-		if run.Problem != problem || time.Since(told) > checkWords {
-			problem, told = run.Problem, time.Now()
-			fmt.Fprintf(c.err, "check %s: runs for %s, attempt %d%s\n", line(name), time.Since(began).Round(time.Second), cmp.Or(run.Attempt, 1), line(withProblem(problem)))
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return run, ctx.Err()
-		}
-	}
+		return r.State == client.CheckDone, nil
+	}, func(r client.CheckRun) string {
+		return fmt.Sprintf("check %s: runs for %s, attempt %d%s", line(name), time.Since(began).Truncate(checkWords), cmp.Or(r.Attempt, 1), line(withProblem(r.Problem)))
+	})
 }
 
 func withProblem(problem string) string {

@@ -3,17 +3,44 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"time"
 
 	"github.com/countersign-dev/countersign/starter/client"
 )
 
-// How often, and after which times, the progress of long work is asked for again.
 const (
+	// followEvery is how often long work is asked how far it is.
+	followEvery = time.Second
+	// Where the service is busy it is asked again so often, after so long.
 	followTries = 12
 	followAgain = 2 * time.Second
 )
+
+// follow waits for the end of work that takes long, and tells on the standard error how far it is, whenever that changed.
+func follow[T any](ctx context.Context, c *cli, ask func(context.Context) (T, error), ended func(T) (bool, error), progress func(T) string) (T, error) {
+	tick := time.NewTicker(followEvery)
+	defer tick.Stop()
+	for told := ""; ; {
+		status, err := followed(ctx, ask)
+		if err != nil {
+			return status, err
+		}
+		if over, err := ended(status); over || err != nil {
+			return status, err
+		}
+		if is := progress(status); is != told {
+			told = is
+			fmt.Fprintln(c.err, is)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return status, ctx.Err()
+		}
+	}
+}
 
 // followed asks how far something is that takes long. A part of the service that is busy for a moment doesn't end the waiting: what is waited for goes on.
 func followed[T any](ctx context.Context, ask func(context.Context) (T, error)) (T, error) {

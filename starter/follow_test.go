@@ -1,9 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
+	"strconv"
 	"testing"
 	"testing/synctest"
 
@@ -41,4 +44,28 @@ func TestProgressIsAskedForAgainWhileTheServiceIsBusyAndNotForEver(t *testing.T)
 			})
 		})
 	}
+}
+
+func TestLongWorkIsToldWheneverItWentOnAndUntilItEnded(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var told bytes.Buffer
+		c := &cli{terminal: terminal{err: &told}}
+		states := []int{0, 0, 40, 40, 99, 100}
+		asked := 0
+		got, err := follow(t.Context(), c, func(context.Context) (int, error) {
+			asked++
+			return states[asked-1], nil
+		}, func(n int) (bool, error) { return n == 100, nil }, func(n int) string { return fmt.Sprintf("looked at %d", n) })
+		if got != 100 || err != nil || asked != len(states) {
+			t.Errorf("it ended with %d, %v, asked %d times", got, err, asked)
+		}
+		if told.String() != "looked at 0\nlooked at 40\nlooked at 99\n" {
+			t.Errorf("told is %q", told.String())
+		}
+		refused := errors.New("refused")
+		if _, err := follow(t.Context(), c, func(context.Context) (int, error) { return 0, nil }, func(int) (bool, error) { return false, refused }, strconv.Itoa); !errors.Is(err, refused) {
+			t.Errorf("a refusal ends with %v", err)
+		}
+	})
 }

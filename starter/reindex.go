@@ -5,16 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/countersign-dev/countersign/evidence"
 	"github.com/countersign-dev/countersign/starter/client"
 )
-
-// reindexPoll is how often a reindexing is asked how far it is.
-const reindexPoll = time.Second
 
 func (c *cli) reindexCommand() *cobra.Command {
 	var body client.ReindexBody
@@ -67,33 +63,20 @@ func (c *cli) reindex(ctx context.Context, body client.ReindexBody, when period)
 	return nil
 }
 
-// followReindexing waits for the end of a reindexing, and tells on the standard error how far it is.
+// followReindexing waits for the end of a reindexing.
 func (c *cli) followReindexing(ctx context.Context, api *client.Client, id string) (evidence.ReindexStatus, error) {
-	tick := time.NewTicker(reindexPoll)
-	defer tick.Stop()
-	for told := -1; ; {
-		status, err := followed(ctx, func(ctx context.Context) (evidence.ReindexStatus, error) { return api.Reindexing(ctx, id) })
-		looked := status.Endings + status.Records
+	ask := func(ctx context.Context) (evidence.ReindexStatus, error) { return api.Reindexing(ctx, id) }
+	return follow(ctx, c, ask, func(s evidence.ReindexStatus) (bool, error) {
 		switch {
-		case err != nil:
-			return status, err
-		case status.Refusal != nil:
-			return status, &coded{exitRefused, status.Refusal.Code, errors.New(status.Refusal.Message)}
-		case status.State == evidence.ReindexFailed:
-			return status, &coded{exitFailed, "reindexing-failed", fmt.Errorf("it ended after %d endings and %d records: %s", status.Endings, status.Records, status.Problem)}
-		case status.State == evidence.ReindexDone:
-			return status, nil
+		case s.Refusal != nil:
+			return false, &coded{exitRefused, s.Refusal.Code, errors.New(s.Refusal.Message)}
+		case s.State == evidence.ReindexFailed:
+			return false, &coded{exitFailed, "reindexing-failed", fmt.Errorf("it ended after %d endings and %d records: %s", s.Endings, s.Records, s.Problem)}
 		}
-		if looked != told {
-			told = looked
-			fmt.Fprintf(c.err, "reindexing %s: looked at %d endings and %d records\n", id, status.Endings, status.Records)
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return status, ctx.Err()
-		}
-	}
+		return s.State == evidence.ReindexDone, nil
+	}, func(s evidence.ReindexStatus) string {
+		return fmt.Sprintf("reindexing %s: looked at %d endings and %d records", id, s.Endings, s.Records)
+	})
 }
 
 func writeReindexing(w io.Writer, s evidence.ReindexStatus) {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -13,9 +12,6 @@ import (
 	"github.com/countersign-dev/countersign/evidence"
 	"github.com/countersign-dev/countersign/starter/client"
 )
-
-// renewalPoll is how often a renewal is asked how far it is.
-const renewalPoll = time.Second
 
 func (c *cli) renewCommand() *cobra.Command {
 	var body client.RenewalBody
@@ -56,32 +52,20 @@ bundle could not be renewed.`,
 	return cmd
 }
 
-// followRenewal waits for the end of a renewal, and tells on the standard error how far it is.
+// followRenewal waits for the end of a renewal.
 func (c *cli) followRenewal(ctx context.Context, api *client.Client, id string) (evidence.RenewalStatus, error) {
-	tick := time.NewTicker(renewalPoll)
-	defer tick.Stop()
-	for told := -1; ; {
-		status, err := followed(ctx, func(ctx context.Context) (evidence.RenewalStatus, error) { return api.Renewal(ctx, id) })
+	ask := func(ctx context.Context) (evidence.RenewalStatus, error) { return api.Renewal(ctx, id) }
+	return follow(ctx, c, ask, func(s evidence.RenewalStatus) (bool, error) {
 		switch {
-		case err != nil:
-			return status, err
-		case status.Refusal != nil:
-			return status, &coded{exitRefused, status.Refusal.Code, errors.New(status.Refusal.Message)}
-		case status.State == evidence.RenewalFailed:
-			return status, &coded{exitFailed, "renewal-failed", fmt.Errorf("the renewal ended after %d bundles: %s", status.Looked, status.Problem)}
-		case status.State == evidence.RenewalDone:
-			return status, nil
+		case s.Refusal != nil:
+			return false, &coded{exitRefused, s.Refusal.Code, errors.New(s.Refusal.Message)}
+		case s.State == evidence.RenewalFailed:
+			return false, &coded{exitFailed, "renewal-failed", fmt.Errorf("the renewal ended after %d bundles: %s", s.Looked, s.Problem)}
 		}
-		if status.Looked != told {
-			told = status.Looked
-			fmt.Fprintf(c.err, "renewal %s: looked at %d bundles, %d due, %d failed\n", id, status.Looked, status.Due, status.Failed)
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return status, ctx.Err()
-		}
-	}
+		return s.State == evidence.RenewalDone, nil
+	}, func(s evidence.RenewalStatus) string {
+		return fmt.Sprintf("renewal %s: looked at %d bundles, %d due, %d failed", id, s.Looked, s.Due, s.Failed)
+	})
 }
 
 func writeRenewal(w io.Writer, s evidence.RenewalStatus) {
