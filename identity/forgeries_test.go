@@ -204,7 +204,7 @@ func TestForgedProofsAreRefusedOfflineToo(t *testing.T) {
 		}
 		t.Run(f.name, func(t *testing.T) {
 			t.Parallel()
-			_, err := VerifyArchivedProof(d, countersign.Proof{IDToken: f.token(i, c)}, i.setting(), jwk, testNow)
+			_, err := verifyArchivedProof(d, countersign.Proof{IDToken: f.token(i, c)}, i.setting(), jwk, testNow)
 			wantRefusal(t, err, f.code, f.message)
 		})
 	}
@@ -242,7 +242,7 @@ func FuzzPeek(f *testing.F) {
 		if h.KeyID == "" || len(raw) > MaxToken || h.Algorithm == "none" || strings.HasPrefix(h.Algorithm, "HS") {
 			t.Fatalf("read the header %+v", h)
 		}
-		facts, err := VerifyArchivedProof(d, countersign.Proof{IDToken: raw}, i.setting(), jwk, testNow)
+		facts, err := verifyArchivedProof(d, countersign.Proof{IDToken: raw}, i.setting(), jwk, testNow)
 		var other *countersign.Refusal
 		if err == nil && (facts.Actor != d.Actor || !signed[raw[:strings.LastIndex(raw, ".")]]) {
 			t.Fatalf("accepted what the issuer didn't sign: %q", raw)

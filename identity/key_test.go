@@ -110,7 +110,7 @@ func TestProofOfADecisionDoesNotLookAtTheKey(t *testing.T) {
 	if err != nil || facts.Assurance != 1 || facts.EnrolledKey != nil {
 		t.Errorf("%+v (%v)", facts, err)
 	}
-	if facts, err = VerifyArchivedProof(d, p, i.setting(), facts.Key, testNow); err != nil || facts.EnrolledKey != nil {
+	if facts, err = verifyArchivedProof(d, p, i.setting(), facts.Key, testNow); err != nil || facts.EnrolledKey != nil {
 		t.Errorf("%+v (%v)", facts, err)
 	}
 }

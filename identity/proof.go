@@ -55,16 +55,6 @@ func (r *Registry) VerifyProof(ctx context.Context, d countersign.Decision, p co
 	return r.VerifyBound(ctx, what, p.IDToken, now)
 }
 
-// VerifyArchivedProof is the same check without a network: with the issuer as the tenant had registered it, the key that was archived,
-// and as of the instant when the decision was first checked.
-func VerifyArchivedProof(d countersign.Decision, p countersign.Proof, issuer countersign.Issuer, jwk json.RawMessage, at time.Time) (Facts, error) {
-	what, err := decided(d)
-	if err != nil {
-		return Facts{}, err
-	}
-	return VerifyArchivedBound(what, p.IDToken, issuer, jwk, at)
-}
-
 func decided(d countersign.Decision) (Bound, error) {
 	digest, err := d.Digest()
 	return DecisionBound(d, digest), err
@@ -93,7 +83,8 @@ func (r *Registry) VerifyBound(ctx context.Context, what Bound, idToken string, 
 	return verifyBound(ctx, what, idToken, issuer, key, now)
 }
 
-// VerifyArchivedBound is VerifyBound without a network, as VerifyArchivedProof is VerifyProof without one.
+// VerifyArchivedBound is VerifyBound without a network: with the issuer as the tenant had registered it, the key that was archived, and as of the instant when the
+// proof was first checked.
 func VerifyArchivedBound(what Bound, idToken string, issuer countersign.Issuer, jwk json.RawMessage, at time.Time) (Facts, error) {
 	_, iss, refusal := peek(idToken)
 	if refusal != nil {

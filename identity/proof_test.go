@@ -101,7 +101,7 @@ func TestR09_TheSameSubjectAtTwoIssuersIsTwoActors(t *testing.T) {
 	// Nor by writing the other issuer's name into a token of her own, although both use the same kid.
 	_, err = r.VerifyProof(t.Context(), d, countersign.Proof{IDToken: partner.token(c)}, testNow)
 	wantRefusal(t, err, "token-signature", "not of a key of")
-	_, err = VerifyArchivedProof(d, countersign.Proof{IDToken: partner.token(c.with(claims{"iss": partner.url}))}, home.setting(), mustJWK(t, partner), testNow)
+	_, err = verifyArchivedProof(d, countersign.Proof{IDToken: partner.token(c.with(claims{"iss": partner.url}))}, home.setting(), mustJWK(t, partner), testNow)
 	wantRefusal(t, err, "token-issuer", "not of the archived issuer")
 }
 
@@ -124,7 +124,7 @@ func TestArchivedProofGivesTheSameFactsWithoutANetwork(t *testing.T) {
 		t.Fatal(err)
 	}
 	i.server.Close()
-	offline, err := VerifyArchivedProof(d, proof, i.setting(), online.Key, testNow)
+	offline, err := verifyArchivedProof(d, proof, i.setting(), online.Key, testNow)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,16 +141,16 @@ func TestArchivedProofGivesTheSameFactsWithoutANetwork(t *testing.T) {
 		t.Errorf("read back as %+v (%v)", back, err)
 	}
 	// As of another instant the answer is another one.
-	_, err = VerifyArchivedProof(d, proof, i.setting(), online.Key, testNow.Add(time.Hour))
+	_, err = verifyArchivedProof(d, proof, i.setting(), online.Key, testNow.Add(time.Hour))
 	wantRefusal(t, err, "token-expired", "")
 	// So it is for another decision, and with another evidence audience in the archive.
 	other := d
 	other.Reason = "x"
-	_, err = VerifyArchivedProof(other, proof, i.setting(), online.Key, testNow)
+	_, err = verifyArchivedProof(other, proof, i.setting(), online.Key, testNow)
 	wantRefusal(t, err, "token-other-decision", "")
 	setting := i.setting()
 	setting.EvidenceAudience = "else"
-	_, err = VerifyArchivedProof(d, proof, setting, online.Key, testNow)
+	_, err = verifyArchivedProof(d, proof, setting, online.Key, testNow)
 	wantRefusal(t, err, "token-audience", "")
 }
 
@@ -197,7 +197,7 @@ func TestAlteredArchivedKeyFails(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if facts, err := VerifyArchivedProof(d, proof, i.setting(), jwk, testNow); err == nil {
+			if facts, err := verifyArchivedProof(d, proof, i.setting(), jwk, testNow); err == nil {
 				t.Errorf("accepted with the facts %+v", facts)
 			}
 		})
@@ -253,4 +253,13 @@ func TestProofsAreCheckedSideBySide(t *testing.T) {
 		})
 	}
 	all.Wait()
+}
+
+// verifyArchivedProof is VerifyProof as an offline verifier asks it.
+func verifyArchivedProof(d countersign.Decision, p countersign.Proof, issuer countersign.Issuer, jwk json.RawMessage, at time.Time) (Facts, error) {
+	what, err := decided(d)
+	if err != nil {
+		return Facts{}, err
+	}
+	return VerifyArchivedBound(what, p.IDToken, issuer, jwk, at)
 }

@@ -135,7 +135,10 @@ type login struct {
 }
 
 func (l login) check() (bool, string) {
-	_, err := identity.VerifyArchivedProof(l.Decision, countersign.Proof{IDToken: l.IDToken}, l.Issuer, l.Key, l.At)
+	digest, err := l.Decision.Digest()
+	if err == nil {
+		_, err = identity.VerifyArchivedBound(identity.DecisionBound(l.Decision, digest), l.IDToken, l.Issuer, l.Key, l.At)
+	}
 	var refusal *countersign.Refusal
 	if errors.As(err, &refusal) {
 		return false, refusal.Code
