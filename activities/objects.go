@@ -75,8 +75,14 @@ func openObject(ctx context.Context, c *s3.Client, tenant string, o countersign.
 		input.VersionId = aws.String(o.VersionID)
 	}
 	out, err := c.GetObject(ctx, input)
+	if isStatus(err, 403) {
+		if absent(ctx, c, o) {
+			return nil, "", fmt.Errorf("couldn't read %s/%s: %w", o.Bucket, o.Key, errGone)
+		}
+		out, err = c.GetObject(ctx, input) // it may have been stored between the read and the list
+	}
 	if err != nil {
-		if isStatus(err, 404) || isCode(err, "NoSuchKey", "NoSuchVersion") || isStatus(err, 403) && absent(ctx, c, o) {
+		if isStatus(err, 404) || isCode(err, "NoSuchKey", "NoSuchVersion") {
 			return nil, "", fmt.Errorf("couldn't read %s/%s: %w", o.Bucket, o.Key, errGone)
 		}
 		return nil, "", fmt.Errorf("couldn't read %s/%s: %w", o.Bucket, o.Key, err)

@@ -13,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/temporal"
 
 	"github.com/countersign-dev/countersign"
 	"github.com/countersign-dev/countersign/evidence"
@@ -81,9 +82,11 @@ func (t *Tenant) RenewPage(ctx context.Context, in evidence.RenewPageInput) (evi
 			break
 		}
 	}
-	if in.Renewal.DryRun || len(due) == 0 {
+	if in.Renewal.DryRun {
 		for _, r := range due {
-			page.became(r, nil)
+			if r.done == nil {
+				page.became(r, nil)
+			}
 		}
 		return page.RenewalPage, nil
 	}
@@ -97,7 +100,8 @@ type renewal struct {
 	key          func(tenant, request string, number int) string
 	stored       bool
 	item         evidence.RenewalItem
-	number       int // of the record to be written
+	number       int                 // of the record to be written
+	done         *countersign.Object // the record, where this renewal, in an earlier attempt, or another one wrote it since this one began
 }
 
 // due reads a bundle with its newest evidence records, verifies all of them, and says which are to be renewed. Of a bundle in which somebody was shredded there is
@@ -139,15 +143,16 @@ func (t *Tenant) due(ctx context.Context, request string, rules evidence.Renewal
 var errTooLate = errors.New("what its seal's time-stamp stands on had ended before what is stored was time-stamped anew, and so nothing renews it any more")
 
 func (t *Tenant) dueOver(ctx context.Context, r renewal, file []byte, report *evidence.Report, rules evidence.RenewalRules, hash crypto.Hash) (renewal, error) {
+	var newest countersign.Object
 	for r.number = 1; ; r.number++ {
-		_, record, err := t.current(ctx, t.settings.Evidence.Bucket, r.key(t.settings.Tenant, r.request, r.number), evidence.MaxRenewalSize)
+		o, record, err := t.current(ctx, t.settings.Evidence.Bucket, r.key(t.settings.Tenant, r.request, r.number), evidence.MaxRenewalSize)
 		if errors.Is(err, errGone) {
 			break
 		}
 		if err != nil {
 			return r, err
 		}
-		r.item.Record = record
+		r.item.Record, newest = record, o
 	}
 	var stamps []evidence.RenewalStamp
 	if r.item.Record != nil {
@@ -161,6 +166,10 @@ func (t *Tenant) dueOver(ctx context.Context, r renewal, file []byte, report *ev
 		}
 	} else if r.stored && rules.Now.After(report.Seal.StampUntil) {
 		return r, errTooLate
+	}
+	// The authority's clock may know whole seconds alone.
+	if n := len(stamps); n > 0 && !stamps[n-1].Time.Before(rules.Now.Truncate(time.Second)) {
+		stamps, r.done = stamps[:n-1], &newest
 	}
 	r.why = rules.Due(*report.Seal, stamps)
 	digest := hash.New()
@@ -185,33 +194,58 @@ func (p *renewed) became(r renewal, record *countersign.Object) {
 	}
 }
 
-// renew asks for one token, and locks each record that is due.
+// renew asks for one token for all that isn't done yet, and locks each of these records.
 func (t *Tenant) renew(ctx context.Context, due []renewal, hash crypto.Hash, page *renewed) error {
-	items := make([]evidence.RenewalItem, len(due))
-	for i, r := range due {
-		items[i] = r.item
-	}
-	records, err := evidence.Renew(ctx, items, hash, t.stamper)
-	if err != nil {
-		return fmt.Errorf("couldn't get a time-stamp for %d evidence records: %w", len(due), err)
-	}
-	for i, r := range due {
-		key := r.key(t.settings.Tenant, r.request, r.number)
-		stored, err := t.storeFirst(ctx, t.settings.Evidence.Bucket, key, evidence.RenewalMediaType, records[i], t.lock(time.Now()))
-		if errors.Is(err, errExists) {
-			// Another renewal was faster, and what it stored is as good.
-			stored, _, err = t.current(ctx, t.settings.Evidence.Bucket, key, evidence.MaxRenewalSize)
+	var items []evidence.RenewalItem
+	for _, r := range due {
+		if r.done == nil {
+			items = append(items, r.item)
 		}
-		if err == nil {
-			_, err = t.held(ctx, stored)
+	}
+	var records [][]byte
+	if len(items) > 0 {
+		var err error
+		if records, err = evidence.Renew(ctx, items, hash, t.stamper); err != nil {
+			return couldNotStamp(len(items), err)
 		}
-		if err != nil {
+	}
+	for _, r := range due {
+		if r.done == nil {
+			stored, err := t.keepRecord(ctx, r, records[0])
+			if err != nil {
+				return err
+			}
+			r.done, records = &stored, records[1:]
+		}
+		if _, err := t.held(ctx, *r.done); err != nil {
 			return err
 		}
-		page.became(r, &stored)
+		page.became(r, r.done)
 	}
-	activity.GetLogger(ctx).Info("renewed", "records", len(due))
+	activity.GetLogger(ctx).Info("renewed", "records", len(items))
 	return nil
+}
+
+// errorRenewal is the type of the error of evidence records that can't be put together.
+const errorRenewal = "Renewal"
+
+// couldNotStamp: an authority that fails may be back later. What can't be put together will not be another time, and whoever waits for it is to hear so.
+func couldNotStamp(records int, err error) error {
+	err = fmt.Errorf("couldn't renew %d evidence records: %w", records, err)
+	if fault, ok := errors.AsType[*evidence.BundleError](err); ok && fault.Check == evidence.CheckRenewal {
+		return temporal.NewNonRetryableApplicationError(err.Error(), errorRenewal, err)
+	}
+	return err
+}
+
+// keepRecord stores an evidence record with its lock, or takes the one that another renewal stored in its place first: it is as good.
+func (t *Tenant) keepRecord(ctx context.Context, r renewal, record []byte) (countersign.Object, error) {
+	key := r.key(t.settings.Tenant, r.request, r.number)
+	stored, err := t.storeFirst(ctx, t.settings.Evidence.Bucket, key, evidence.RenewalMediaType, record, t.lock(time.Now()))
+	if errors.Is(err, errExists) {
+		stored, _, err = t.current(ctx, t.settings.Evidence.Bucket, key, evidence.MaxRenewalSize)
+	}
+	return stored, err
 }
 
 // lockedBundles lists the requests whose bundles lie after a key: those of the first page of the bucket that has any.

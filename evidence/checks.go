@@ -46,7 +46,7 @@ func NamedChecks() []NamedCheck {
 		{"document signature", "The document's own signature is over these bytes, by the key that sealed, and time-stamped after the intent and every approval.", noSignature},
 		{"log", "The intent to sign was in the tenant's tamper-evident log before the key was asked.", "the log's public key was not given, the key was not used, or the build kept no log"},
 		{checkRevocation, "For each certificate of the seal that names a revocation list, the list is kept in the seal, and did not revoke it at the time of the stamp.", "no certificate names a list, or the build kept none"},
-		{checkRenewal, "The bundle was time-stamped anew (RFC 4998) before what its time-stamp stands on had ended.", "no evidence record was given"},
+		{CheckRenewal, "The bundle was time-stamped anew (RFC 4998) before what its time-stamp stands on had ended.", "no evidence record was given"},
 		{endingCheck, "How it ended is in the tenant's tamper-evident log, with the digest of exactly this file.", "the proof, which lies beside the bundle, or the log's public key was not given"},
 		{"lock", "The store says that these bytes are locked against deletion (COMPLIANCE) beyond the time of the seal. It is the store's word, and not signed.", "no record of the lock was given: it is kept at the store, not in the file"},
 	}

@@ -226,24 +226,24 @@ type RenewalStamp struct {
 func VerifyRenewal(record, file []byte, roots Roots) ([]RenewalStamp, error) {
 	r, err := parseRecord(record)
 	if err != nil {
-		return nil, inCheck(checkRenewal, err)
+		return nil, inCheck(CheckRenewal, err)
 	}
 	var stamps []RenewalStamp
 	for n, chain := range r.chains {
 		value, err := r.covered(n, chain[0].hash, sum(chain[0].hash, file))
 		if err != nil {
-			return nil, inCheck(checkRenewal, err)
+			return nil, inCheck(CheckRenewal, err)
 		}
 		for _, s := range chain {
 			if s.hash != chain[0].hash {
-				return nil, failed(checkRenewal, "a chain of time-stamps has two digest algorithms")
+				return nil, failed(CheckRenewal, "a chain of time-stamps has two digest algorithms")
 			}
 			facts, err := s.verify(value, roots)
 			if err == nil && len(stamps) > 0 {
 				err = follows(stamps[len(stamps)-1], facts)
 			}
 			if err != nil {
-				return nil, inCheck(checkRenewal, fmt.Errorf("time-stamp %d: %w", len(stamps)+1, err))
+				return nil, inCheck(CheckRenewal, fmt.Errorf("time-stamp %d: %w", len(stamps)+1, err))
 			}
 			stamps = append(stamps, facts)
 			value = sum(s.hash, s.token)
@@ -252,7 +252,8 @@ func VerifyRenewal(record, file []byte, roots Roots) ([]RenewalStamp, error) {
 	return stamps, nil
 }
 
-const checkRenewal = "renewal"
+// CheckRenewal is the check of an evidence record, and of what is put together for one.
+const CheckRenewal = "renewal"
 
 // covered is what the first time-stamp of chain n is about: the file, and all chains before it.
 func (r *evidenceRecord) covered(n int, hash crypto.Hash, digest []byte) ([]byte, error) {
@@ -300,7 +301,7 @@ func (f TokenFacts) until() (until time.Time) {
 
 func (v *verifier) renewed(raw []byte) {
 	if len(v.roots.Renewal) == 0 {
-		v.report.notRecorded(checkRenewal, "no evidence record was given")
+		v.report.notRecorded(CheckRenewal, "no evidence record was given")
 		return
 	}
 	v.report.Renewed(v.roots.Renewal, raw, v.roots)
@@ -314,10 +315,10 @@ func (r *Report) Renewed(record, bundle []byte, roots Roots) {
 		err = follows(RenewalStamp{Time: r.Seal.StampTime, Until: r.Seal.StampUntil}, stamps[0])
 	}
 	if err != nil {
-		r.note(checkRenewal, err, "")
+		r.note(CheckRenewal, err, "")
 		return
 	}
 	last := stamps[len(stamps)-1]
-	r.note(checkRenewal, nil, fmt.Sprintf("time-stamped anew %d times, last at %s over %s by %s, whose certificates end on %s",
+	r.note(CheckRenewal, nil, fmt.Sprintf("time-stamped anew %d times, last at %s over %s by %s, whose certificates end on %s",
 		len(stamps), instant(last.Time), last.Hash, last.TSA, last.Until.UTC().Format(time.DateOnly)))
 }

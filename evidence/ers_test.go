@@ -82,9 +82,17 @@ func TestRenewalOfABatch(t *testing.T) {
 }
 
 // A renewal of a renewal goes into the same chain where the digest stays, and begins another chain where it changes.
-func TestRenewalOfARenewal(t *testing.T) {
+func TestR11_RenewalOfARenewal(t *testing.T) {
 	t.Parallel()
-	w := newRenewals(t, 3)
+	// What was renewed together has one token, and so one leaf for all of it in the next time-stamp of the same chain.
+	for _, files := range []int{2, 3, 4, 5, 6, 7, 8, 13} {
+		renewRenewals(t, files)
+	}
+}
+
+func renewRenewals(t *testing.T, files int) {
+	t.Helper()
+	w := newRenewals(t, files)
 	first := w.renew(t, nil, crypto.SHA256, sealedAt)
 	second := w.renew(t, first, crypto.SHA256, sealedAt.AddDate(1, 0, 0))
 	third := w.renew(t, second, crypto.SHA512, sealedAt.AddDate(2, 0, 0))
@@ -105,6 +113,28 @@ func TestRenewalOfARenewal(t *testing.T) {
 			t.Errorf("record %d: %v", i, err)
 		}
 		_, err = VerifyRenewal(record, []byte("another file"), w.roots)
+		wantFailure(t, err, "renewal", "the hash tree is not about this")
+	}
+}
+
+// Files of several batches, and new ones, are renewed together: each record leads from its own file to the one token.
+func TestR11_RecordsOfSeveralBatchesAreRenewedTogether(t *testing.T) {
+	t.Parallel()
+	w := newRenewals(t, 12)
+	all := w.files
+	var records [][]byte
+	for batch := range 3 { // of 4, 3 and 2 files; three more have no record
+		w.files = all[len(records):][:4-batch]
+		records = append(records, w.renew(t, nil, crypto.SHA256, sealedAt.AddDate(0, batch, 0))...)
+	}
+	w.files, records = all, append(records, make([][]byte, 3)...)
+	for i, record := range w.renew(t, records, crypto.SHA256, sealedAt.AddDate(1, 0, 0)) {
+		stamps, err := VerifyRenewal(record, w.files[i], w.roots)
+		if want := min(2, 1+len(records[i])); err != nil || len(stamps) != want {
+			t.Errorf("record %d has %d time-stamps, want %d: %v", i, len(stamps), want, err)
+		}
+		other := (i + 5) % len(w.files) // of another batch, or new
+		_, err = VerifyRenewal(record, w.files[other], w.roots)
 		wantFailure(t, err, "renewal", "the hash tree is not about this")
 	}
 }
@@ -154,7 +184,7 @@ func TestRenewalsThatAreRefused(t *testing.T) {
 			r := mustParse(t, w.renew(t, w.renew(t, nil, crypto.SHA512, year(0)), crypto.SHA512, year(1))[0])
 			r.chains[0] = r.chains[0][1:]
 			return mustMarshal(t, r)
-		}, "the hash tree is not about this"},
+		}, "token is for another imprint"},
 		"a chain left out": {func(t *testing.T, w *renewals) []byte {
 			r := mustParse(t, w.renew(t, w.renew(t, nil, crypto.SHA256, year(0)), crypto.SHA512, year(1))[0])
 			r.chains = r.chains[1:]

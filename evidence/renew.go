@@ -23,16 +23,16 @@ const MaxRenewalBatch = 1000
 // file and the whole record (hash-tree renewal). Neither the files nor the records are verified: that is for the caller, before and after.
 func Renew(ctx context.Context, items []RenewalItem, hash crypto.Hash, stamper Stamper) ([][]byte, error) {
 	if len(items) == 0 || len(items) > MaxRenewalBatch {
-		return nil, failed(checkRenewal, "a batch of %d files: want 1 to %d", len(items), MaxRenewalBatch)
+		return nil, failed(CheckRenewal, "a batch of %d files: want 1 to %d", len(items), MaxRenewalBatch)
 	}
 	records, leaves := make([]*evidenceRecord, len(items)), make([][]byte, len(items))
 	for i, item := range items {
 		if len(item.Digest) != hash.Size() {
-			return nil, failed(checkRenewal, "file %d has a digest of %d bytes: want one of %s", i+1, len(item.Digest), hash)
+			return nil, failed(CheckRenewal, "file %d has a digest of %d bytes: want one of %s", i+1, len(item.Digest), hash)
 		}
 		var err error
 		if records[i], leaves[i], err = prepare(item, hash); err != nil {
-			return nil, inCheck(checkRenewal, fmt.Errorf("file %d: %w", i+1, err))
+			return nil, inCheck(CheckRenewal, fmt.Errorf("file %d: %w", i+1, err))
 		}
 	}
 	root, trees := hashTree(hash, leaves)
@@ -45,14 +45,14 @@ func Renew(ctx context.Context, items []RenewalItem, hash crypto.Hash, stamper S
 		last := len(r.chains) - 1
 		s := archiveStamp{hash: hash, tree: trees[i], token: token}
 		if led, err := s.root(leaves[i]); err != nil || !bytes.Equal(led, root) {
-			return nil, failed(checkRenewal, "file %d: its hash tree doesn't lead to what was stamped", i+1)
+			return nil, failed(CheckRenewal, "file %d: its hash tree doesn't lead to what was stamped", i+1)
 		}
 		r.chains[last] = append(r.chains[last], s)
 		if out[i], err = r.marshal(); err != nil {
-			return nil, inCheck(checkRenewal, err)
+			return nil, inCheck(CheckRenewal, err)
 		}
 		if _, err := parseRecord(out[i]); err != nil {
-			return nil, inCheck(checkRenewal, fmt.Errorf("file %d: %w", i+1, err))
+			return nil, inCheck(CheckRenewal, fmt.Errorf("file %d: %w", i+1, err))
 		}
 	}
 	return out, nil
@@ -77,8 +77,26 @@ func prepare(item RenewalItem, hash crypto.Hash) (*evidenceRecord, []byte, error
 }
 
 // hashTree builds a binary tree over leaves. It returns its root, and for each leaf the reduced tree that leads there: a list with the leaf and its neighbour,
-// then the neighbours above. One without a neighbour goes up a level as it is. A single leaf is the root, and needs no tree.
-func hashTree(hash crypto.Hash, leaves [][]byte) (root []byte, trees [][][][]byte) {
+// then the neighbours above. One without a neighbour goes up a level as it is. A single leaf is the root, and needs no tree. Equal leaves are one leaf of the tree, with
+// one reduced tree for all of them: a list has each value once (RFC 4998, section 4.2), and what was renewed together before has one token, so one leaf, to be renewed by.
+func hashTree(hash crypto.Hash, all [][]byte) (root []byte, trees [][][][]byte) {
+	var leaves [][]byte
+	place := map[string]int{} // of each leaf in the tree
+	for _, leaf := range all {
+		if _, there := place[string(leaf)]; !there {
+			place[string(leaf)] = len(leaves)
+			leaves = append(leaves, leaf)
+		}
+	}
+	root, distinct := treeOf(hash, leaves)
+	for _, leaf := range all {
+		trees = append(trees, distinct[place[string(leaf)]])
+	}
+	return root, trees
+}
+
+// treeOf is hashTree where all leaves differ.
+func treeOf(hash crypto.Hash, leaves [][]byte) (root []byte, trees [][][][]byte) {
 	trees = make([][][][]byte, len(leaves))
 	level, below := slices.Clone(leaves), make([][]int, len(leaves)) // below: which leaves are under each node
 	for i := range leaves {

@@ -48,7 +48,7 @@ func VerifyRevealed(c *shred.Concealed, keys shred.Keys, raw []byte, lost []shre
 	if len(roots.Renewal) > 0 {
 		r.Renewed(roots.Renewal, c.Stored(), roots)
 	} else {
-		r.notRecorded(checkRenewal, "no evidence record over what is stored was given")
+		r.notRecorded(CheckRenewal, "no evidence record over what is stored was given")
 	}
 	if l := roots.Lock; l != nil {
 		r.note("lock", l.locks(c.Digest, facts.StampTime), fmt.Sprintf("the store says: COMPLIANCE until %s, version %s", l.RetainUntil.UTC().Format("2006-01-02 15:04:05 UTC"), l.Version))

@@ -136,6 +136,8 @@ func TestR11_R25_EvidenceRecordsAreExportedBesideTheirBundles(t *testing.T) {
 		t.Helper()
 		return run(0, "audit", "verify", file, "--tenant-ca", local.TenantCA, "--tsa-ca", local.TSA.CA, "--log-key", local.Tenants["acme"].LogPublicKey)
 	}
+	renewing.Lock()
+	defer renewing.Unlock()
 	run(-1, "audit", "renew", "--within-days", "7300") // bundles of other tests may not be renewable
 	if out := run(0, "audit", "export", g.Request.ID, "-o", file); !strings.Contains(out, file+".ers") || !strings.Contains(out, file+".log.json") {
 		t.Fatalf("the export says\n%s", out)
@@ -145,7 +147,7 @@ func TestR11_R25_EvidenceRecordsAreExportedBesideTheirBundles(t *testing.T) {
 	}
 	found := false
 	for _, r := range readsOf(t, g.Request.ID) {
-		found = found || r.What == evidence.ReadRenewal && r.Reader.Actor == local.Actor("acme/olivia") && r.Object.Key == countersign.RenewalKey("acme", g.Request.ID, 1)
+		found = found || r.What == evidence.ReadRenewal && r.Reader.Actor == local.Actor("acme/olivia") && strings.HasPrefix(r.Object.Key, strings.TrimSuffix(countersign.RenewalKey("acme", g.Request.ID, 1), "001.ers"))
 	}
 	if !found {
 		t.Error("that the evidence record was read is not recorded")

@@ -5,7 +5,10 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -16,7 +19,11 @@ import (
 	"github.com/countersign-dev/countersign"
 	"github.com/countersign-dev/countersign/activities"
 	"github.com/countersign-dev/countersign/evidence"
+	"github.com/countersign-dev/countersign/tests/stack"
 )
+
+// renewing is held by a test that says what one renewal of acme's evidence leaves for the next: each takes all that is due, of all tests.
+var renewing sync.Mutex
 
 // TestR11_RenewalIsRepeatableAndKeepsABundleProvable renews by the command line, twice: before the authority's certificate ends, and when an algorithm does.
 func TestR11_RenewalIsRepeatableAndKeepsABundleProvable(t *testing.T) {
@@ -26,6 +33,8 @@ func TestR11_RenewalIsRepeatableAndKeepsABundleProvable(t *testing.T) {
 	decide(t, g, "hart/carol", "counsel", countersign.Approve)
 	ending, _ := ended(t, g, countersign.Completed)
 	home := t.TempDir()
+	renewing.Lock()
+	defer renewing.Unlock()
 	renew := func(args ...string) *evidence.RenewedBundle {
 		t.Helper()
 		out, fault, code, err := local.CLI(t.Context(), apiURL, home, "acme/olivia", append([]string{"audit", "renew", "--json"}, args...)...)
@@ -98,6 +107,60 @@ func TestR11_RenewalIsRepeatableAndKeepsABundleProvable(t *testing.T) {
 	}
 	if out, _, code, err := local.CLI(t.Context(), apiURL, home, "acme/olivia", verify...); err != nil || code != 6 || !strings.Contains(out, "time-stamp 2: timestamp: signature does not verify") {
 		t.Errorf("audit verify of a changed record: exit code %d, %v\n%s", code, err, out)
+	}
+}
+
+// TestR11_RenewalsAtOnceAndAgainWithTheSameAlgorithm: what was renewed together has one token, and is renewed together again, by several people at once, in the same chain.
+func TestR11_RenewalsAtOnceAndAgainWithTheSameAlgorithm(t *testing.T) {
+	t.Parallel()
+	requests := map[string]*stack.Signing{}
+	for i := range 5 {
+		g := doneBeside(t, strconv.Itoa(i))
+		requests[g.Request.ID] = g
+	}
+	renewing.Lock()
+	defer renewing.Unlock()
+	for round := range 3 {
+		var all sync.WaitGroup
+		for range 3 {
+			all.Go(func() {
+				out, fault, code, err := local.CLI(t.Context(), apiURL, t.TempDir(), "acme/olivia", "audit", "renew", "--json", "--within-days", "7300")
+				var status evidence.RenewalStatus
+				if err == nil {
+					err = json.Unmarshal([]byte(out), &status)
+				}
+				if err != nil || code != 0 && code != 6 || status.State != evidence.RenewalDone {
+					t.Errorf("round %d: exit code %d, %v\n%s%s", round, code, err, out, fault)
+				}
+				for _, p := range status.Problems {
+					if requests[p.Request] != nil {
+						t.Errorf("round %d: %s was not renewed: %s", round, p.Request, p.Problem)
+					}
+				}
+				renewed := 0
+				for _, b := range status.Renewed {
+					if requests[b.Request] != nil && b.Record != nil {
+						renewed++
+					}
+				}
+				// Who comes late may find that all was renewed just before, and nothing due.
+				if renewed != 0 && renewed != len(requests) {
+					t.Errorf("round %d: %d of %d were renewed", round, renewed, len(requests))
+				}
+			})
+		}
+		all.Wait()
+	}
+	for request := range requests {
+		file := filepath.Join(t.TempDir(), "e.asice")
+		export := []string{"audit", "export", request, "-o", file}
+		verify := []string{"audit", "verify", file, "--tenant-ca", local.TenantCA, "--tsa-ca", local.TSA.CA}
+		if out, fault, code, err := local.CLI(t.Context(), apiURL, t.TempDir(), "acme/olivia", export...); err != nil || code != 0 {
+			t.Fatalf("audit export: exit code %d, %v\n%s%s", code, err, out, fault)
+		}
+		if out, fault, code, err := local.CLI(t.Context(), apiURL, t.TempDir(), "acme/olivia", verify...); err != nil || code != 0 || !regexp.MustCompile(`time-stamped anew ([3-9]|\d\d) times`).MatchString(out) {
+			t.Errorf("audit verify: exit code %d, %v\n%s%s", code, err, out, fault)
+		}
 	}
 }
 
