@@ -14,12 +14,9 @@ import (
 // the signing step reads anyway: it costs no request, and nothing that the saga would have to pass on. A saga can have anything appended, and by anybody, so the
 // proof counts for what it proves alone: under the log's key, that the entry of this tenant, request, run and transaction is in the tree.
 //
-// A transaction that v0.1.0 admitted may be without: its build kept no log, and people approved that in its context, so no saga can make another one of these.
-// What an append left there has to prove the intent all the same.
+// There is no exception for what v0.1.0 began, which kept no log: under this build's workflows such a saga appends too, once it gets that far. Only where an
+// earlier worker had scheduled the signing step already, and this one runs it, is it refused, and the signing ends as failed.
 func (t *Tenant) logged(r record, in evidence.SignInput) *countersign.Refusal {
-	if r.proof == nil && !in.Context.Stamped {
-		return nil
-	}
 	if r.proof == nil {
 		return countersign.Refuse("not-logged", "the intent to sign is not known to be in the tenant's log: nothing was appended to it before the key was to be asked")
 	}
