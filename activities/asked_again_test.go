@@ -23,7 +23,7 @@ func twoApprovals(t testing.TB) (*Tenant, record, evidence.SignInput, *countersi
 	in := evidence.SignInput{Request: "r1", Context: countersign.Context{
 		Tenant: "acme", Signing: countersign.SagaID("acme", "r1"), Run: "run", Requester: countersign.Actor{Issuer: "https://id.acme.example", Subject: "procurement"}, Policy: engine.Hash(),
 	}}
-	r := newRecord()
+	r := newRecord("step")
 	r.policy = engine.Text()
 	for i := range 2 {
 		who := countersign.Actor{Issuer: "https://id.acme.example", Subject: fmt.Sprint("a-", i)}

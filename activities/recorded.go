@@ -14,6 +14,7 @@ import (
 
 	"github.com/countersign-dev/countersign"
 	"github.com/countersign-dev/countersign/evidence"
+	"github.com/countersign-dev/countersign/evidence/translog"
 )
 
 // asker checks that the signing which is asked for is the one that asks, and not another one in its name: the server says who scheduled this.
@@ -28,9 +29,9 @@ func asker(ctx context.Context, in evidence.SignInput) *countersign.Refusal {
 // recorded checks what the signing step is given against what the Temporal server wrote down itself: the saga's admission, and each decision as a
 // signal by the person whom it names, taken when it is said to have been. A saga that says anything else is broken or in somebody else's hands: it
 // could bring decisions that nobody sent, with an identity provider's key that it made up, or that the policy doesn't allow. Where the glass is
-// broken, its review has to be open.
+// broken, its review has to be open. And the intent has to be in the tenant's log: see logged.
 func (t *Tenant) recorded(ctx context.Context, in evidence.SignInput, current *countersign.Settings, broken bool) (*countersign.Refusal, error) {
-	r := newRecord()
+	r := newRecord(activity.GetInfo(ctx).ActivityID)
 	events := t.temporal.GetWorkflowHistory(ctx, in.Context.Signing, in.Context.Run, false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
 	for events.HasNext() {
 		event, err := events.Next()
@@ -57,6 +58,9 @@ func (t *Tenant) recorded(ctx context.Context, in evidence.SignInput, current *c
 	}
 	if broken && r.review != countersign.ReviewID(in.Context.Tenant, in.Request) {
 		return countersign.Refuse("not-reviewed", "the glass was broken, and no review of it was opened"), nil
+	}
+	if refusal := t.logged(r, in); refusal != nil {
+		return refusal, nil
 	}
 	return t.allowed(r, in, current), nil
 }
@@ -91,10 +95,15 @@ type record struct {
 	checks   map[int64]int               // the events that scheduled checks of decisions → the how-manieth signal each is of
 	counted  map[int][]countersign.Actor // signal → whose one vote it used up, where a check found that it counts
 	stamps   map[string][]byte           // digest of a decision that counted → its time-stamp
+	step     string                      // id of the activity that reads this
+	asked    bool                        // that activity was scheduled: what comes after it is too late
+	appends  map[int64]bool              // the events that scheduled an append to the log
+	proof    *translog.Proof             // that the last append gave before the activity was scheduled, whoever ran it
 }
 
-func newRecord() record {
-	return record{taken: map[string][]taken{}, checks: map[int64]int{}, counted: map[int][]countersign.Actor{}, stamps: map[string][]byte{}}
+// newRecord is for the activity with this id.
+func newRecord(step string) record {
+	return record{step: step, appends: map[int64]bool{}, taken: map[string][]taken{}, checks: map[int64]int{}, counted: map[int][]countersign.Actor{}, stamps: map[string][]byte{}}
 }
 
 // taken is one decide signal: the how-manieth, from 1, and when the server took it.
@@ -120,6 +129,9 @@ func (r *record) ordinal(counted evidence.CountedDecision) (int, bool) {
 func (r *record) read(e *historypb.HistoryEvent) error {
 	if a := e.GetActivityTaskScheduledEventAttributes(); a.GetActivityType().GetName() == evidence.ActivityAdmit && r.admit == 0 {
 		r.admit = e.GetEventId()
+	}
+	if err := r.readAppend(e); err != nil {
+		return err
 	}
 	if a := e.GetActivityTaskScheduledEventAttributes(); a.GetActivityType().GetName() == evidence.ActivityCheckDecision {
 		var in evidence.CheckInput

@@ -24,7 +24,7 @@ func running(t *testing.T, input, result, admission string) (record, error) {
 		return &historypb.HistoryEvent{EventId: id, Attributes: &historypb.HistoryEvent_ActivityTaskCompletedEventAttributes{ActivityTaskCompletedEventAttributes: &historypb.ActivityTaskCompletedEventAttributes{
 			ScheduledEventId: of, Result: payloads(result)}}}
 	}
-	r := newRecord()
+	r := newRecord("step")
 	for _, e := range []*historypb.HistoryEvent{
 		scheduled(1, evidence.ActivityAdmit, `{}`), completed(2, 1, admission), scheduled(3, evidence.ActivityCheckDecision, input), completed(4, 3, result),
 	} {

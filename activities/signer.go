@@ -59,7 +59,8 @@ func (t *Tenant) Intend(ctx context.Context, in evidence.SignInput) (evidence.In
 
 // Sign signs the document with the tenant's key, once. It accepts only decisions that satisfy the quorum, checked again here and now:
 // their proofs, the plan, the context that they were given for, that everybody who decided still holds the role, and that the frozen policy allows
-// each decision as of when the server took it. The saga that asks is not believed: what it says is compared with what the Temporal server recorded of it.
+// each decision as of when the server took it; and only if the tenant's log has the intent. The saga that asks is not believed: what it says is compared with
+// what the Temporal server recorded of it, and with what the log's key signed.
 //
 // If we crash between the key's answer and the store, an orphan signature exists that nobody ever saw; the next attempt signs again,
 // and the first stored signature is the one that counts.

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 
+	"golang.org/x/mod/sumdb/note"
+
 	"github.com/countersign-dev/countersign"
 	"github.com/countersign-dev/countersign/evidence/translog"
 )
@@ -30,11 +32,17 @@ func (v *verifier) logged() {
 }
 
 func (v *verifier) inLog() error {
-	entry, _, err := v.c.Logged.Check(v.roots.Log)
+	return VerifyIntended(*v.c.Logged, IntentEntry(v.c.Input.Request, v.c.Saga, v.c.Admission.Digest), v.roots.Log)
+}
+
+// VerifyIntended checks that a log whose key is given has an intent, as IntentEntry makes it. The signing step asks it before it asks the key, and a verifier of
+// the evidence again.
+func VerifyIntended(p translog.Proof, want translog.Entry, log note.Verifier) error {
+	entry, _, err := p.Check(log)
 	if err != nil {
 		return err
 	}
-	if !entry.Same(IntentEntry(v.c.Input.Request, v.c.Saga, v.c.Admission.Digest)) {
+	if !entry.Same(want) {
 		return errors.New("the entry in the log is about something else than this signing's intent")
 	}
 	return nil

@@ -34,13 +34,13 @@ forbid (principal, action == Action::"decide", resource) when { resource.decided
 		"roles: [finance, requester]", "roles: [finance, legal]",
 		"name: Chris Lowe\n      email: chris@hart.example\n      roles: [", "name: Chris Lowe\n      email: chris@hart.example\n      roles: [legal, ",
 		"passkeys:", "policy: {file: "+own+"}\npasskeys:")
-	calls := keyCalls(t)
 
 	t.Run("past the deadline", func(t *testing.T) {
 		r := request(t, "globex", "one")
 		deadline := time.Now().Add(8 * time.Second).UTC()
 		r.Deadlines = map[string]time.Time{"legal": deadline}
 		g := o.begin(t, "machine:globex/procurement", r)
+		calls := keyCalls(t)
 		inTime := o.put(t, g, "hart/chris", "legal", countersign.Approve, nil)
 		if _, err := g.Until(t.Context(), func(workflows.Status) bool { return time.Now().After(deadline) }); err != nil {
 			t.Fatal(err)

@@ -12,6 +12,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 	"github.com/rs/zerolog"
 	historypb "go.temporal.io/api/history/v1"
+	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/worker"
@@ -20,6 +21,7 @@ import (
 	"github.com/countersign-dev/countersign"
 	"github.com/countersign-dev/countersign/activities"
 	"github.com/countersign-dev/countersign/evidence"
+	"github.com/countersign-dev/countersign/evidence/translog"
 	"github.com/countersign-dev/countersign/identity"
 	"github.com/countersign-dev/countersign/tests/stack"
 	"github.com/countersign-dev/countersign/workers/pool"
@@ -218,7 +220,9 @@ func compromise(t *testing.T, replace ...string) *orchestration {
 	tenant.Register(saga)
 	keys := worker.New(c, countersign.TaskQueueKeys, worker.Options{DisableWorkflowWorker: true})
 	tenant.RegisterKeys(keys)
-	for _, w := range []worker.Worker{saga, keys} {
+	attacker := worker.New(c, queueOfTheAttacker, worker.Options{DisableWorkflowWorker: true})
+	attacker.RegisterActivityWithOptions(func(_ context.Context, p translog.Proof) (translog.Proof, error) { return p, nil }, activity.RegisterOptions{Name: evidence.ActivityAppendLog})
+	for _, w := range []worker.Worker{saga, keys, attacker} {
 		if err := w.Start(); err != nil {
 			t.Fatal(err)
 		}
@@ -252,9 +256,15 @@ type asked struct {
 	Ordinal int
 	Later   time.Duration // by which the check is told that every deadline is later than the plan says
 	Review  bool          // to open a review instead
+	// Append is what to be put into the log instead, and Appended what the attacker's own activity is to give instead of the log.
+	Append   *evidence.LogInput
+	Appended *translog.Proof
 }
 
-// sagaOfTheAttacker admits, records the intent, and then asks for signatures as it is told. It checks a decision only when it is told to.
+// queueOfTheAttacker is where an activity of the log's name gives whatever it is told.
+const queueOfTheAttacker = "attacker"
+
+// sagaOfTheAttacker admits, locks the intent, and then asks for signatures as it is told. It checks a decision, and appends to the log, only when it is told to.
 func sagaOfTheAttacker(ctx workflow.Context, in evidence.SagaInput) (evidence.SagaResult, error) {
 	info := workflow.GetInfo(ctx).WorkflowExecution
 	self := evidence.Execution{Workflow: info.ID, Run: info.RunID}
@@ -304,6 +314,17 @@ func sagaOfTheAttacker(ctx workflow.Context, in evidence.SagaInput) (evidence.Sa
 			answers[a.Name] = signature
 			continue
 		}
+		if a.Append != nil || a.Appended != nil {
+			queue, input := countersign.TaskQueueSigning, any(a.Append)
+			if a.Appended != nil {
+				queue, input = queueOfTheAttacker, a.Appended
+			}
+			if err := workflow.ExecuteActivity(on(queue), evidence.ActivityAppendLog, input).Get(ctx, nil); err != nil {
+				signature.Refusal = countersign.Refuse("broken", "%s", err)
+			}
+			answers[a.Name] = signature
+			continue
+		}
 		if a.Review {
 			if err := openReview(ctx, in.Request, self, admission); err != nil {
 				signature.Refusal = countersign.Refuse("broken", "%s", err)
@@ -335,8 +356,16 @@ func sagaOfTheAttacker(ctx workflow.Context, in evidence.SagaInput) (evidence.Sa
 	}
 }
 
-// begin starts a signing, which is ended with the test: nobody seals it.
+// begin starts a signing, and puts its intent into the log. It is ended with the test: nobody seals it.
 func (o *orchestration) begin(t *testing.T, who string, r countersign.Request) *stack.Signing {
+	t.Helper()
+	g := o.unlogged(t, who, r)
+	o.append(t, g, "intent", o.intent(t, g))
+	return g
+}
+
+// unlogged begins a signing whose intent is not in the log.
+func (o *orchestration) unlogged(t *testing.T, who string, r countersign.Request) *stack.Signing {
 	t.Helper()
 	g, err := local.Begin(t.Context(), who, r)
 	if err != nil {
