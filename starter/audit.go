@@ -32,7 +32,7 @@ func (c *cli) auditCommand() *cobra.Command {
 		},
 	}
 	audit.AddCommand(c.listCommand(), c.exportCommand(), c.verifyCommand(), c.renewCommand(), c.reindexCommand(), c.replayCommand(), c.timelineCommand(), c.exposureCommand(), c.certificateCommand(), c.readsCommand(), c.checksCommand(), c.checkNowCommand(), c.auditLogCommand(),
-		c.holdCommand(), c.retainCommand(), c.disputeCommand(), c.shredCommand())
+		c.holdCommand(), c.retainCommand(), c.disputeCommand(), c.shredCommand(), c.recordsCommand())
 	return audit
 }
 
