@@ -89,13 +89,21 @@ func TestR25_AFullDiskHoldsASigningUpAndSpoilsNothing(t *testing.T) {
 	// held waits until an activity of a workflow is tried again for want of room.
 	held := func(workflow, activity string) {
 		t.Helper()
+		var pending []string
+		defer func() {
+			if t.Failed() {
+				t.Logf("%s has pending: %q", workflow, pending)
+			}
+		}()
 		eventually(t, activity+" says that the disk is full", func() bool {
 			d, err := c.DescribeWorkflowExecution(t.Context(), workflow, "")
 			if err != nil {
 				return false // it is not there yet
 			}
+			pending = nil
 			for _, p := range d.GetPendingActivities() {
 				told := p.GetLastFailure().GetMessage()
+				pending = append(pending, p.GetActivityType().GetName()+": "+told)
 				if p.GetActivityType().GetName() == activity && strings.Contains(told, "TMPDIR") && strings.Contains(told, syscall.ENOSPC.Error()) {
 					return true
 				}
@@ -121,7 +129,7 @@ func TestR25_AFullDiskHoldsASigningUpAndSpoilsNothing(t *testing.T) {
 	}
 
 	// Room for the signed PDF, and not for a bundle: it runs out while that is written.
-	disk.leave(t, 96<<10)
+	disk.leave(t, 192<<10)
 	held(custodian, "Seal")
 	if there := versions(t, local.S3.Evidence, evidenceKey); len(there) != 0 {
 		t.Errorf("before it is sealed its evidence has %d versions", len(there))
