@@ -179,10 +179,11 @@ digest of what is stored.`,
 			if err != nil {
 				return err
 			}
-			raw, err := readBounded(args[0], maxEvidenceFile)
+			raw, done, err := evidenceFile(args[0], maxEvidenceFile)
 			if err != nil {
 				return err
 			}
+			defer done()
 			verdict := evidence.Judge(args[0], raw, roots)
 			if err := c.answer(verdict, verdict.WriteText); err != nil {
 				return err
