@@ -181,6 +181,13 @@ func (x *reindexing) ending(ctx context.Context, e loggedEnding, there map[strin
 	}
 	if err != nil {
 		x.find(evidence.IndexDiffers, e.Request, o.Key, "%s", err)
+		return nil
+	}
+	if err := x.t.indexLocked(ctx, o.Object, r); err != nil {
+		if !errors.Is(err, errUnlocked) && !lastTries(ctx) {
+			return err
+		}
+		x.find(evidence.IndexUnlocked, e.Request, o.Key, "%s", err)
 	}
 	return nil
 }

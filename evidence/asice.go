@@ -73,20 +73,12 @@ type File struct {
 	Bytes []byte
 }
 
-// WriteBundle writes the container: mimetype, the files in the given order, the manifest and the signature.
+// WriteBundle writes a container: mimetype, the files in the given order, the manifest and the signature.
 //
 // Every entry is stored, without extra fields, at the zip epoch: equal input gives equal bytes. Compression is left
 // out on purpose: a verifier in ten years would otherwise have to reproduce today's compressor. WriteBundle does not
-// check that manifest and signature fit the files; Seal does.
-func WriteBundle(files []File, manifest, signature []byte) ([]byte, error) {
-	var out bytes.Buffer
-	if err := writeBundle(&out, files, manifest, signature); err != nil {
-		return nil, err
-	}
-	return out.Bytes(), nil
-}
-
-func writeBundle(w io.Writer, files []File, manifest, signature []byte) error {
+// check that manifest and signature fit the files; SealFile does.
+func WriteBundle(w io.Writer, files []File, manifest, signature []byte) error {
 	if err := checkFiles(files); err != nil {
 		return err
 	}

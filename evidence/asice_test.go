@@ -22,7 +22,7 @@ func TestContainerKeepsItsBytes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	raw, err := WriteBundle(someFiles(), manifest, []byte("signature"))
+	raw, err := container(someFiles(), manifest, []byte("signature"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,7 +138,7 @@ func TestSplicedBundlesAreRefused(t *testing.T) {
 	a := mustOpen(t, mustSeal(t, w))
 	files := someFiles()
 	files[1].Bytes = []byte(`{"outcome":"rejected"}`)
-	otherRaw, err := Seal(t.Context(), files, w.signer, w.tsa, sealedAt, w.roots)
+	otherRaw, err := sealed(t.Context(), files, w.signer, w.tsa, sealedAt, w.roots)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -198,7 +198,7 @@ func FuzzOpenBundle(f *testing.F) {
 		if err != nil {
 			return
 		}
-		again, err := WriteBundle(b.Files(), b.ManifestBytes(), b.SignatureBytes())
+		again, err := container(b.Files(), b.ManifestBytes(), b.SignatureBytes())
 		if err != nil || !bytes.Equal(again, raw) {
 			t.Fatalf("accepted a container that is not canonical (%v)", err)
 		}

@@ -50,7 +50,7 @@ func rejectedFiles(t testing.TB, w *world) []File {
 // verifyForged seals files in good order, with the tenant's own key, and verifies them.
 func verifyForged(t testing.TB, w *world, files []File) error {
 	t.Helper()
-	raw, err := Seal(t.Context(), files, w.signer, w.tsa, sealedAt, w.roots)
+	raw, err := sealed(t.Context(), files, w.signer, w.tsa, sealedAt, w.roots)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package evidence
 
 import (
+	"bytes"
 	"context"
 	"crypto"
 	"crypto/ecdsa"
@@ -202,7 +203,7 @@ func someFiles() []File {
 
 func mustSeal(t testing.TB, w *world) []byte {
 	t.Helper()
-	raw, err := Seal(t.Context(), someFiles(), w.signer, w.tsa, sealedAt, w.roots)
+	raw, err := sealed(t.Context(), someFiles(), w.signer, w.tsa, sealedAt, w.roots)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -252,4 +253,22 @@ func algorithmDER(t testing.TB, oid asn1.ObjectIdentifier) []byte {
 		t.Fatal(err)
 	}
 	return der
+}
+
+// sealed is SealFile for a bundle that fits into memory.
+func sealed(ctx context.Context, files []File, signer Signer, stamper Stamper, at time.Time, roots Roots) ([]byte, error) {
+	bundle, err := SealFile(ctx, files, signer, stamper, at, roots)
+	if err != nil {
+		return nil, err
+	}
+	defer bundle.Close()
+	raw, err := bundle.Bytes()
+	return bytes.Clone(raw), err
+}
+
+// container is WriteBundle for a bundle that fits into memory.
+func container(files []File, manifest, signature []byte) ([]byte, error) {
+	var out bytes.Buffer
+	err := WriteBundle(&out, files, manifest, signature)
+	return out.Bytes(), err
 }

@@ -133,7 +133,7 @@ func TestM4_ALargeBundleIsNotHeldInMemory(t *testing.T) { //nolint:paralleltest 
 		}
 		t.Logf("%s: a bundle with a document of %d bytes took %d", name, largest, used)
 	})
-	if used := allocated(func() { _, _ = Seal(t.Context(), files, w.signer, w.tsa, sealedAt, w.roots) }); used < largest {
+	if used := allocated(func() { _, _ = sealed(t.Context(), files, w.signer, w.tsa, sealedAt, w.roots) }); used < largest {
 		t.Errorf("sealed in memory, it took %d: what is counted is not what is held", used)
 	}
 }

@@ -59,10 +59,11 @@ func concealed(t *testing.T, raw []byte) (stored []byte, keys shred.Keys, all ma
 		subjects = append(subjects, shred.Subject{ID: p.Actor.Subject, Key: key, Strings: p.Strings})
 		keys[p.Actor.Subject], all[p.Actor.Subject] = key, p
 	}
-	if stored, err = shred.Conceal(raw, windows, subjects); err != nil {
+	var out bytes.Buffer
+	if err := shred.ConcealTo(&out, raw, windows, subjects); err != nil {
 		t.Fatal(err)
 	}
-	return stored, keys, all
+	return out.Bytes(), keys, all
 }
 
 func TestN13_PersonalDataIsFoundWithThePersonThatItIsAbout(t *testing.T) {
@@ -220,11 +221,12 @@ func TestN13_OfAShreddedBundleWhatIsLeftCantBeChanged(t *testing.T) {
 	}
 
 	for _, text := range []string{"<asic:ASiCManifest", "permit", "PK\x01\x02"} {
-		stored, err := shred.Conceal(raw, []shred.Window{{Offset: 0, Length: len(raw)}}, []shred.Subject{{ID: "a", Strings: []string{text}}})
+		var out bytes.Buffer
+		err := shred.ConcealTo(&out, raw, []shred.Window{{Offset: 0, Length: len(raw)}}, []shred.Subject{{ID: "a", Strings: []string{text}}})
 		if err != nil {
 			t.Fatal(err)
 		}
-		c, err := shred.Read(stored)
+		c, err := shred.Read(out.Bytes())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -66,17 +66,18 @@ type ReindexPage struct {
 
 // What can be found about a record of the index.
 const (
-	IndexMissing = "missing" // an ending in the log has no record
-	IndexMade    = "made"    // it had none, and has one now
-	IndexDiffers = "differs" // the record says something else than the log, or than the bundle
-	IndexHidden  = "hidden"  // somebody put a delete marker over the record, which lists pass by
-	IndexChanged = "changed" // somebody wrote over the record; its first version counts
-	IndexExtra   = "extra"   // no ending in the log has this record
+	IndexMissing  = "missing"  // an ending in the log has no record
+	IndexMade     = "made"     // it had none, and has one now
+	IndexDiffers  = "differs"  // the record says something else than the log, or than the bundle
+	IndexHidden   = "hidden"   // somebody put a delete marker over the record, which lists pass by
+	IndexChanged  = "changed"  // somebody wrote over the record; its first version counts
+	IndexUnlocked = "unlocked" // the store's lock on the record is gone, or ends before the record says
+	IndexExtra    = "extra"    // no ending in the log has this record
 )
 
 // IndexFinding is one thing that is, or was, not as it has to be.
 type IndexFinding struct {
-	What    string `json:"what" enum:"missing,made,differs,hidden,changed,extra"`
+	What    string `json:"what" enum:"missing,made,differs,hidden,changed,unlocked,extra"`
 	Request string `json:"request,omitempty"`
 	Key     string `json:"key"`
 	Detail  string `json:"detail,omitempty"`

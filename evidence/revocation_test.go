@@ -75,7 +75,7 @@ func (w *listedWorld) sign(t *testing.T, list *x509.RevocationList, by *certifie
 }
 
 func (w *listedWorld) seal(t *testing.T) ([]byte, error) {
-	return Seal(t.Context(), someFiles(), listedSigner{w.signer, NewRevocation(w.roots, w.server.Client())}, w.tsa, sealedAt, w.roots)
+	return sealed(t.Context(), someFiles(), listedSigner{w.signer, NewRevocation(w.roots, w.server.Client())}, w.tsa, sealedAt, w.roots)
 }
 
 func (w *listedWorld) mustSeal(t *testing.T) *Bundle {

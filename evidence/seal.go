@@ -16,24 +16,13 @@ import (
 	"github.com/countersign-dev/countersign/evidence/spool"
 )
 
-// Seal is SealFile for a bundle that fits into memory.
-func Seal(ctx context.Context, files []File, signer Signer, stamper Stamper, at time.Time, roots Roots) ([]byte, error) {
-	bundle, err := SealFile(ctx, files, signer, stamper, at, roots)
-	if err != nil {
-		return nil, err
-	}
-	defer bundle.Close()
-	raw, err := bundle.Bytes()
-	return bytes.Clone(raw), err
-}
-
 // SealFile builds a bundle of files and seals it: a CAdES-B-T signature over the manifest, which names each file's digest. The bundle is in a temporary
 // file, which the caller closes, and so is the rehearsal's: neither is ever on the heap, whatever the size of a document among the files.
 //
 // The real signer is asked once, and only after all that can be checked without it has been checked: the files, the
 // signer's chain to roots.Signers at the time at, and a rehearsal with a throwaway key through the same code. The
-// authority of stamper is asked once, after the signature. If Seal fails after that, a signature exists whose evidence
-// does not: the caller must record it as void. Before it returns, Seal opens and verifies its own output with roots.
+// authority of stamper is asked once, after the signature. If SealFile fails after that, a signature exists whose evidence
+// does not: the caller must record it as void. Before it returns, SealFile opens and verifies its own output with roots.
 //
 // at is the claimed signing time. Errors are *BundleError.
 func SealFile(ctx context.Context, files []File, signer Signer, stamper Stamper, at time.Time, roots Roots) (*spool.File, error) {
@@ -68,7 +57,7 @@ func SealFile(ctx context.Context, files []File, signer Signer, stamper Stamper,
 
 // keepBundle writes a bundle into a temporary file and opens it from there.
 func keepBundle(files []File, manifest, signature []byte) (*spool.File, *Bundle, error) {
-	file, err := spool.Keep(func(w io.Writer) error { return writeBundle(w, files, manifest, signature) })
+	file, err := spool.Keep(func(w io.Writer) error { return WriteBundle(w, files, manifest, signature) })
 	if err != nil {
 		return nil, nil, err
 	}

@@ -106,7 +106,7 @@ func TestSealDoesNotAskTheSignerInVain(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			tsa := newTestTSA(t, base, tsaTemplate(t))
-			_, err := Seal(t.Context(), c.files, c.signer, tsa, c.at, c.roots)
+			_, err := sealed(t.Context(), c.files, c.signer, tsa, c.at, c.roots)
 			wantFailure(t, err, c.check, c.text)
 			if c.signer.calls != 0 || tsa.calls != 0 {
 				t.Errorf("%d signatures and %d time-stamps were asked for", c.signer.calls, tsa.calls)
@@ -119,7 +119,7 @@ func TestSealRefusesASignatureByAnotherKey(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, elliptic.P256())
 	signer := &countingSigner{Signer: NewKeySigner(newKey(t, elliptic.P256()), w.signer.Chain())}
-	_, err := Seal(t.Context(), someFiles(), signer, w.tsa, sealedAt, w.roots)
+	_, err := sealed(t.Context(), someFiles(), signer, w.tsa, sealedAt, w.roots)
 	wantFailure(t, err, "seal", "do not belong together")
 	if signer.calls != 1 || w.tsa.calls != 0 {
 		t.Errorf("%d signatures and %d time-stamps, want 1 and 0", signer.calls, w.tsa.calls)
@@ -136,7 +136,7 @@ func (brokenSigner) SignDigest(context.Context, []byte, crypto.Hash) ([]byte, er
 func TestSealPassesTheSignersErrorOn(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, elliptic.P256())
-	_, err := Seal(t.Context(), someFiles(), brokenSigner{w.signer}, w.tsa, sealedAt, w.roots)
+	_, err := sealed(t.Context(), someFiles(), brokenSigner{w.signer}, w.tsa, sealedAt, w.roots)
 	wantFailure(t, err, "seal", "couldn't sign")
 	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("cause is lost: %v", err)
@@ -148,7 +148,7 @@ func BenchmarkSeal(b *testing.B) {
 	files := append(someFiles(), File{"attachment.bin", make([]byte, 1<<20)})
 	b.SetBytes(1 << 20)
 	for b.Loop() {
-		if _, err := Seal(b.Context(), files, w.signer, w.tsa, sealedAt, w.roots); err != nil {
+		if _, err := sealed(b.Context(), files, w.signer, w.tsa, sealedAt, w.roots); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -157,7 +157,7 @@ func BenchmarkSeal(b *testing.B) {
 func BenchmarkVerifyBundle(b *testing.B) {
 	w := newWorld(b, elliptic.P256())
 	files := append(someFiles(), File{"attachment.bin", make([]byte, 1<<20)})
-	raw, err := Seal(b.Context(), files, w.signer, w.tsa, sealedAt, w.roots)
+	raw, err := sealed(b.Context(), files, w.signer, w.tsa, sealedAt, w.roots)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -191,7 +191,7 @@ func TestTSAClientSealsABundle(t *testing.T) {
 	w := newWorld(t, elliptic.P256())
 	s := serveTSA(t, w, nil)
 	client := NewTSAClient(s.URL, w.roots.TSAs, s.Client())
-	raw, err := Seal(t.Context(), someFiles(), w.signer, client, sealedAt, w.roots)
+	raw, err := sealed(t.Context(), someFiles(), w.signer, client, sealedAt, w.roots)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -53,6 +53,7 @@ func (v *verifier) run(raw []byte) {
 		return
 	}
 	quantum := beside(v.findPostQuantum)
+	defer quantum() // whoever gave the bundle may unmap it afterwards
 	if !v.read() {
 		return
 	}

@@ -24,7 +24,7 @@ when
 // separate duties by it, and keeps every invariant.
 func TestN06_ATenantsRuleSeparatesTheEmployersOfRequesterApproverAndDelegator(t *testing.T) {
 	t.Parallel()
-	e, err := policy.Load(policy.Default(), separateEmployers)
+	e, _, err := policy.LoadNamed(policy.Default(), "tenant.cedar", separateEmployers)
 	if err != nil {
 		t.Fatal(err)
 	}

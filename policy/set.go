@@ -8,17 +8,11 @@ import (
 	"github.com/cedar-policy/cedar-go"
 )
 
-// Load reads a tenant's policies on top of the default set's text. The tenant may add permits and forbids; an @id of the default set is
+// LoadNamed reads a tenant's policies, of a file of that name, on top of the default set's text, and says how far the model check looked. The tenant may add permits and forbids; an @id of the default set is
 // not free. What names something that no question has is refused with file, line and id, and what breaks an invariant with a
 // *Counterexample: nothing that a tenant writes may weaken what every signing stands on.
 //
 // The engine's text is both together, so that a bundle's policy is complete by itself. NewEngine reads it again.
-func Load(defaultText, tenantText string) (*Engine, error) {
-	e, _, err := LoadNamed(defaultText, "tenant.cedar", tenantText)
-	return e, err
-}
-
-// LoadNamed is Load for a file of that name, and says how far the model check looked.
 func LoadNamed(defaultText, name, tenantText string) (*Engine, Coverage, error) {
 	e, err := Combine(defaultText, name, tenantText)
 	if err != nil {

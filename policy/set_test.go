@@ -49,7 +49,7 @@ func TestWithoutPoliciesOfItsOwnATenantHasTheDefaultSet(t *testing.T) {
 
 func TestATenantCannotBreakAnInvariant(t *testing.T) {
 	t.Parallel()
-	_, err := policy.Load(policy.Default(), `@id("owner-gives") permit (principal, action == Action::"delegate", resource is Grant) when { principal.roles.contains("owner") };`)
+	_, _, err := policy.LoadNamed(policy.Default(), "tenant.cedar", `@id("owner-gives") permit (principal, action == Action::"delegate", resource is Grant) when { principal.roles.contains("owner") };`)
 	var found *policy.Counterexample
 	if !errors.As(err, &found) || found.Invariant.ID != "entitled-to-delegate" || !strings.Contains(err.Error(), "couldn't load tenant.cedar: the policy set breaks entitled-to-delegate") {
 		t.Errorf("%v", err)

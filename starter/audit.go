@@ -32,7 +32,7 @@ func (c *cli) auditCommand() *cobra.Command {
 		},
 	}
 	audit.AddCommand(c.listCommand(), c.exportCommand(), c.verifyCommand(), c.renewCommand(), c.reindexCommand(), c.replayCommand(), c.timelineCommand(), c.exposureCommand(), c.certificateCommand(), c.readsCommand(), c.checksCommand(), c.checkNowCommand(), c.auditLogCommand(),
-		c.holdCommand(), c.retainCommand(), c.disputeCommand(), c.shredCommand())
+		c.holdCommand(), c.retainCommand(), c.disputeCommand(), c.shredCommand(), c.recordsCommand())
 	return audit
 }
 
@@ -179,10 +179,11 @@ digest of what is stored.`,
 			if err != nil {
 				return err
 			}
-			raw, err := readBounded(args[0], maxEvidenceFile)
+			raw, done, err := evidenceFile(args[0], maxEvidenceFile)
 			if err != nil {
 				return err
 			}
+			defer done()
 			verdict := evidence.Judge(args[0], raw, roots)
 			if err := c.answer(verdict, verdict.WriteText); err != nil {
 				return err

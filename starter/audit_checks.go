@@ -26,7 +26,7 @@ func (c *cli) checksCommand() *cobra.Command {
 		Short: "List the reports of evidence checks, or show one, for the tenant's compliance and its owner",
 		Long: `List the reports of the scheduled checks of evidence by the API, the last first, or show one by its name. Each page and each report that is read is recorded with its
 reader. The exit code is 6 where the newest check that is listed, or the report that is shown, says that something did not hold, and where no report is as young as the
-schedule has them: a check that did not run leaves none.
+schedule has them: a check that did not run leaves none. Of a new installation it says until when the first one is due.
 
 Given a directory or a file, it reads a copy of what lies under <tenant>/checks/ in the bucket of evidence, without the API, the first first:
 

@@ -83,6 +83,8 @@ func writeChecks(w io.Writer, all client.EvidenceChecks) {
 		told += "; " + s.Problem
 	}
 	switch {
+	case s.FirstDue != nil:
+		told += "; not yet: the first is due by " + instant(*s.FirstDue)
 	case s.Late && s.Newest == nil:
 		told += "; LATE: there is no report"
 	case s.Late:

@@ -83,7 +83,7 @@ func TestMisuseIsExitCode2(t *testing.T) {
 		{"status", "PO-1", "--tenant", "NOT A TENANT"}, {"status", "PO-1", "--tenant", "acme", "--api", "http://sign.example"},
 		{"decide", "PO-1", "--tenant", "acme"}, {"decide", "PO-1", "--tenant", "acme", "--approve", "--reject"}, {"decide", "PO-1", "--tenant", "acme", "--approve"},
 		{"decide", "PO-1", "--tenant", "acme", "--issuer", "http://127.0.0.1:1", "--machine-key", "k", "--approve"},
-		{"audit", "verify", "x"}, {"audit", "nonsense"}, {"serve", "--listen", "nowhere"}, {"serve", "--log", "loud"}, {"login"}, {"withdraw", "PO-1", "--tenant", "acme"},
+		{"audit", "verify", "x"}, {"audit", "records", "verify", "x"}, {"audit", "nonsense"}, {"serve", "--listen", "nowhere"}, {"serve", "--log", "loud"}, {"login"}, {"withdraw", "PO-1", "--tenant", "acme"},
 		{"request", "--file", "x", "--purpose", "p", "--title", "t", "--tenant", "acme", "--deadline", "legal=tomorrow"},
 	} {
 		if exit, out, errout := run(t, "", args...); exit != exitUsage || errout == "" || out != "" {

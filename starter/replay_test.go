@@ -112,9 +112,9 @@ func rebuilt(t *testing.T, b *evidence.Bundle, h *historypb.History) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	raw, err := evidence.WriteBundle(files, manifest, b.SignatureBytes())
-	if err != nil {
+	var raw bytes.Buffer
+	if err := evidence.WriteBundle(&raw, files, manifest, b.SignatureBytes()); err != nil {
 		t.Fatal(err)
 	}
-	return raw
+	return raw.Bytes()
 }

@@ -162,3 +162,31 @@ func TestR11_R25_EvidenceRecordsAreExportedBesideTheirBundles(t *testing.T) {
 		t.Errorf("who may not see the signing is answered %d", status)
 	}
 }
+
+// TestR24_ANewInstallationSaysWhenItsFirstCheckIsDue asks about acme, of which no test has the evidence checked.
+func TestR24_ANewInstallationSaysWhenItsFirstCheckIsDue(t *testing.T) {
+	t.Parallel()
+	home := t.TempDir()
+	checks := func(args ...string) string {
+		t.Helper()
+		out, fault, code, err := local.CLI(t.Context(), apiURL, home, "acme/olivia", append([]string{"audit", "checks", "--tenant", "acme", "--issuer", local.Issuers["acme"].URL}, args...)...)
+		if err != nil || code != 0 {
+			t.Fatalf("exit code %d, %v\n%s%s", code, err, out, fault)
+		}
+		return out
+	}
+	var list client.EvidenceChecks
+	if err := json.Unmarshal([]byte(checks("--json")), &list); err != nil {
+		t.Fatal(err)
+	}
+	s := list.Schedule
+	if s.Newest != nil {
+		t.Skip("the schedule's own time for a check came while the tests ran")
+	}
+	if s.Late || s.FirstDue == nil || s.FirstDue.Before(time.Now()) || s.FirstDue.After(time.Now().Add(30*time.Hour+15*time.Minute)) {
+		t.Errorf("the schedule is %+v", s)
+	}
+	if out := checks(); !strings.Contains(out, "not yet: the first is due by 20") || strings.Contains(out, "LATE") {
+		t.Errorf("it is told as\n%s", out)
+	}
+}

@@ -417,11 +417,16 @@ func resealAsIs(t *testing.T, files []evidence.File, lists *evidence.Revocation)
 		t.Fatal(err)
 	}
 	signer := operator{keys, local.Tenants["acme"].KeyARN, sealChain(t), lists}
-	raw, err := evidence.Seal(t.Context(), files, signer, evidence.NewTSAClient(local.TSA.URL, roots.TSAs, nil), time.Now(), roots)
+	bundle, err := evidence.SealFile(t.Context(), files, signer, evidence.NewTSAClient(local.TSA.URL, roots.TSAs, nil), time.Now(), roots)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return raw
+	defer bundle.Close()
+	raw, err := bundle.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bytes.Clone(raw)
 }
 
 // operator signs whatever it wants with the tenant's key, as whoever runs the workers could.

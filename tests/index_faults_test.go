@@ -14,6 +14,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	s3types "github.com/aws/aws-sdk-go-v2/service/s3/types"
 
 	"github.com/countersign-dev/countersign"
 	"github.com/countersign-dev/countersign/evidence"
@@ -241,6 +242,23 @@ func TestR24_TheIndexIsHeldToTheLogAndMadeWhole(t *testing.T) {
 		forged := put(key, bytes.ReplaceAll(original, []byte(change.from), []byte(change.to)))
 		told(what, []string{evidence.IndexDiffers}, change.args...)
 		take(key, forged)
+	}
+	// The same bytes, and what is true by the log alone, under no lock, or one that ends soon: the store itself would let them be taken away.
+	for _, body := range [][]byte{original, bytes.ReplaceAll(original, []byte("Supply agreement"), []byte("Nothing of note!"))} {
+		free := put(key, body)
+		told("without a lock", []string{evidence.IndexUnlocked}, verify...)
+		told("without a lock", []string{evidence.IndexUnlocked}, "reindex")
+		take(key, free)
+	}
+	_, err = admin.PutObject(t.Context(), &s3.PutObjectInput{
+		Bucket: bucket, Key: aws.String(key), Body: bytes.NewReader(original), ObjectLockMode: s3types.ObjectLockModeCompliance, ObjectLockRetainUntilDate: aws.Time(time.Now().Add(time.Hour)),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	told("locked for an hour", []string{evidence.IndexUnlocked}, verify...)
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
 	}
 	told("taken away", []string{evidence.IndexMade}, "reindex", "--bundles")
 	// In the store itself, under the lock.

@@ -8,7 +8,9 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"go.temporal.io/api/serviceerror"
@@ -167,6 +169,30 @@ func patiently(t *testing.T, wait func() error) {
 		var late *serviceerror.DeadlineExceeded
 		if tries == 5 || !errors.Is(err, context.DeadlineExceeded) && !errors.As(err, &late) {
 			t.Fatal(err)
+		}
+	}
+}
+
+// TestM4_ALargeBundleIsVerifiedInLittleMemory verifies a file of 256 MiB with less memory than that, and where there is no room for a copy either, with what it takes.
+func TestM4_ALargeBundleIsVerifiedInLittleMemory(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "large.asice")
+	if err := os.WriteFile(file, []byte("PK not a bundle"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(file, largest); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct{ command, temporary string }{
+		"little memory":      {narrow(t, filepath.Join(local.Bin, "countersign"), 224<<20), t.TempDir()},
+		"no temporary files": {filepath.Join(local.Bin, "countersign"), filepath.Join(t.TempDir(), "none")},
+	} {
+		cmd := exec.CommandContext(t.Context(), c.command, "audit", "verify", file, "--tenant-ca", local.TenantCA, "--tsa-ca", local.TSA.CA)
+		cmd.Env = append(os.Environ(), "TMPDIR="+c.temporary)
+		out, err := cmd.CombinedOutput()
+		var ended *exec.ExitError
+		if !errors.As(err, &ended) || ended.ExitCode() != 6 || !strings.Contains(string(out), "container") {
+			t.Errorf("%s: %v\n%.2000s", name, err, out)
 		}
 	}
 }

@@ -261,6 +261,16 @@ func TestR25_AnExportKilledAtEachBoundaryLeavesExactlyOneObjectEach(t *testing.T
 			t.Errorf("%s: %d files, want %d", name, len(found), n)
 		}
 	}
+	// Whoever receives it checks it without a network and without a login.
+	verify := []string{"audit", "records", "verify", dir, "--tenant-ca", local.TenantCA, "--tsa-ca", local.TSA.CA, "--log-key", local.Tenants["acme"].LogPublicKey, "--digest", d.Digest,
+		"--from", from.UTC().Format(time.RFC3339Nano), "--until", until.UTC().Format(time.RFC3339Nano)}
+	offline(t, local, 0, fmt.Sprintf("\n%d bundles hold\ncomplete: ", d.Count), verify...)
+	offline(t, local, 6, "is not signed by the key countersign/globex", append(slices.Clone(verify), "--log-key", local.Tenants["globex"].LogPublicKey)...)
+	if found, err := filepath.Glob(filepath.Join(dir, "bundles", "*.asice")); err != nil || os.Remove(found[0]) != nil {
+		t.Fatal(err)
+	}
+	offline(t, local, 6, "missing", verify...)
+
 	reads = counted()
 	answer, _, _ = k.exporter(t, home, 0, false, append(args(""), "--dry-run")...)
 	if !strings.Contains(answer, second.Request.ID) || !strings.Contains(answer, fmt.Sprintf(`"count":%d`, c.Count)) || counted() != reads {

@@ -10,7 +10,7 @@ import (
 func someFile(t testing.TB) (*Concealed, []byte) {
 	t.Helper()
 	bundle := []byte("of Alice Ahn and Dave Dunn")
-	stored, err := Conceal(bundle, []Window{{0, len(bundle), false}}, []Subject{{ID: "a", Key: Key{1}, Strings: []string{"Alice Ahn"}}, {ID: "d", Key: Key{2}, Strings: []string{"Dave Dunn"}}})
+	stored, err := conceal(bundle, []Window{{0, len(bundle), false}}, []Subject{{ID: "a", Key: Key{1}, Strings: []string{"Alice Ahn"}}, {ID: "d", Key: Key{2}, Strings: []string{"Dave Dunn"}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,7 +69,7 @@ func TestN13_AFileThatIsNoneIsRefused(t *testing.T) {
 func TestN13_StringsThatAreEverywhereDontStopTheLock(t *testing.T) {
 	t.Parallel()
 	bundle := []byte(strings.Repeat("ab-", maxRuns+10) + "Alice Ahn of Acme Corporation and others")
-	stored, err := Conceal(bundle, []Window{{0, len(bundle), false}}, []Subject{{ID: "a", Key: Key{1}, Strings: []string{"ab", "Alice Ahn of Acme Corporation and others"}}})
+	stored, err := conceal(bundle, []Window{{0, len(bundle), false}}, []Subject{{ID: "a", Key: Key{1}, Strings: []string{"ab", "Alice Ahn of Acme Corporation and others"}}})
 	if err != nil {
 		t.Fatal(err)
 	}

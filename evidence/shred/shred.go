@@ -93,13 +93,6 @@ type Window struct {
 	Base64         bool
 }
 
-// Conceal is ConcealTo for a bundle that fits into memory twice.
-func Conceal(bundle []byte, windows []Window, subjects []Subject) ([]byte, error) {
-	var out bytes.Buffer
-	err := ConcealTo(&out, bundle, windows, subjects)
-	return out.Bytes(), err
-}
-
 // ConcealTo encrypts the personal data in the windows of a bundle, and writes the concealed bundle. The same bundle, subjects and keys give the same bytes.
 func ConcealTo(w io.Writer, bundle []byte, windows []Window, subjects []Subject) error {
 	if len(subjects) > MaxSubjects {

@@ -24,7 +24,7 @@ func TestN13_RevealIsTheInverseOfConceal(t *testing.T) {
 			s := Subject{ID: fmt.Sprint(i), Key: Key{byte(i), 7}, Strings: rapid.SliceOfN(rapid.StringMatching(`[a-f]{2,4}`), 0, 4).Draw(t, "strings")}
 			subjects, keys[s.ID] = append(subjects, s), s.Key
 		}
-		stored, err := Conceal(bundle, []Window{w}, subjects)
+		stored, err := conceal(bundle, []Window{w}, subjects)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -76,7 +76,7 @@ func TestN13_ItFindsStringsInBase64AtEveryAlignment(t *testing.T) {
 		plain := bytes.Repeat([]byte("x"), shift)
 		plain = append(append(plain, "Zoë Zhang"...), "yyyyyyy"...)
 		bundle := []byte(base64.StdEncoding.EncodeToString(plain))
-		stored, err := Conceal(bundle, []Window{{0, len(bundle), true}}, []Subject{{ID: "z", Key: Key{1}, Strings: []string{"Zoë Zhang"}}})
+		stored, err := conceal(bundle, []Window{{0, len(bundle), true}}, []Subject{{ID: "z", Key: Key{1}, Strings: []string{"Zoë Zhang"}}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -102,7 +102,7 @@ func TestN13_ItFindsStringsInBase64AtEveryAlignment(t *testing.T) {
 func TestN13_TheSameStringInJSONSpellingsIsFound(t *testing.T) {
 	t.Parallel()
 	bundle := []byte(`{"a":"O\"Neil <o@x>","b":"O\"Neil \u003co@x\u003e"} O"Neil <o@x>`)
-	stored, err := Conceal(bundle, []Window{{0, len(bundle), false}}, []Subject{{ID: "o", Strings: []string{`O"Neil <o@x>`}}})
+	stored, err := conceal(bundle, []Window{{0, len(bundle), false}}, []Subject{{ID: "o", Strings: []string{`O"Neil <o@x>`}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,7 +118,7 @@ func TestN13_TheSameStringInJSONSpellingsIsFound(t *testing.T) {
 func TestN13_AnotherKeyIsNoticed(t *testing.T) {
 	t.Parallel()
 	bundle := []byte("of Alice Ahn alone")
-	stored, err := Conceal(bundle, []Window{{0, len(bundle), false}}, []Subject{{ID: "a", Key: Key{1}, Strings: []string{"Alice Ahn"}}})
+	stored, err := conceal(bundle, []Window{{0, len(bundle), false}}, []Subject{{ID: "a", Key: Key{1}, Strings: []string{"Alice Ahn"}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -150,7 +150,7 @@ func TestN13_TheKeyOfOneBundleOpensNoOther(t *testing.T) {
 // FuzzRead: a header from a stranger is refused or stays within its bytes.
 func FuzzRead(f *testing.F) {
 	bundle := []byte("of Alice Ahn and Dave Dunn")
-	stored, err := Conceal(bundle, []Window{{0, len(bundle), false}}, []Subject{{ID: "a", Strings: []string{"Alice Ahn"}}, {ID: "d", Strings: []string{"Dave Dunn", "nn"}}})
+	stored, err := conceal(bundle, []Window{{0, len(bundle), false}}, []Subject{{ID: "a", Strings: []string{"Alice Ahn"}}, {ID: "d", Strings: []string{"Dave Dunn", "nn"}}})
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -169,4 +169,11 @@ func FuzzRead(f *testing.F) {
 			_ = body[l.Offset : l.Offset+l.Length]
 		}
 	})
+}
+
+// conceal is ConcealTo for a bundle that fits into memory twice.
+func conceal(bundle []byte, windows []Window, subjects []Subject) ([]byte, error) {
+	var out bytes.Buffer
+	err := ConcealTo(&out, bundle, windows, subjects)
+	return out.Bytes(), err
 }

@@ -380,11 +380,11 @@ func bundleOf(t *testing.T, name, body string) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	raw, err := evidence.WriteBundle(files, manifest, []byte("no seal"))
-	if err != nil {
+	var raw bytes.Buffer
+	if err := evidence.WriteBundle(&raw, files, manifest, []byte("no seal")); err != nil {
 		t.Fatal(err)
 	}
-	return raw
+	return raw.Bytes()
 }
 
 func TestAPartThatIsDownIsSaidWithoutDetails(t *testing.T) {

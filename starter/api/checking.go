@@ -20,6 +20,7 @@ import (
 // checkSchedule is the schedule on which evidence is checked, as the server tells it. A check is named by the instant that its workflow's id ends with.
 type checkSchedule struct {
 	paused  bool
+	created time.Time
 	next    time.Time // zero where there is none
 	ran     []string  // the last checks, the first first
 	running []string
@@ -39,6 +40,7 @@ func (p *temporalPipeline) Schedule(ctx context.Context) (s checkSchedule, err e
 	if err != nil {
 		return s, err
 	}
+	s.created = there.Info.CreatedAt.UTC()
 	if there.Schedule.State != nil {
 		s.paused = there.Schedule.State.Paused
 	}

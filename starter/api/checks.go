@@ -165,6 +165,12 @@ func (t *tenant) checkSchedule(ctx context.Context, all []namedCheck, now time.T
 	if !there.next.IsZero() {
 		s.Next = &there.next
 	}
+	if s.Newest == nil {
+		if s.FirstDue, err = t.firstCheckDue(ctx, there, now); err != nil {
+			return s, err
+		}
+		s.Late = s.FirstDue == nil
+	}
 	if len(there.running) > 0 {
 		run, err := t.pipeline.Checking(ctx, there.running[len(there.running)-1])
 		if err == nil && run.State == client.CheckRunning {
@@ -172,6 +178,25 @@ func (t *tenant) checkSchedule(ctx context.Context, all []namedCheck, now time.T
 		}
 	}
 	return s, nil
+}
+
+// firstCheckDue says by when there has to be a first report; nil where that has passed, and where nobody can say it. The schedule is as old as the installation, unless somebody made
+// it anew: so what is locked may not be older, neither a report nor an ending in the index.
+func (t *tenant) firstCheckDue(ctx context.Context, there checkSchedule, now time.Time) (*time.Time, error) {
+	late := t.settings.Watch.LateAfter()
+	due := there.created.Add(late)
+	if there.created.IsZero() || there.paused || !now.Before(due) {
+		return nil, nil
+	}
+	reports, markers, _, err := t.objects.Checks(ctx, countersign.EvidenceChecksPrefix(t.settings.Tenant), "", 1)
+	if err != nil || len(reports) > 0 || markers > 0 {
+		return nil, err
+	}
+	old, err := t.objects.Index(ctx, countersign.IndexBegins, now.Add(-late), 1)
+	if err != nil || len(old.Records) > 0 || len(old.Strays) > 0 || old.Reached.After(countersign.IndexBegins) {
+		return nil, err
+	}
+	return &due, nil
 }
 
 // reports reads reports, a few at once. One that can't be read doesn't hide the others.

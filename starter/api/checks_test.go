@@ -19,7 +19,7 @@ import (
 func (m *memoryPipeline) Schedule(context.Context) (s checkSchedule, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	s.skipped = m.skipped
+	s.skipped, s.created, s.paused = m.skipped, m.created, m.paused
 	for _, c := range m.checks {
 		s.ran = append(s.ran, c.Run)
 		if c.State == client.CheckRunning {
@@ -157,6 +157,44 @@ func TestR24_AMissedCheckIsTold(t *testing.T) {
 	s.report(time.Now().Add(-29*time.Hour), "new", nil)
 	if l := s.checks(""); l.Schedule.Late {
 		t.Errorf("29 hours after the last check, of one a day, the schedule is %+v", l.Schedule)
+	}
+}
+
+// A new installation has until its first check is due. Who makes the schedule anew, where there is older evidence or was a check, wins no time.
+func TestR24_TheFirstCheckOfANewInstallationIsNotLateBeforeItIsDue(t *testing.T) {
+	t.Parallel()
+	const late = 30*time.Hour + 15*time.Minute
+	now := time.Now()
+	indexed := func(at time.Time) func(*service) {
+		return func(s *service) { s.objects.stored[countersign.IndexKey("acme", at, "PO-1")] = []byte("{}") }
+	}
+	for what, d := range map[string]struct {
+		age    time.Duration
+		change func(*service)
+		query  string
+		due    bool
+	}{
+		"new":                             {age: time.Hour, due: true},
+		"new, of a period":                {age: time.Hour, due: true, query: "?from=" + now.UTC().Format(time.DateOnly) + "T00:00:00Z"},
+		"new, with an ending":             {age: time.Hour, due: true, change: indexed(now.Add(-time.Minute))},
+		"due by now":                      {age: late + time.Minute},
+		"almost due":                      {age: late - time.Minute, due: true},
+		"paused":                          {age: time.Hour, change: func(s *service) { s.pipeline.paused = true }},
+		"nobody says how old it is":       {age: time.Hour, change: func(s *service) { s.pipeline.created = time.Time{} }},
+		"made anew, beside an old ending": {age: time.Hour, change: indexed(now.Add(-late - time.Minute))},
+		"made anew, beside an old report": {age: time.Hour, change: func(s *service) { s.report(now.Add(-late-time.Minute), "old", nil) }},
+		"the same, of a period after it":  {age: time.Hour, change: func(s *service) { s.report(now.Add(-10*late), "old", nil) }, query: "?from=" + now.UTC().Format(time.DateOnly) + "T00:00:00Z"},
+		"what lies there is no report":    {age: time.Hour, change: func(s *service) { s.objects.stored["acme/checks/stray.json"] = []byte("{}") }},
+	} {
+		s := newService(t)
+		s.pipeline.created = now.Add(-d.age)
+		if d.change != nil {
+			d.change(s)
+		}
+		got := s.checks(d.query).Schedule
+		if got.Late == d.due || (got.FirstDue != nil) != d.due || d.due && !got.FirstDue.Equal(s.pipeline.created.Add(late)) {
+			t.Errorf("%s: the schedule is %+v", what, got)
+		}
 	}
 }
 

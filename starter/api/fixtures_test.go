@@ -226,6 +226,8 @@ type memoryPipeline struct {
 	checks  []client.CheckRun // that were triggered, the first first
 	late    bool              // the schedule skips what is triggered
 	skipped int
+	created time.Time // the schedule
+	paused  bool
 	steps   chan func() // each lets the followed workflows do one step
 
 	unreadable map[string]bool // custodians that were started with no request

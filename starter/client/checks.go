@@ -25,12 +25,13 @@ type EvidenceCheck struct {
 
 // CheckSchedule is when evidence is checked, and was.
 type CheckSchedule struct {
-	Every   string     `json:"every"`
-	Newest  *time.Time `json:"newest,omitempty" doc:"When the newest check began that left a report; absent where there is none, or none that the list's from lets in."`
-	Late    bool       `json:"late" doc:"No report is as young as the schedule has them: a check did not run, or could not be made."`
-	Running *time.Time `json:"running,omitempty" doc:"When the check began that runs now."`
-	Next    *time.Time `json:"next,omitempty"`
-	Problem string     `json:"problem,omitempty" doc:"The schedule is missing or paused: workers bring it back when they start."`
+	Every    string     `json:"every"`
+	Newest   *time.Time `json:"newest,omitempty" doc:"When the newest check began that left a report; absent where there is none, or none that the list's from lets in."`
+	Late     bool       `json:"late" doc:"No report is as young as the schedule has them: a check did not run, or could not be made."`
+	FirstDue *time.Time `json:"firstDue,omitempty" doc:"No check has left a report yet, and none is late: the installation is so young that the first is due by then."`
+	Running  *time.Time `json:"running,omitempty" doc:"When the check began that runs now."`
+	Next     *time.Time `json:"next,omitempty"`
+	Problem  string     `json:"problem,omitempty" doc:"The schedule is missing or paused: workers bring it back when they start."`
 }
 
 // EvidenceChecks is a page of the reports, the last first.

@@ -7,6 +7,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -79,7 +80,7 @@ func TestTheGeneratedFilesAreFresh(t *testing.T) {
 	}
 	var table bytes.Buffer
 	table.WriteString(manual)
-	if err := WriteMarkdown(&table, Table(tests, nil)); err != nil {
+	if err := writeMarkdown(&table, Table(tests, nil)); err != nil {
 		t.Fatal(err)
 	}
 	for file, want := range map[string][]byte{"tests.json": append(list, '\n'), filepath.Join(root, "docs", "controls.md"): table.Bytes()} {
@@ -213,4 +214,29 @@ func TestARequirementWithoutTestIsSaid(t *testing.T) {
 	if !strings.Contains(text, "R11   no test") || strings.Contains(text, "R23   no test") || !strings.Contains(text, "R23   not run      "+one.Name) {
 		t.Errorf("with one test alone it says\n%s", text)
 	}
+}
+
+// writeMarkdown writes the table without results, for the manual.
+func writeMarkdown(w io.Writer, rows []Row) error {
+	p := printer{w: w}
+	framework := ""
+	for _, r := range rows {
+		if r.Framework != framework {
+			framework = r.Framework
+			p.printf("\n## %s\n\n| control | demands | enforced by | requirements and their tests |\n|---|---|---|---|\n", framework)
+		}
+		var proofs []string
+		for _, proof := range r.Proofs {
+			names := make([]string, 0, len(proof.Tests))
+			for _, t := range proof.Tests {
+				names = append(names, "`"+t.Name+"`")
+			}
+			if len(names) == 0 {
+				names = []string{NoTest}
+			}
+			proofs = append(proofs, "**"+proof.ID+"** "+strings.Join(names, ", "))
+		}
+		p.printf("| %s | %s | %s (`%s`) | %s |\n", r.ID, r.Demands, r.Enforced, strings.Join(r.Where, "`, `"), strings.Join(proofs, "<br>"))
+	}
+	return p.err
 }

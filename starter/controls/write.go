@@ -48,31 +48,6 @@ func (r Row) sum() string {
 	return text
 }
 
-// WriteMarkdown writes the table without results, for the manual.
-func WriteMarkdown(w io.Writer, rows []Row) error {
-	p := printer{w: w}
-	framework := ""
-	for _, r := range rows {
-		if r.Framework != framework {
-			framework = r.Framework
-			p.printf("\n## %s\n\n| control | demands | enforced by | requirements and their tests |\n|---|---|---|---|\n", framework)
-		}
-		var proofs []string
-		for _, proof := range r.Proofs {
-			names := make([]string, 0, len(proof.Tests))
-			for _, t := range proof.Tests {
-				names = append(names, "`"+t.Name+"`")
-			}
-			if len(names) == 0 {
-				names = []string{NoTest}
-			}
-			proofs = append(proofs, "**"+proof.ID+"** "+strings.Join(names, ", "))
-		}
-		p.printf("| %s | %s | %s (`%s`) | %s |\n", r.ID, r.Demands, r.Enforced, strings.Join(r.Where, "`, `"), strings.Join(proofs, "<br>"))
-	}
-	return p.err
-}
-
 // printer keeps the first error of many writes.
 type printer struct {
 	w   io.Writer

@@ -158,7 +158,7 @@ func (e *Export) Run(ctx context.Context) (Complete, error) {
 		c.Count, c.Bytes = c.Count+1, c.Bytes+l.Bytes
 		e.Progress("%d of %d: %s", i+1, len(all), s.Request)
 	}
-	period := e.Tenant + "_" + c.From.Format(stamp) + "_" + c.Until.Format(stamp)
+	period := c.period()
 	c.Manifest = File{"manifests/" + period + "_" + countersign.SHA256(manifest.Bytes()) + ".jsonl", countersign.SHA256(manifest.Bytes()), int64(manifest.Len())}
 	if c.Digest, err = c.digest(); err != nil {
 		return c, err
@@ -171,12 +171,26 @@ func (e *Export) Run(ctx context.Context) (Complete, error) {
 		return c, err
 	}
 	// Last: whoever sees it finds all the rest.
-	_, err = e.put(ctx, "manifests/"+period+".complete.json", append(final, '\n'))
+	_, err = e.put(ctx, finalName(period), append(final, '\n'))
 	return c, err
 }
 
 // stamp is an instant in a name.
 const stamp = "20060102T150405.000Z"
+
+// period is what the names of an export's manifests begin with.
+func (c Complete) period() string {
+	return c.Tenant + "_" + c.From.UTC().Format(stamp) + "_" + c.Until.UTC().Format(stamp)
+}
+
+// finalName is where the final manifest of a period lies.
+func finalName(period string) string { return "manifests/" + period + completeSuffix }
+
+const completeSuffix = ".complete.json"
+
+// pageName and twinName are where the certificate of a bundle and its JSON twin lie.
+func pageName(sha256 string) string { return "certificates/" + sha256 + ".pdf" }
+func twinName(sha256 string) string { return "certificates/" + sha256 + ".json" }
 
 // BundleName is where a bundle lies: by its digest, so that the same evidence has one place however often it is exported.
 func BundleName(sha256 string) string { return "bundles/" + sha256 + ".asice" }
@@ -203,7 +217,7 @@ func (e *Export) bundle(ctx context.Context, s client.EndedSigning) (Line, error
 	if there != nil && there.SHA256 != digest {
 		return l, changed(l.File)
 	}
-	page, twin := "certificates/"+digest+".pdf", "certificates/"+digest+".json"
+	page, twin := pageName(digest), twinName(digest)
 	var certificate, facts *Held
 	if e.Certify != nil {
 		if certificate, err = e.Store.Look(ctx, page); err != nil {

@@ -24,8 +24,16 @@ type source struct {
 	bundles  [][]byte
 	read     int
 	gap      bool
-	shredded string // a request
-	renewals int    // of each bundle
+	shredded string   // a request
+	renewals int      // of each bundle
+	requests []string // whose bundles they are; PO-0, PO-1 ... where nobody says it
+}
+
+func (s *source) request(n int) string {
+	if n < len(s.requests) {
+		return s.requests[n]
+	}
+	return fmt.Sprintf("PO-%d", n)
 }
 
 var begun = time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
@@ -38,7 +46,7 @@ func (s *source) EvidencePage(_ context.Context, _ client.EvidenceFilter, cursor
 		n := len(s.bundles) - 1 - i
 		log := int64(n)
 		l.Evidence = append(l.Evidence, client.EndedSigning{
-			Request: fmt.Sprintf("PO-%d", n), Outcome: countersign.Completed, Ended: begun.Add(time.Duration(n) * time.Hour), Log: &log,
+			Request: s.request(n), Outcome: countersign.Completed, Ended: begun.Add(time.Duration(n) * time.Hour), Log: &log,
 			Proof: json.RawMessage(fmt.Sprintf(`{"index":%d}`, n)), Renewals: s.renewals,
 			Evidence: evidence.Locked{Object: countersign.Object{SHA256: countersign.SHA256(s.bundles[n])}, Mode: "COMPLIANCE", RetainUntil: begun.AddDate(10, 0, 0)},
 		})
@@ -53,9 +61,12 @@ func (s *source) EvidencePage(_ context.Context, _ client.EvidenceFilter, cursor
 
 func (s *source) EvidenceFile(_ context.Context, request string, _ evidence.Locked) ([]byte, bool, error) {
 	s.read++
-	var n int
-	_, err := fmt.Sscanf(request, "PO-%d", &n)
-	return s.bundles[n], request == s.shredded, err
+	for n, bundle := range s.bundles {
+		if s.request(n) == request {
+			return bundle, request == s.shredded, nil
+		}
+	}
+	return nil, false, fmt.Errorf("there is no %s", request)
 }
 
 func (s *source) EvidenceRenewal(_ context.Context, request string) ([]byte, int, error) {

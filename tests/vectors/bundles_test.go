@@ -349,7 +349,7 @@ func (w *world) seal(t *testing.T, about, name string, files []evidence.File, ch
 		}
 		files = kept
 	}
-	raw := must(evidence.Seal(t.Context(), files, w.signer, w.stamps, w.at, w.roots))
+	raw := sealed(t, files, w.signer, w.stamps, w.at, w.roots)
 	var out bytes.Buffer
 	z := must(gzip.NewWriterLevel(&out, gzip.BestCompression))
 	must(z.Write(raw))
@@ -387,4 +387,12 @@ func (s stamper) Stamp(_ context.Context, digest []byte) ([]byte, error) {
 		return nil, err
 	}
 	return evidence.CanonicalToken(response.Token.FullBytes, s.roots)
+}
+
+// sealed is a bundle of the files, which fits into memory.
+func sealed(t *testing.T, files []evidence.File, signer evidence.Signer, stamper evidence.Stamper, at time.Time, roots evidence.Roots) []byte {
+	t.Helper()
+	bundle := must(evidence.SealFile(t.Context(), files, signer, stamper, at, roots))
+	defer bundle.Close()
+	return bytes.Clone(must(bundle.Bytes()))
 }

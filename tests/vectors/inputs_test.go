@@ -122,7 +122,7 @@ func (f *forgery) files() []evidence.File {
 
 func (f *forgery) verify() *evidence.Report {
 	f.t.Helper()
-	return evidence.Verify(must(evidence.Seal(f.t.Context(), f.files(), f.w.signer, f.w.stamps, f.w.at, f.w.roots)), f.w.roots)
+	return evidence.Verify(sealed(f.t, f.files(), f.w.signer, f.w.stamps, f.w.at, f.w.roots), f.w.roots)
 }
 
 // checkedForAnother has the decisions checked for another document than people decided about.

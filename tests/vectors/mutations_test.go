@@ -32,7 +32,7 @@ func mutated(t *testing.T, outcome countersign.Outcome, change func(*historypb.H
 		detail = c.Result.Detail
 	}
 	m := evidence.Material{Case: c, History: h, Seal: evidence.SealInput{Outcome: outcome, Detail: detail}, Key: w.facts, Worker: evidence.Worker{Build: "vectors", Revision: "not recorded"}}
-	return evidence.Verify(must(evidence.Seal(t.Context(), must(evidence.Assemble(m)), w.signer, w.stamps, w.at, w.roots)), w.roots)
+	return evidence.Verify(sealed(t, must(evidence.Assemble(m)), w.signer, w.stamps, w.at, w.roots), w.roots)
 }
 
 func wantFails(t *testing.T, r *evidence.Report, check, says string) {
@@ -106,7 +106,7 @@ func TestR13_MutationReorder(t *testing.T) {
 				files[i].Bytes = must(evidence.HistoryJSON(h))
 			}
 		}
-		r := evidence.Verify(must(evidence.Seal(t.Context(), files, w.signer, w.stamps, w.at, w.roots)), w.roots)
+		r := evidence.Verify(sealed(t, files, w.signer, w.stamps, w.at, w.roots), w.roots)
 		if r.Err() == nil {
 			t.Errorf("%s: it holds", name)
 		}
