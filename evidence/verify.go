@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"slices"
 	"strings"
 
 	historypb "go.temporal.io/api/history/v1"
@@ -140,8 +141,10 @@ func (v *verifier) outcome() error {
 		return fmt.Errorf("%q is no outcome", stated)
 	}
 	signed := v.c.Signature != nil && v.c.Signature.Refusal == nil
-	if err := v.allowed(stated); err != nil {
-		return err
+	for _, check := range []func() error{func() error { return v.allowed(stated) }, v.follows, v.times, v.told} {
+		if err := check(); err != nil {
+			return err
+		}
 	}
 	switch {
 	case saga == nil && v.c.Closing == "terminated":
@@ -173,6 +176,9 @@ func (v *verifier) allowed(stated countersign.Outcome) error {
 		_, inside := v.b.File(signedFile)
 		if beside || inside || c.SignInput != nil || c.Signature != nil || c.Intent != nil {
 			return errors.New("something was signed that was never admitted")
+		}
+		if len(c.withdraws) > 0 || slices.ContainsFunc(c.Decisions, func(d DecisionCase) bool { return d.Input.Ordinal > 0 }) {
+			return errors.New("somebody was heard about what was never admitted")
 		}
 		if stated != countersign.Refused && stated != countersign.Failed && stated != countersign.Terminated {
 			return fmt.Errorf("what was not admitted can't end as %s", stated)

@@ -169,7 +169,7 @@ func (v *verifier) policy() error {
 			return fmt.Errorf("%s: %w", decisionFile(i), err)
 		}
 	}
-	return nil
+	return v.withdrawals()
 }
 
 // refusedAfterPolicy are the refusals of a decision that the policy allows: a grant or a key that could not be used once more.
@@ -199,6 +199,9 @@ func (v *verifier) question(engine *policy.Engine, d DecisionCase, signed readDe
 	if err != nil {
 		return err
 	}
+	if err := v.kindOf(q.Principal); err != nil {
+		return err
+	}
 	// What was asked with is the check's input. In it, it has to be this signing's as well.
 	if err := v.checkedFor(d.Input); err != nil || !same || q.Principal.Actor != signed.Decision.Actor {
 		return errors.New("the policy was asked about something else")
@@ -210,12 +213,7 @@ func sameAnswer(a, b policy.Answer) bool {
 	if a.Allowed != b.Allowed || a.Set != b.Set || len(a.Policies) != len(b.Policies) || len(a.Errors) != len(b.Errors) {
 		return false
 	}
-	for i := range a.Policies {
-		if a.Policies[i] != b.Policies[i] {
-			return false
-		}
-	}
-	return true
+	return slices.Equal(a.Policies, b.Policies) && slices.Equal(a.Errors, b.Errors) && a.Refusal == b.Refusal
 }
 
 // enough checks the quorum, where the key was used.

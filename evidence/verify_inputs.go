@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/countersign-dev/countersign"
+	"github.com/countersign-dev/countersign/evidence/translog"
 	"github.com/countersign-dev/countersign/identity"
 	"github.com/countersign-dev/countersign/policy"
 )
@@ -32,10 +33,122 @@ func (v *verifier) checkedFor(in CheckInput) error {
 	case in.Purpose != "" && in.Purpose != a.Plan.Purpose:
 		return errors.New("it was checked for another purpose than the plan's")
 	}
+	// Builds before contexts of version 2 may not have had these two.
+	if a.Context.V > 1 && (in.Purpose == "" || len(in.Issuers) == 0) {
+		return errors.New("it was checked without the purpose or the identity providers that the signing is frozen to")
+	}
+	at := 0
 	for _, s := range in.Stages {
-		if own, ok := a.Plan.Stage(s.Name); !ok || !reflect.DeepEqual(s, own) {
-			return fmt.Errorf("it was checked for a stage %q that is not the plan's", s.Name)
+		own := slices.IndexFunc(a.Plan.Stages, func(p countersign.Stage) bool { return p.Name == s.Name })
+		if own < at || !reflect.DeepEqual(s, a.Plan.Stages[own]) {
+			return fmt.Errorf("it was checked for a stage %q that is not the plan's, or not in its order", s.Name)
 		}
+		at = own + 1
+	}
+	return nil
+}
+
+// admittedFor checks that intake was asked about this request, and by whom the history says that it was.
+func (v *verifier) admittedFor() error {
+	in := v.c.Admit
+	if in == nil {
+		return errors.New("intake answered without having been asked")
+	}
+	want, err := v.c.Input.Request.Fingerprint()
+	if err != nil {
+		return err
+	}
+	got, err := in.Request.Fingerprint()
+	switch {
+	case err != nil:
+		return err
+	case got != want:
+		return errors.New("intake was asked about another request")
+	case in.Saga != v.c.Saga || in.Custodian != v.c.Input.Custodian:
+		return errors.New("intake was asked by another saga, or for another custodian")
+	case in.Custodian.Workflow != countersign.CustodianID(v.c.Input.Request.Tenant, v.c.Input.Request.ID):
+		return errors.New("the request has another custodian than its id says")
+	case !near(in.StartedAt, v.c.Started):
+		return errors.New("intake was asked as if the saga had started at another time")
+	}
+	return nil
+}
+
+// intendedFor checks that the intent, and its entry in the log, were asked for with this transaction, and with no decision that the key was not asked with.
+func (v *verifier) intendedFor() error {
+	a := v.c.Admission
+	for _, in := range v.c.asked {
+		digest, err := in.Context.Digest()
+		if err != nil {
+			return err
+		}
+		plan, err := in.Plan.Digest()
+		if err != nil {
+			return err
+		}
+		if digest != a.Digest || in.Digest != a.Digest || plan != a.Context.Plan || in.Request != v.c.Input.Request.ID {
+			return errors.New("the intent was asked for another transaction")
+		}
+		for _, d := range in.Decisions {
+			if v.find(d) < 0 {
+				return fmt.Errorf("the intent was asked for with a decision of %s that never counted", d.Signed.Decision.Actor)
+			}
+		}
+	}
+	want := IntentEntry(v.c.Input.Request, v.c.Saga, a.Digest)
+	for _, in := range v.c.entries {
+		if !in.Entry.Same(want) || in.Index != nil {
+			return errors.New("the log was given another entry than this intent")
+		}
+	}
+	if l := v.c.Logged; l != nil {
+		var entry translog.Entry
+		if err := countersign.ParseStrict([]byte(l.Entry), &entry); err != nil || !entry.Same(want) {
+			return errors.New("the log's proof is about something else than this intent")
+		}
+	}
+	return v.intended()
+}
+
+// intended checks that the intent says what it was asked for with, that it is stored as it is, and that it names the key that signed.
+func (v *verifier) intended() error {
+	i := v.c.Intent
+	if i == nil {
+		return nil
+	}
+	if i.V != countersign.Version || i.Document != v.c.Admission.Context.Document || i.Saga != v.c.Saga {
+		return errors.New("the intent is about another document, or of another saga")
+	}
+	if s := v.c.Signature; s != nil && s.Refusal == nil && s.Key != i.Key {
+		return errors.New("the intent names another key than the one that signed")
+	}
+	if i.Stored == nil {
+		return errors.New("the intent was not locked")
+	}
+	bare := *i
+	bare.Stored = nil
+	body, err := countersign.Canonical(bare)
+	if err != nil {
+		return err
+	}
+	if i.Stored.SHA256 != countersign.SHA256(body) || i.Stored.Key != countersign.IntentKey(v.c.Input.Request.Tenant, v.c.Input.Request.ID) {
+		return errors.New("the intent that is locked is another one")
+	}
+	return nil
+}
+
+// kindOf checks that what the policy was told of somebody fits the identity providers that people approved: whose people are the tenant's own and whose are
+// partners is theirs to say. Which roles somebody has, and whether it is a machine, is the tenant's word.
+func (v *verifier) kindOf(who policy.Principal) error {
+	a := v.c.Admission
+	at := slices.IndexFunc(a.Issuers, func(i countersign.Issuer) bool { return i.URL == who.Actor.Issuer })
+	switch {
+	case who.Kind == "stranger" && len(who.Roles) == 0 && len(who.Tenants) == 0:
+		return nil
+	case at < 0 || !slices.Equal(who.Tenants, []string{a.Context.Tenant}):
+		return fmt.Errorf("the policy was told that %s is known to the tenant, and the identity providers don't say so", who.Actor)
+	case who.Kind != "machine" && who.Kind != a.Issuers[at].Kind:
+		return fmt.Errorf("the policy was told that %s is of the kind %q, and the identity provider's people are of another one", who.Actor, who.Kind)
 	}
 	return nil
 }
@@ -97,6 +210,12 @@ func (v *verifier) requested() error {
 	same, err := sameQuestion(want, *a.Question)
 	if err != nil {
 		return err
+	}
+	if err := v.kindOf(who); err != nil {
+		return fmt.Errorf("intake: %w", err)
+	}
+	if i := slices.IndexFunc(a.Issuers, func(i countersign.Issuer) bool { return i.URL == who.Actor.Issuer }); i >= 0 && a.Requester.Organisation != a.Issuers[i].Organisation {
+		return errors.New("intake: the requester is said to be of another organisation than their identity provider's")
 	}
 	if !same || who.Actor != a.Context.Requester || who.Kind != a.Requester.Kind || !slices.Equal(who.Roles, a.Requester.Roles) {
 		return errors.New("intake: the policy was asked about something else")

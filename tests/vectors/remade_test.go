@@ -1,0 +1,366 @@
+package vectors
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"sort"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	commonpb "go.temporal.io/api/common/v1"
+	historypb "go.temporal.io/api/history/v1"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/countersign-dev/countersign"
+	"github.com/countersign-dev/countersign/evidence"
+)
+
+// signing is a signing whose evidence is made anew, once as it was and then with each change of its history.
+type signing struct {
+	name    string
+	history *historypb.History
+	outcome countersign.Outcome
+	pdf     []byte // the approved document; nil where nothing is released
+	w       *world
+
+	mu     sync.Mutex
+	signed map[string][]byte // by what was approved
+	said   string
+}
+
+// base reads a bundle, or a history as JSON, and leaves the post-quantum signature out: whoever makes a seal anew can leave that out as well, and only who has
+// the tenant's key for it finds that.
+func base(t testing.TB, w *world, name, file string, outcome countersign.Outcome) *signing {
+	t.Helper()
+	s := &signing{name: name, outcome: outcome, w: w, signed: map[string][]byte{}}
+	raw := read(t, file)
+	if strings.HasSuffix(file, ".json") {
+		s.history = must(evidence.ParseHistoryJSON(raw))
+	} else {
+		b := must(evidence.OpenBundle(raw))
+		pb, _ := b.File("history.pb")
+		s.history = must(evidence.ParseHistory(pb))
+		s.pdf, _ = b.File("document.pdf")
+		if whole, ok := b.File("document-signed.pdf"); ok {
+			s.pdf = whole[:must(evidence.ReadHistory(s.history)).Admission.Document.Bytes]
+		}
+	}
+	for _, at := range s.places() {
+		if n, err := parseNode(at.payload.Data); err == nil && at.name == "Admit.result" {
+			for i, key := range n.keys {
+				if key == "postQuantum" {
+					at.payload.Data = []byte(n.without(i).String())
+				}
+			}
+		}
+	}
+	return s
+}
+
+// place is a payload that evidence is read from, by the name of what it belongs to.
+type place struct {
+	name    string
+	payload *commonpb.Payload
+}
+
+func (s *signing) places() []place { return placesOf(s.history) }
+
+func placesOf(h *historypb.History) (list []place) {
+	scheduled := map[int64]string{}
+	add := func(name string, p *commonpb.Payloads) {
+		for _, payload := range p.GetPayloads() {
+			list = append(list, place{name, payload})
+		}
+	}
+	for _, e := range h.Events {
+		add("start", e.GetWorkflowExecutionStartedEventAttributes().GetInput())
+		if a := e.GetWorkflowExecutionSignaledEventAttributes(); a != nil {
+			add(a.SignalName, a.Input)
+		}
+		if a := e.GetActivityTaskScheduledEventAttributes(); a != nil {
+			scheduled[e.EventId] = a.GetActivityType().GetName()
+			add(scheduled[e.EventId]+".input", a.Input)
+		}
+		if a := e.GetActivityTaskCompletedEventAttributes(); a != nil {
+			add(scheduled[a.ScheduledEventId]+".result", a.Result)
+		}
+		add("end", e.GetWorkflowExecutionCompletedEventAttributes().GetResult())
+	}
+	return list
+}
+
+// remake makes the evidence of a changed history, as whoever has the tenant's keys can: the document is signed anew where it has to be, everything that follows from
+// the history is derived from it, and all is sealed and time-stamped in good order. It returns nil where no such evidence can be made.
+func (s *signing) remake(t testing.TB, h *historypb.History) (report *evidence.Report) {
+	t.Helper()
+	defer func() {
+		if fault := recover(); fault != nil {
+			t.Errorf("it panics: %v\n%s", fault, debug.Stack())
+			report = nil
+		}
+	}()
+	c, err := evidence.ReadHistory(h)
+	if err != nil {
+		return nil
+	}
+	m := evidence.Material{History: h, Key: s.w.facts, Worker: evidence.Worker{Build: "vectors", Revision: "not recorded"}, Seal: evidence.SealInput{Outcome: s.outcome}}
+	if c.Result != nil {
+		m.Seal.Detail = c.Result.Detail
+		if s.outcome != countersign.Voided && c.Result.Outcome.Valid() {
+			m.Seal.Outcome = c.Result.Outcome
+		}
+	} else {
+		m.Seal.Outcome, m.Seal.Detail = countersign.Failed, evidence.DetailBroken
+		if c.Closing == "terminated" {
+			m.Seal.Outcome, m.Seal.Detail = countersign.Terminated, evidence.DetailTerminated
+		}
+	}
+	if m.Seal.Outcome == countersign.Voided {
+		m.Seal.Detail = evidence.DetailVoided
+	}
+	released := m.Seal.Outcome == countersign.Completed && c.Admission != nil && c.Intent != nil && c.Signature != nil && s.pdf != nil
+	if released {
+		if c, err = s.sign(t, h, c, &m); err != nil {
+			return nil
+		}
+	} else if c.Admission != nil && c.Admission.Context.Document.SHA256 == countersign.SHA256(s.pdf) {
+		m.Document = s.pdf
+	}
+	m.Case = c
+	files, err := evidence.Assemble(m)
+	if err != nil {
+		return nil
+	}
+	raw, err := evidence.Seal(t.Context(), files, s.w.signer, s.w.stamps, s.w.at, s.w.roots)
+	if err != nil {
+		return nil
+	}
+	return evidence.Verify(raw, s.w.roots)
+}
+
+// sign signs the document by the forger's key and has the history say so.
+func (s *signing) sign(t testing.TB, h *historypb.History, c *evidence.Case, m *evidence.Material) (*evidence.Case, error) {
+	a := c.Admission
+	inside := a.Context.SignedAs != ""
+	approved := evidence.ApprovedPDF{
+		Bytes: a.Document.Bytes, SHA256: a.Context.Document.SHA256, At: c.Intent.At, Seal: evidence.VisibleSealOf(a.Context, a.Digest, c.Input.Request.ID),
+	}
+	key := text([]any{inside, approved.Bytes, approved.SHA256, approved.At, approved.Seal})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	signature, ok := s.signed[key]
+	if !ok {
+		var err error
+		if inside {
+			signature, err = evidence.SignPDF(t.Context(), bytes.NewReader(s.pdf), approved, s.w.signer, s.w.stamps)
+		} else {
+			signature, err = evidence.SignDetached(t.Context(), s.pdf, s.w.signer, s.w.stamps, s.w.at)
+		}
+		if err != nil {
+			return nil, err
+		}
+		s.signed[key] = signature
+	}
+	if inside {
+		m.Signed = append(bytes.Clone(s.pdf), signature...)
+		signature = m.Signed
+	} else {
+		m.Document, m.Signature = s.pdf, signature
+	}
+	was := text(c.Signature)
+	now := *c.Signature
+	now.Object.SHA256, now.At, now.Key, now.Algorithm = countersign.SHA256(signature), s.w.at, s.w.facts.ARN, s.w.facts.Algorithm
+	for _, p := range placesOf(h) {
+		if p.name == "Sign.result" || p.name == "end" {
+			p.payload.Data = bytes.ReplaceAll(p.payload.Data, []byte(was), []byte(text(now)))
+		}
+	}
+	return evidence.ReadHistory(h)
+}
+
+// digestsAnew puts digests that fit into a changed history, wherever the old ones stood, as whoever makes the evidence anew can.
+func digestsAnew(h *historypb.History) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("no digests: %v", r)
+		}
+	}()
+	swap := func(from, to string) {
+		if from == to || len(from) != 64 {
+			return
+		}
+		for _, p := range placesOf(h) {
+			p.payload.Data = bytes.ReplaceAll(p.payload.Data, []byte(from), []byte(to))
+		}
+	}
+	read := func() *evidence.Case { return must(evidence.ReadHistory(h)) }
+	if a := read().Admission; a == nil || a.Refusal != nil {
+		return nil
+	}
+	swap(read().Admission.Context.Policy, countersign.SHA256([]byte(read().Admission.PolicyText)))
+	swap(read().Admission.Context.Plan, must(read().Admission.Plan.Digest()))
+	swap(read().Admission.Context.Request, must(read().Input.Request.Fingerprint()))
+	if read().Admission.Context.Issuers != "" {
+		swap(read().Admission.Context.Issuers, must(countersign.IssuersDigest(read().Admission.Issuers)))
+	}
+	swap(read().Admission.Digest, must(read().Admission.Context.Digest()))
+	for i := range read().Decisions {
+		d := read().Decisions[i]
+		signed, err := countersign.ParseSignedDecision(d.Input.Signed)
+		if err != nil || d.Check == nil {
+			continue
+		}
+		swap(d.Check.Record.Digest, must(signed.Decision.Digest()))
+	}
+	return nil
+}
+
+// The ways in which a change is made: at its place alone, or as consistently as can be, wherever the same stands.
+var ways = []string{"alone", "everywhere"}
+
+// changed is a copy of the history with an edit made at one place in one way; nil where that is no other history than the way before makes.
+func (s *signing) changed(at int, e edit, way string) *historypb.History {
+	h := proto.Clone(s.history).(*historypb.History)
+	all := placesOf(h)
+	from, to := e.from, e.to
+	byValue := e.op != "removed" && e.op != "added" && len(from) > 10 && from[0] == '"'
+	switch {
+	case way == "alone":
+		all[at].payload.Data = []byte(e.whole)
+		return h
+	case e.key != "" && !byValue:
+		from, to = text(e.key)+":"+from, text(e.key)+":"+to
+	}
+	touched := 0
+	for i, p := range all {
+		if n := bytes.Count(p.payload.Data, []byte(from)); n > 0 {
+			touched += n
+			p.payload.Data = bytes.ReplaceAll(p.payload.Data, []byte(from), []byte(to))
+		} else if i == at {
+			return nil
+		}
+	}
+	if byValue {
+		for _, ev := range h.Events {
+			if ev.Principal != nil && strings.Contains(ev.Principal.Name, strings.Trim(from, `"`)) {
+				ev.Principal.Name = strings.ReplaceAll(ev.Principal.Name, strings.Trim(from, `"`), strings.Trim(to, `"`))
+				touched++
+			}
+		}
+	}
+	if err := digestsAnew(h); err != nil || proto.Equal(h, s.history) {
+		return nil
+	}
+	return h
+}
+
+// survivors are the changes of a signing after which its evidence still verifies.
+func (s *signing) survivors(t testing.TB, known donors) (list []string, tried int) {
+	t.Helper()
+	type job struct {
+		name string
+		at   int
+		edit edit
+	}
+	var jobs []job
+	seen := map[string]int{}
+	for at, p := range s.places() {
+		n, err := parseNode(p.payload.Data)
+		if err != nil {
+			continue
+		}
+		known.edits(p.name, "", n, func(n *node) *node { return n }, func(e edit) {
+			name := e.path + " " + e.op
+			if seen[name+e.to] > 0 || seen[name] >= 2 {
+				return
+			}
+			seen[name+e.to]++
+			seen[name]++
+			jobs = append(jobs, job{name, at, e})
+		})
+	}
+	found := map[string]string{}
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	next := make(chan job)
+	for range runtime.GOMAXPROCS(0) {
+		wg.Go(func() {
+			for j := range next {
+				for _, way := range ways {
+					h := s.changed(j.at, j.edit, way)
+					if h == nil {
+						continue
+					}
+					r := s.remake(t, h)
+					mu.Lock()
+					tried++
+					if r != nil && r.Err() == nil {
+						line := j.name + ", " + way
+						if text(r.Statement) != s.said {
+							line += ", SAID"
+						}
+						if found[line] == "" {
+							found[line] = fmt.Sprintf("%.100s -> %.100s", j.edit.from, j.edit.to)
+						}
+					}
+					mu.Unlock()
+				}
+			}
+		})
+	}
+	for _, j := range jobs {
+		next <- j
+	}
+	close(next)
+	wg.Wait()
+	for line, how := range found {
+		list = append(list, line+"\t"+how)
+	}
+	sort.Strings(list)
+	return list, tried
+}
+
+func TestExplore(t *testing.T) {
+	w := newWorld(t, t.TempDir())
+	for _, f := range []string{golden + "tsa-ca.pem", signed + "tsa-ca.pem", "/tmp/forge-dump/tsa.pem", "/tmp/forge-dump/tsa2.pem"} {
+		w.roots.TSAs.AppendCertsFromPEM(read(t, f))
+	}
+	var all []*signing
+	all = append(all, base(t, w, "v0.1.0 completed", golden+"completed.asice", countersign.Completed), base(t, w, "v0.2.0 completed", signed+"completed.asice", countersign.Completed))
+	for _, o := range []string{"expired", "failed", "refused", "rejected", "terminated", "voided", "withdrawn"} {
+		all = append(all, base(t, w, "v0.2.0 "+o, signed+o+".json", countersign.Outcome(o)))
+	}
+	for _, n := range []string{"completed-TestR04_OurOwnServerCannotForgeAuthority", "completed-TestR04_OurOwnServerCannotForgeWhatACoverIsFor", "completed-TestR24_BreakingTheGlassOpensAReviewWithAnOwner"} {
+		all = append(all, base(t, w, n, "/tmp/forge-dump/acme-"+n+".asice", countersign.Completed))
+	}
+	known := donors{}
+	for _, s := range all {
+		for _, p := range s.places() {
+			if n, err := parseNode(p.payload.Data); err == nil {
+				known.learn(p.name, n)
+			}
+		}
+	}
+	for _, s := range all {
+		if only := os.Getenv("ONLY"); only != "" && !strings.Contains(s.name, only) {
+			continue
+		}
+		r := s.remake(t, proto.Clone(s.history).(*historypb.History))
+		if r == nil || r.Err() != nil {
+			t.Errorf("%s: doesn't hold as it is: %v", s.name, r)
+			if r != nil {
+				t.Error(r.Err())
+			}
+			continue
+		}
+		s.said = text(r.Statement)
+		begun := time.Now()
+		list, tried := s.survivors(t, known)
+		fmt.Printf("== %s: %d tried in %v, %d survive\n%s\n", s.name, tried, time.Since(begun), len(list), strings.Join(list, "\n"))
+	}
+}
