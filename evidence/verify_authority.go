@@ -51,7 +51,12 @@ func (v *verifier) context() error {
 	case v.c.Result != nil && v.c.Result.Signature != nil && !reflect.DeepEqual(v.c.Result.Signature, v.c.Signature):
 		return errors.New("the saga's result has another signature than the signing step made")
 	}
-	return v.signedFor()
+	for _, check := range []func() error{v.admittedFor, v.planned, v.intendedFor, v.signedFor} {
+		if err := check(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // decisions checks each decide signal from the beginning: sender, decision, proof.

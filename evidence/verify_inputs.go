@@ -59,6 +59,9 @@ func (v *verifier) admittedFor() error {
 		return err
 	}
 	got, err := in.Request.Fingerprint()
+	if err == nil {
+		err = in.Request.Check()
+	}
 	switch {
 	case err != nil:
 		return err
@@ -70,6 +73,30 @@ func (v *verifier) admittedFor() error {
 		return errors.New("the request has another custodian than its id says")
 	case !near(in.StartedAt, v.c.Started):
 		return errors.New("intake was asked as if the saga had started at another time")
+	}
+	return nil
+}
+
+// planned checks what of the plan is the request's to say, and what no plan is without. Who is in it is the tenant's word, and approved with the transaction.
+func (v *verifier) planned() error {
+	r, plan := v.c.Input.Request, v.c.Admission.Plan
+	named := map[string]bool{}
+	for _, s := range plan.Stages {
+		if due, ok := r.Deadlines[s.Name]; ok && !due.Equal(s.Deadline) {
+			return fmt.Errorf("stage %q has another deadline than was requested", s.Name)
+		}
+		if named[s.Name] || s.Name == "" || s.Quorum < 1 || len(s.Eligible) == 0 {
+			return fmt.Errorf("stage %q is there twice, or nobody could decide in it", s.Name)
+		}
+		named[s.Name] = true
+	}
+	for name := range r.Deadlines {
+		if !named[name] {
+			return fmt.Errorf("the request gives a deadline for stage %q, which the plan doesn't have", name)
+		}
+	}
+	if len(plan.Stages) == 0 {
+		return errors.New("the plan has no stage")
 	}
 	return nil
 }
@@ -90,7 +117,7 @@ func (v *verifier) intendedFor() error {
 			return errors.New("the intent was asked for another transaction")
 		}
 		for _, d := range in.Decisions {
-			if v.find(d) < 0 {
+			if !v.didCount(d) {
 				return fmt.Errorf("the intent was asked for with a decision of %s that never counted", d.Signed.Decision.Actor)
 			}
 		}
@@ -108,6 +135,16 @@ func (v *verifier) intendedFor() error {
 		}
 	}
 	return v.intended()
+}
+
+// didCount says whether a decision is one of those that counted, with all that a proof of it depends on. Whether the proofs hold is another check's to say.
+func (v *verifier) didCount(c CountedDecision) bool {
+	for i, d := range v.c.Decisions {
+		if d.Check != nil && d.Check.Facts != nil && d.Check.Record.Counted() && v.signed[i].err == nil && reflect.DeepEqual(d.Check.Counted(v.signed[i].SignedDecision), c) {
+			return true
+		}
+	}
+	return false
 }
 
 // intended checks that the intent says what it was asked for with, that it is stored as it is, and that it names the key that signed.

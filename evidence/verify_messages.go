@@ -44,6 +44,9 @@ func (v *verifier) told() error {
 	return nil
 }
 
+// sagaEvents are what a saga tells of itself. What comes after its end is the custodian's to tell.
+var sagaEvents = []string{EventApprovalRequested, EventApprovalReminder, EventApprovalEscalated, EventGlassBroken, EventSigned, EventEnded}
+
 // message checks what one message says against what was admitted and how it ended.
 func (v *verifier) message(e Event) error {
 	c, r := v.c, v.c.Input.Request
@@ -57,6 +60,8 @@ func (v *verifier) message(e Event) error {
 		}
 	}
 	switch {
+	case !slices.Contains(sagaEvents, e.Type):
+		return fmt.Errorf("a saga sends no message of the type %q", e.Type)
 	case e.Tenant != r.Tenant || e.Request != r.ID || e.Title != r.Title || e.Context != digest:
 		return errors.New("it is about another signing")
 	case e.Stage != "" && !slices.Contains(plan, e.Stage):

@@ -57,6 +57,9 @@ func (v *verifier) withdrew(w withdrawCase) error {
 	if err != nil {
 		return err
 	}
+	if again.ID != w.result.ID || again.Reason != w.result.Reason {
+		return errors.New("it says something else than the withdrawal")
+	}
 	if again.Answer != nil && !recorded {
 		if v.c.Admission.Context.V > 1 {
 			return errors.New("the policy's answer is there without what it was asked")
@@ -64,6 +67,9 @@ func (v *verifier) withdrew(w withdrawCase) error {
 		return unasked(*w.result, v.c.Admission.Context.Policy)
 	}
 	if recorded {
+		if again.Question == nil {
+			return errors.New("the policy was asked about what it is not asked about")
+		}
 		if err := v.kindOf(who); err != nil {
 			return err
 		}
@@ -75,7 +81,7 @@ func (v *verifier) withdrew(w withdrawCase) error {
 			return errors.New("the policy was asked about something else")
 		}
 	}
-	if !reflect.DeepEqual(again.Answer, w.result.Answer) || !reflect.DeepEqual(again.Refusal, w.result.Refusal) || again.ID != w.result.ID || again.Reason != w.result.Reason {
+	if !reflect.DeepEqual(again.Answer, w.result.Answer) || !reflect.DeepEqual(again.Refusal, w.result.Refusal) {
 		return errors.New("what became of it is not what the policy answers")
 	}
 	return nil

@@ -296,7 +296,7 @@ type world struct {
 // newWorld makes one, and writes its roots into a directory.
 func newWorld(t testing.TB, dir string) *world {
 	t.Helper()
-	w := &world{at: time.Date(2026, 11, 24, 3, 0, 0, 0, time.UTC)}
+	w := &world{at: time.Date(2026, 11, 27, 3, 0, 0, 0, time.UTC)}
 	critical := pkix.Extension{Id: asn1.ObjectIdentifier{2, 5, 29, 37}, Critical: true, Value: must(asn1.Marshal([]asn1.ObjectIdentifier{{1, 3, 6, 1, 5, 5, 7, 3, 8}}))}
 	tenant, tenantKey := w.issue("vectors tenant CA", nil, nil, nil)
 	leaf, key := w.issue("vectors seal", tenant, tenantKey, nil)
@@ -319,7 +319,7 @@ func newWorld(t testing.TB, dir string) *world {
 func (w *world) issue(name string, parent *x509.Certificate, parentKey crypto.Signer, extra []pkix.Extension) (*x509.Certificate, crypto.Signer) {
 	key := must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
 	template := &x509.Certificate{
-		SerialNumber: must(rand.Int(rand.Reader, big.NewInt(1<<62))), Subject: pkix.Name{CommonName: name}, NotBefore: w.at.AddDate(0, 0, -1), NotAfter: w.at.AddDate(20, 0, 0),
+		SerialNumber: must(rand.Int(rand.Reader, big.NewInt(1<<62))), Subject: pkix.Name{CommonName: name}, NotBefore: w.at.AddDate(0, 0, -7), NotAfter: w.at.AddDate(20, 0, 0),
 		BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature, ExtraExtensions: extra,
 	}
 	if parent == nil {

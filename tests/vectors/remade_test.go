@@ -123,6 +123,10 @@ func (s *signing) remake(t testing.TB, h *historypb.History) (report *evidence.R
 	if m.Seal.Outcome == countersign.Voided {
 		m.Seal.Detail = evidence.DetailVoided
 	}
+	keyAnew(h, c, s.w.facts.ARN)
+	if c, err = evidence.ReadHistory(h); err != nil {
+		return nil
+	}
 	released := m.Seal.Outcome == countersign.Completed && c.Admission != nil && c.Intent != nil && c.Signature != nil && s.pdf != nil
 	if released {
 		if c, err = s.sign(t, h, c, &m); err != nil {
@@ -146,20 +150,22 @@ func (s *signing) remake(t testing.TB, h *historypb.History) (report *evidence.R
 // sign signs the document by the forger's key and has the history say so.
 func (s *signing) sign(t testing.TB, h *historypb.History, c *evidence.Case, m *evidence.Material) (*evidence.Case, error) {
 	a := c.Admission
+	stamps := s.w.stamps
+	stamps.at = c.Signature.At.Truncate(time.Second)
 	inside := a.Context.SignedAs != ""
 	approved := evidence.ApprovedPDF{
 		Bytes: a.Document.Bytes, SHA256: a.Context.Document.SHA256, At: c.Intent.At, Seal: evidence.VisibleSealOf(a.Context, a.Digest, c.Input.Request.ID),
 	}
-	key := text([]any{inside, approved.Bytes, approved.SHA256, approved.At, approved.Seal})
+	key := text([]any{inside, approved.Bytes, approved.SHA256, approved.At, approved.Seal, stamps.at})
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	signature, ok := s.signed[key]
 	if !ok {
 		var err error
 		if inside {
-			signature, err = evidence.SignPDF(t.Context(), bytes.NewReader(s.pdf), approved, s.w.signer, s.w.stamps)
+			signature, err = evidence.SignPDF(t.Context(), bytes.NewReader(s.pdf), approved, s.w.signer, stamps)
 		} else {
-			signature, err = evidence.SignDetached(t.Context(), s.pdf, s.w.signer, s.w.stamps, s.w.at)
+			signature, err = evidence.SignDetached(t.Context(), s.pdf, s.w.signer, stamps, stamps.at)
 		}
 		if err != nil {
 			return nil, err
@@ -174,13 +180,38 @@ func (s *signing) sign(t testing.TB, h *historypb.History, c *evidence.Case, m *
 	}
 	was := text(c.Signature)
 	now := *c.Signature
-	now.Object.SHA256, now.At, now.Key, now.Algorithm = countersign.SHA256(signature), s.w.at, s.w.facts.ARN, s.w.facts.Algorithm
+	now.Object.SHA256, now.At, now.Key, now.Algorithm = countersign.SHA256(signature), stamps.at, s.w.facts.ARN, s.w.facts.Algorithm
 	for _, p := range placesOf(h) {
 		if p.name == "Sign.result" || p.name == "end" {
 			p.payload.Data = bytes.ReplaceAll(p.payload.Data, []byte(was), []byte(text(now)))
 		}
 	}
 	return evidence.ReadHistory(h)
+}
+
+// keyAnew has the intent and the signature name the forger's key, where they named the tenant's own.
+func keyAnew(h *historypb.History, c *evidence.Case, key string) {
+	if c.Intent == nil {
+		return
+	}
+	was, now := *c.Intent, *c.Intent
+	now.Key = key
+	if was.Stored != nil {
+		stored := *was.Stored
+		now.Stored = nil
+		stored.SHA256 = countersign.SHA256(must(countersign.Canonical(now)))
+		now.Stored = &stored
+	}
+	for _, p := range placesOf(h) {
+		if p.name == "Intend.result" {
+			p.payload.Data = []byte(text(now))
+		}
+	}
+	for _, p := range placesOf(h) {
+		if c.Signature != nil && (p.name == "Sign.result" || p.name == "end") {
+			p.payload.Data = bytes.ReplaceAll(p.payload.Data, []byte(`"key":`+text(was.Key)), []byte(`"key":`+text(key)))
+		}
+	}
 }
 
 // digestsAnew puts digests that fit into a changed history, wherever the old ones stood, as whoever makes the evidence anew can.
