@@ -138,7 +138,7 @@ func ReadHistory(h *historypb.History) (*Case, error) {
 	if n := len(h.GetEvents()); n == 0 || n > maxEvents {
 		return nil, fmt.Errorf("couldn't read the history: it has %d events", n)
 	}
-	r := &caseReader{c: &Case{steps: map[string]span{}}, scheduled: map[int64]*historypb.ActivityTaskScheduledEventAttributes{}, askedAt: map[int64]time.Time{}, completed: map[int64]bool{}, checks: map[int64]int{}, ordinals: map[int64]int{}}
+	r := &caseReader{c: &Case{steps: map[string]span{}}, scheduled: map[int64]*historypb.ActivityTaskScheduledEventAttributes{}, askedAt: map[int64]time.Time{}, begun: map[int64]int64{}, ended: map[int64]bool{}, checks: map[int64]int{}, ordinals: map[int64]int{}}
 	for i, e := range h.Events {
 		if e.GetEventId() != int64(i)+1 {
 			return nil, fmt.Errorf("couldn't read the history: event %d stands at place %d", e.GetEventId(), i+1)
@@ -156,6 +156,9 @@ func ReadHistory(h *historypb.History) (*Case, error) {
 	if r.c.Closing == "" {
 		return nil, errors.New("couldn't read the history: its last event doesn't close it, so it may be cut")
 	}
+	if err := r.waited(); err != nil {
+		return nil, err
+	}
 	for _, s := range r.signals {
 		if !s.looked {
 			r.c.Decisions = append(r.c.Decisions, s.DecisionCase)
@@ -168,7 +171,8 @@ type caseReader struct {
 	c         *Case
 	scheduled map[int64]*historypb.ActivityTaskScheduledEventAttributes
 	askedAt   map[int64]time.Time // when those were scheduled
-	completed map[int64]bool      // which of those have a result
+	begun     map[int64]int64     // the events that started them
+	ended     map[int64]bool      // which of those are over
 	signals   []*decideSignal     // in order
 	withdrew  []withdrawSignal    // in order
 	checks    map[int64]int       // scheduled event of a CheckDecision → place in c.Decisions
@@ -213,10 +217,18 @@ func (r *caseReader) event(e *historypb.HistoryEvent) error {
 			c.Review = a.GetWorkflowExecution().GetWorkflowId()
 		}
 	case enumspb.EVENT_TYPE_ACTIVITY_TASK_STARTED:
+		if err := r.began(e); err != nil {
+			return err
+		}
 		if i, ok := r.checks[e.GetActivityTaskStartedEventAttributes().GetScheduledEventId()]; ok {
 			c.Decisions[i].Began = e.GetEventTime().AsTime()
 		}
+	case enumspb.EVENT_TYPE_ACTIVITY_TASK_FAILED, enumspb.EVENT_TYPE_ACTIVITY_TASK_TIMED_OUT, enumspb.EVENT_TYPE_ACTIVITY_TASK_CANCELED:
+		return r.over(e)
 	case enumspb.EVENT_TYPE_ACTIVITY_TASK_COMPLETED:
+		if err := r.over(e); err != nil {
+			return err
+		}
 		a := e.GetActivityTaskCompletedEventAttributes()
 		if i, ok := r.checks[a.GetScheduledEventId()]; ok {
 			c.Decisions[i].Ended, c.Decisions[i].EndedAs = e.GetEventTime().AsTime(), e.GetEventId()
@@ -282,12 +294,21 @@ func (r *caseReader) schedule(e *historypb.HistoryEvent) error {
 		r.c.withdraws = append(r.c.withdraws, withdrawCase{asked: e.GetEventId(), input: in, signal: r.withdrew[in.Ordinal-1]})
 		return r.withdrew[in.Ordinal-1].brought(in.Withdrawal)
 	case ActivityAdmit:
+		if r.c.Admit != nil {
+			return errors.New("it asks intake a second time")
+		}
 		r.c.Admit = &AdmitInput{}
 		return decode(a.GetInput(), r.c.Admit)
 	case ActivityIntend:
+		if len(r.c.asked) > 0 {
+			return errors.New("it asks for the intent a second time")
+		}
 		r.c.asked = append(r.c.asked, SignInput{})
 		return decode(a.GetInput(), &r.c.asked[len(r.c.asked)-1])
 	case ActivityAppendLog:
+		if len(r.c.entries) > 0 {
+			return errors.New("it asks for the intent's entry in the log a second time")
+		}
 		r.c.entries = append(r.c.entries, LogInput{})
 		return decode(a.GetInput(), &r.c.entries[len(r.c.entries)-1])
 	case ActivitySign:
@@ -325,10 +346,6 @@ func (r *caseReader) complete(event, scheduled int64, at time.Time, result *comm
 	if !ok {
 		return fmt.Errorf("it completes an activity (event %d) that was never scheduled", scheduled)
 	}
-	if r.completed[scheduled] {
-		return fmt.Errorf("it completes an activity (event %d) a second time", scheduled)
-	}
-	r.completed[scheduled] = true
 	r.c.steps[a.GetActivityType().GetName()] = span{r.askedAt[scheduled], at}
 	switch a.GetActivityType().GetName() {
 	case ActivityAdmit:

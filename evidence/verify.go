@@ -225,7 +225,7 @@ func (v *verifier) document() {
 		})
 		return
 	}
-	_, ok := v.b.File(documentFile)
+	body, ok := v.b.File(documentFile)
 	switch want := v.c.Input.Request.Document.SHA256; {
 	case !ok && admitted && v.statement.Predicate.Outcome == countersign.Completed:
 		v.report.note("document", errors.New("the bundle has no document.pdf"), "")
@@ -235,6 +235,8 @@ func (v *verifier) document() {
 		v.report.notRecorded("document", "intake refused it, so its bytes were not kept")
 	case v.b.digestOf(documentFile) != want:
 		v.report.note("document", errors.New("document.pdf is not the document that was requested"), "")
+	case admitted && v.c.Admission.Document.Bytes != int64(len(body)):
+		v.report.note("document", errors.New("intake is said to have read another number of bytes than document.pdf has"), "")
 	default:
 		v.report.note("document", nil, "the requested bytes, SHA-256 "+want)
 	}

@@ -48,10 +48,12 @@ func (v *verifier) context() error {
 		return errors.New("the intent is about another transaction")
 	case v.c.Result != nil && v.c.Result.Context != digest:
 		return errors.New("the saga's result is about another transaction")
+	case v.c.Result != nil && v.c.Result.Outcome == countersign.Completed && v.c.Result.Signature == nil:
+		return errors.New("the saga's result has no signature")
 	case v.c.Result != nil && v.c.Result.Signature != nil && !reflect.DeepEqual(v.c.Result.Signature, v.c.Signature):
 		return errors.New("the saga's result has another signature than the signing step made")
 	}
-	for _, check := range []func() error{v.admittedFor, v.planned, v.intendedFor, v.signedFor} {
+	for _, check := range []func() error{v.admittedFor, v.planFits, v.intendedFor, v.signedFor} {
 		if err := check(); err != nil {
 			return err
 		}
@@ -70,8 +72,7 @@ func (v *verifier) decisions() error {
 		}
 		if signed := v.signed[i]; signed.err == nil {
 			counted := d.Check.Counted(signed.SignedDecision)
-			login, err := v.proofs.proven(decisionFile(i), counted, signed.digest, v.c.Admission.Issuers)
-			v.proven[i] = provenDecision{&counted, login, err}
+			v.proven[i] = v.proofs.proven(decisionFile(i), counted, signed.digest, v.c.Admission.Issuers)
 		}
 	}
 	for i, d := range v.c.Decisions {
@@ -131,6 +132,8 @@ func (v *verifier) counted(d DecisionCase, signed readDecision, proven provenDec
 		return errors.New("it is about another transaction")
 	case d.Check.Facts == nil:
 		return errors.New("it counted without a proof")
+	case !slices.ContainsFunc(d.Input.Stages, func(s countersign.Stage) bool { return s.Name == decision.Stage }):
+		return errors.New("it counted in a stage that was over when it was checked")
 	}
 	if err := decision.Check(); err != nil {
 		return err
@@ -144,7 +147,7 @@ func (v *verifier) counted(d DecisionCase, signed readDecision, proven provenDec
 	if err := d.inTime(); err != nil {
 		return err
 	}
-	return ownRecord(d.Check, signed.SignedDecision, proven.login)
+	return ownRecord(d.Check, signed.SignedDecision, proven, a.Context.V)
 }
 
 // policy evaluates every question again.
@@ -333,6 +336,9 @@ func (v *verifier) quorum() error {
 		if v.c.Decisions[i].EndedAs > v.c.SignAsked {
 			return fmt.Errorf("the key was asked before the decision of %s was checked", d.Signed.Decision.Actor)
 		}
+	}
+	if !reflect.DeepEqual(in.Decisions, v.countedSoFar()) {
+		return errors.New("the signing step was given other decisions than counted by then, or in another order")
 	}
 	approvals, refusal := verifyDecisions(v.admitted(), func(c CountedDecision) error { return v.proven[v.find(c)].err })
 	if refusal != nil {

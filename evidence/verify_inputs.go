@@ -4,12 +4,13 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"iter"
 	"reflect"
 	"slices"
+	"time"
 
 	"github.com/countersign-dev/countersign"
 	"github.com/countersign-dev/countersign/evidence/translog"
-	"github.com/countersign-dev/countersign/identity"
 	"github.com/countersign-dev/countersign/policy"
 )
 
@@ -77,8 +78,8 @@ func (v *verifier) admittedFor() error {
 	return nil
 }
 
-// planned checks what of the plan is the request's to say, and what no plan is without. Who is in it is the tenant's word, and approved with the transaction.
-func (v *verifier) planned() error {
+// planFits checks what of the plan is the request's to say, and what no plan is without. Who is in it is the tenant's word, and approved with the transaction.
+func (v *verifier) planFits() error {
 	r, plan := v.c.Input.Request, v.c.Admission.Plan
 	named := map[string]bool{}
 	for _, s := range plan.Stages {
@@ -89,6 +90,12 @@ func (v *verifier) planned() error {
 			return fmt.Errorf("stage %q is there twice, or nobody could decide in it", s.Name)
 		}
 		named[s.Name] = true
+	}
+	for e := range planned(plan) {
+		at := slices.IndexFunc(v.c.Admission.Issuers, func(i countersign.Issuer) bool { return i.URL == e.Actor.Issuer })
+		if at < 0 || e.Organisation != v.c.Admission.Issuers[at].Organisation || e.Partner != (v.c.Admission.Issuers[at].Kind == "partner") {
+			return fmt.Errorf("the plan names %s as somebody of another organisation than their identity provider's", e.Actor)
+		}
 	}
 	for name := range r.Deadlines {
 		if !named[name] {
@@ -116,10 +123,8 @@ func (v *verifier) intendedFor() error {
 		if digest != a.Digest || in.Digest != a.Digest || plan != a.Context.Plan || in.Request != v.c.Input.Request.ID {
 			return errors.New("the intent was asked for another transaction")
 		}
-		for _, d := range in.Decisions {
-			if !v.didCount(d) {
-				return fmt.Errorf("the intent was asked for with a decision of %s that never counted", d.Signed.Decision.Actor)
-			}
+		if counted := v.countedSoFar(); len(in.Decisions) > len(counted) || !reflect.DeepEqual(in.Decisions, counted[:len(in.Decisions)]) {
+			return errors.New("the intent was asked for with other decisions than counted by then, or in another order")
 		}
 	}
 	want := IntentEntry(v.c.Input.Request, v.c.Saga, a.Digest)
@@ -137,14 +142,16 @@ func (v *verifier) intendedFor() error {
 	return v.intended()
 }
 
-// didCount says whether a decision is one of those that counted, with all that a proof of it depends on. Whether the proofs hold is another check's to say.
-func (v *verifier) didCount(c CountedDecision) bool {
+// countedSoFar are the approvals whose checks had ended when the key was asked, in their order, with all that a proof of them depends on; all of them where it was
+// not asked. Whether the proofs hold is another check's to say.
+func (v *verifier) countedSoFar() (list []CountedDecision) {
 	for i, d := range v.c.Decisions {
-		if d.Check != nil && d.Check.Facts != nil && d.Check.Record.Counted() && v.signed[i].err == nil && reflect.DeepEqual(d.Check.Counted(v.signed[i].SignedDecision), c) {
-			return true
+		late := v.c.SignAsked > 0 && d.EndedAs > v.c.SignAsked
+		if d.Check != nil && d.Check.Facts != nil && d.Check.Record.Counted() && d.Check.Record.Verdict != countersign.Reject && v.signed[i].err == nil && !late {
+			list = append(list, d.Check.Counted(v.signed[i].SignedDecision))
 		}
 	}
-	return false
+	return list
 }
 
 // intended checks that the intent says what it was asked for with, that it is stored as it is, and that it names the key that signed.
@@ -174,6 +181,40 @@ func (v *verifier) intended() error {
 	return nil
 }
 
+// partnersFit says whether the plan, wherever it names somebody, calls them a partner exactly where they are one.
+func partnersFit(plan countersign.Plan, who countersign.Actor, partner bool) bool {
+	for e := range planned(plan) {
+		if e.Actor == who && e.Partner != partner {
+			return false
+		}
+	}
+	return true
+}
+
+// planned are all people whom a plan names, wherever it does.
+func planned(plan countersign.Plan) iter.Seq[countersign.Eligible] {
+	return func(yield func(countersign.Eligible) bool) {
+		lists := [][]countersign.Eligible{}
+		for _, s := range plan.Stages {
+			lists = append(lists, s.Eligible)
+			if s.Escalation != nil {
+				lists = append(lists, s.Escalation.Eligible)
+			}
+		}
+		if b := plan.BreakGlass; b != nil {
+			lists = append(lists, b.Eligible)
+		}
+		if plan.Owner != nil {
+			lists = append(lists, []countersign.Eligible{*plan.Owner})
+		}
+		for _, e := range slices.Concat(lists...) {
+			if !yield(e) {
+				return
+			}
+		}
+	}
+}
+
 // kindOf checks that what the policy was told of somebody fits the identity providers that people approved: whose people are the tenant's own and whose are
 // partners is theirs to say. Which roles somebody has, and whether it is a machine, is the tenant's word.
 func (v *verifier) kindOf(who policy.Principal) error {
@@ -184,7 +225,7 @@ func (v *verifier) kindOf(who policy.Principal) error {
 		return nil
 	case at < 0 || !slices.Equal(who.Tenants, []string{a.Context.Tenant}):
 		return fmt.Errorf("the policy was told that %s is known to the tenant, and the identity providers don't say so", who.Actor)
-	case who.Kind != "machine" && who.Kind != a.Issuers[at].Kind:
+	case who.Kind != "machine" && who.Kind != a.Issuers[at].Kind, !partnersFit(a.Plan, who.Actor, who.Kind == "partner"):
 		return fmt.Errorf("the policy was told that %s is of the kind %q, and the identity provider's people are of another one", who.Actor, who.Kind)
 	}
 	return nil
@@ -216,13 +257,15 @@ func (v *verifier) admitted() SignInput {
 }
 
 // ownRecord checks that the record of a decision that counted, which the statement repeats, says what the decision and its proofs do.
-func ownRecord(c *Check, signed countersign.SignedDecision, login identity.Facts) error {
-	d, r := signed.Decision, c.Record
+func ownRecord(c *Check, signed countersign.SignedDecision, proven provenDecision, version int) error {
+	d, r, login := signed.Decision, c.Record, proven.login
 	switch {
+	case r.At != c.At.UTC().Format(time.RFC3339Nano):
+		return errors.New("the record is of another time than the server stamped")
 	case r.ID != signed.ID || r.Actor != d.Actor || r.Stage != d.Stage || r.Verdict != d.Verdict:
 		return errors.New("the record says something else than the decision")
 	// Records of v0.2.0 name none.
-	case len(r.Delegators) > 0 && !slices.Equal(r.Delegators, c.Authority.Delegators()):
+	case (len(r.Delegators) > 0 || version > 1) && !slices.Equal(r.Delegators, c.Authority.Delegators()):
 		return errors.New("the record names other delegators than the grants do")
 	case c.Facts.Actor != d.Actor:
 		return errors.New("the record has the proof of another person")
@@ -230,6 +273,10 @@ func ownRecord(c *Check, signed countersign.SignedDecision, login identity.Facts
 		return errors.New("the record tells the login otherwise than its ID token does")
 	case (c.Facts.EnrolledKey != nil) != (signed.Proof.Key != nil) || c.Facts.EnrolledKey != nil && c.Facts.EnrolledKey.Key != signed.Proof.Key.Key:
 		return errors.New("the record names another key than the one that signed the decision")
+	case c.Facts.EnrolledKey != nil && *c.Facts.EnrolledKey != proven.key:
+		return errors.New("the record tells the use of the key otherwise than its signature does")
+	case c.Authority != nil && version > 1 && !c.Authority.namesItsPeople():
+		return errors.New("the record names other people than the chain of grants has")
 	case c.Facts.Assurance != Assurance(c.Key):
 		return errors.New("the record gives it another assurance than its proofs do")
 	}

@@ -73,6 +73,9 @@ func (v *verifier) message(e Event) error {
 	case e.Checkpoint != "" && (c.Logged == nil || e.Checkpoint != c.Logged.Checkpoint):
 		return errors.New("it has another checkpoint than the log gave")
 	}
+	if e.Detail != "" && (e.Type == EventApprovalRequested || e.Type == EventApprovalReminder) {
+		return errors.New("it tells more than a request for approval does")
+	}
 	ends := e.Type == EventEnded || e.Type == EventSigned
 	if ends && c.Result != nil && (e.Outcome != c.Result.Outcome || e.Detail != c.Result.Detail) || !ends && e.Outcome != "" {
 		return errors.New("it tells another ending than the saga's result")
