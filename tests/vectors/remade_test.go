@@ -29,6 +29,7 @@ type signing struct {
 	outcome countersign.Outcome
 	pdf     []byte // the approved document; nil where nothing is released
 	w       *world
+	asIs    bool // the keys that the history names stay as they are
 
 	mu     sync.Mutex
 	signed map[string][]byte // by what was approved
@@ -95,8 +96,8 @@ func placesOf(h *historypb.History) (list []place) {
 	return list
 }
 
-// remake makes the evidence of a changed history, as whoever has the tenant's keys can: the document is signed anew where it has to be, everything that follows from
-// the history is derived from it, and all is sealed and time-stamped in good order. It returns nil where no such evidence can be made.
+// remake makes the evidence of a changed history, as whoever has the tenant's keys can, seals and time-stamps it in good order, and verifies it. It returns nil where no
+// such evidence can be made.
 func (s *signing) remake(t testing.TB, h *historypb.History) (report *evidence.Report) {
 	t.Helper()
 	defer func() {
@@ -105,6 +106,20 @@ func (s *signing) remake(t testing.TB, h *historypb.History) (report *evidence.R
 			report = nil
 		}
 	}()
+	files := s.files(t, h)
+	if files == nil {
+		return nil
+	}
+	raw, err := evidence.Seal(t.Context(), files, s.w.signer, s.w.stamps, s.w.at, s.w.roots)
+	if err != nil {
+		return nil
+	}
+	return evidence.Verify(raw, s.w.roots)
+}
+
+// files are those of such evidence: the document is signed anew where it has to be, and everything that follows from the history is derived from it.
+func (s *signing) files(t testing.TB, h *historypb.History) []evidence.File {
+	t.Helper()
 	c, err := evidence.ReadHistory(h)
 	if err != nil {
 		return nil
@@ -124,7 +139,9 @@ func (s *signing) remake(t testing.TB, h *historypb.History) (report *evidence.R
 	if m.Seal.Outcome == countersign.Voided {
 		m.Seal.Detail = evidence.DetailVoided
 	}
-	keyAnew(h, c, s.w.facts.ARN)
+	if !s.asIs {
+		keyAnew(h, c, s.w.facts.ARN)
+	}
 	if c, err = evidence.ReadHistory(h); err != nil {
 		return nil
 	}
@@ -141,11 +158,7 @@ func (s *signing) remake(t testing.TB, h *historypb.History) (report *evidence.R
 	if err != nil {
 		return nil
 	}
-	raw, err := evidence.Seal(t.Context(), files, s.w.signer, s.w.stamps, s.w.at, s.w.roots)
-	if err != nil {
-		return nil
-	}
-	return evidence.Verify(raw, s.w.roots)
+	return files
 }
 
 // sign signs the document by the forger's key and has the history say so.
