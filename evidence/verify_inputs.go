@@ -126,6 +126,13 @@ func (v *verifier) intendedFor() error {
 		if counted := v.countedSoFar(); len(in.Decisions) > len(counted) || !reflect.DeepEqual(in.Decisions, counted[:len(in.Decisions)]) {
 			return errors.New("the intent was asked for with other decisions than counted by then, or in another order")
 		}
+		var approvals []countersign.Approval
+		for _, d := range in.Decisions {
+			approvals = append(approvals, d.Approval())
+		}
+		if err := a.Plan.Satisfied(approvals); err != nil {
+			return fmt.Errorf("the intent was asked for before there was a quorum: %w", err)
+		}
 	}
 	want := IntentEntry(v.c.Input.Request, v.c.Saga, a.Digest)
 	for _, in := range v.c.entries {

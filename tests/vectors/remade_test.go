@@ -393,7 +393,7 @@ var allowed = []struct{ pattern, why string }{
 	{`key\.(alg|kid|use) `, "notes beside an archived key, which change no signature"},
 	{`\.(given|taken|proven)(\.at)? another`, "the instant of a check, within the token's lifetime"},
 	{`\.(used|counter) `, "how often a grant or key was used: its own workflow's word"},
-	{`^Intend\.result\.(stored\.(bucket|versionId)|key)|^(Sign\.result|end\.signature)`, "where it was stored, and KMS's name of the call; or made anew by this test"},
+	{`^Intend\.result\.(stored\.(bucket|versionId|sha256)|key)|^(Sign\.result|end\.signature)`, "where it was stored, and KMS's name of the call; or made anew by this test"},
 	{`^Notify\.|^Notify ended|^end\.told`, "the tenant's word: who was told, and whether it arrived"},
 	{`^end\.records`, "replay finds it"},
 	{`(assurance|depth|parent|reason|refusal|delegators|kind|userVerified|acr|amr) (removed|emptied)`, "an empty member means the same as none"},
