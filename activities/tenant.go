@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -108,9 +109,14 @@ func Open(ctx context.Context, file string, temporal client.Client, worker evide
 	return t, nil
 }
 
+// silence is how long a store or a key service may send nothing before its connection is given up and the request is tried again. The SDK sets no such bound by
+// itself, and a step whose request is never answered lasts until its whole time is up. It also bounds how long one upload takes, during which nothing is sent back.
+const silence = 2 * time.Minute
+
 // AWSConfig loads a profile of the shared credentials file.
 func AWSConfig(ctx context.Context, region, profile string) (aws.Config, error) {
-	cfg, err := awsconfig.LoadDefaultConfig(ctx, awsconfig.WithRegion(region), awsconfig.WithSharedConfigProfile(profile))
+	cfg, err := awsconfig.LoadDefaultConfig(ctx, awsconfig.WithRegion(region), awsconfig.WithSharedConfigProfile(profile),
+		awsconfig.WithHTTPClient(awshttp.NewBuildableClient().WithReadTimeout(silence)))
 	if err != nil {
 		return cfg, fmt.Errorf("couldn't load the AWS profile %q (is AWS_SHARED_CREDENTIALS_FILE set?): %w", profile, err)
 	}
@@ -124,6 +130,7 @@ func NewS3(cfg aws.Config, endpoint string) *s3.Client {
 			o.BaseEndpoint = aws.String(endpoint)
 			o.UsePathStyle = true
 		}
+		o.HTTPClient = readBodies{o.HTTPClient}
 	})
 }
 

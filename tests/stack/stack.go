@@ -254,9 +254,15 @@ func (s *Stack) ServeBy(bin, tenants string) (*Process, string, error) {
 	return p, address, nil
 }
 
+// commandTime is how long one command may take on a busy machine. One that waits longer is asked where it is and ended, so that the test which ran it says what it was.
+const commandTime = 5 * time.Minute
+
 // CLI runs the command as somebody, in a home of its own, and returns what it wrote and its exit code.
 func (s *Stack) CLI(ctx context.Context, api, home, who string, args ...string) (stdout, stderr string, code int, err error) {
+	ctx, cancel := context.WithTimeout(ctx, commandTime)
+	defer cancel()
 	cmd := exec.CommandContext(ctx, filepath.Join(s.Bin, "countersign"), args...)
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGQUIT) }
 	issuer, _, _ := strings.Cut(who, "/")
 	cmd.Env = append(s.Env(), "COUNTERSIGN_API="+api, "COUNTERSIGN_TENANT=acme", "COUNTERSIGN_ISSUER="+s.Issuers[issuer].URL, "XDG_CACHE_HOME="+home,
 		"BROWSER="+filepath.Join(s.Bin, "devstack")+" login --data "+s.Data+" --as "+who)
