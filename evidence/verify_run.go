@@ -101,7 +101,9 @@ func (v *verifier) decided() {
 }
 
 func (v *verifier) answered() {
-	v.check("policy", v.policy, func() string { return "every answer comes out the same under set " + v.c.Admission.Context.Policy + "; which roles people hold, and who is a machine, is the tenant's word" })
+	v.check("policy", v.policy, func() string {
+		return "every answer comes out the same under set " + v.c.Admission.Context.Policy + "; which roles people hold, and who is a machine, is the tenant's word"
+	})
 }
 
 // read reads history and statement, and says whether both are what they have to be.
