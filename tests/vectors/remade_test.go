@@ -400,6 +400,7 @@ var allowed = []struct{ pattern, why string }{
 	{` by (nobody|somebody else)$`, "nobody's principal is read but that of signals, and the closing event's is the tenant's word"},
 	{`^(workflowtask|timer|markerrecorded|upsert|workflowexecutioncompleted)`, "not read; the end is bounded by the stamp on the seal"},
 	{` after `, "the order of what doesn't depend on one another"},
+	{`^signal decide doubled$`, "what repeats a decision that counted is shown as not looked at"},
 	{`^all two hours later$`, "bounded by the stamp on the seal and those of the decisions"},
 }
 
