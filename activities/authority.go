@@ -158,29 +158,29 @@ func (t *Tenant) lost(ctx context.Context, counted evidence.CountedDecision, rol
 			return countersign.Refuse("grant-chain", "the decision of %s stands on grants of somebody else", d.Actor), nil
 		}
 		if _, ok := current.Member(d.Actor); !ok {
-			return countersign.Refuse("authority-lost", "%s is no longer known to the tenant", d.Actor), nil
+			return countersign.Refuse(evidence.RefusalAuthorityLost, "%s is no longer known to the tenant", d.Actor), nil
 		}
 	}
 	if m, ok := current.Member(holder); !ok || !slices.Contains(m.Roles, role) {
-		return countersign.Refuse("authority-lost", "%s no longer holds the role %q", holder, role), nil
+		return countersign.Refuse(evidence.RefusalAuthorityLost, "%s no longer holds the role %q", holder, role), nil
 	}
 	for _, digest := range d.Grants {
 		status, err := t.grant(ctx, digest)
 		refusal := (*countersign.Refusal)(nil)
 		switch {
 		case errors.As(err, &refusal):
-			return countersign.Refuse("authority-lost", "the grant that %s decided under can't be found any more", d.Actor), nil
+			return countersign.Refuse(evidence.RefusalAuthorityLost, "the grant that %s decided under can't be found any more", d.Actor), nil
 		case err != nil:
 			return nil, err
 		case status.State != countersign.GrantActive && status.State != countersign.GrantExpired:
-			return countersign.Refuse("authority-lost", "the grant that %s decided under is %s", d.Actor, status.State), nil
+			return countersign.Refuse(evidence.RefusalAuthorityLost, "the grant that %s decided under is %s", d.Actor, status.State), nil
 		}
 	}
 	if p := counted.Signed.Proof.Key; p != nil {
 		_, err := t.enrolled(ctx, p.Key)
 		refusal := (*countersign.Refusal)(nil)
 		if errors.As(err, &refusal) {
-			return countersign.Refuse("authority-lost", "the key with which %s decided is no longer good: %s", d.Actor, refusal.Message), nil
+			return countersign.Refuse(evidence.RefusalAuthorityLost, "the key with which %s decided is no longer good: %s", d.Actor, refusal.Message), nil
 		}
 		if err != nil {
 			return nil, err

@@ -2,7 +2,6 @@ package activities
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -180,45 +179,13 @@ func matches(in evidence.CheckInput, d countersign.Decision, now time.Time) (cou
 
 // CheckWithdrawal decides whether one withdraw signal counts: only the requester takes a request back.
 func (t *Tenant) CheckWithdrawal(ctx context.Context, in evidence.WithdrawInput) (evidence.Withdrawn, error) {
-	var w evidence.Withdrawn
 	event, err := t.signal(ctx, in.Saga, countersign.SignalWithdraw, in.Ordinal)
 	if err != nil {
-		return w, err
+		return evidence.Withdrawn{}, err
 	}
-	w.Sender, w.At = event.GetPrincipal().GetName(), event.GetEventTime().AsTime()
-	var given countersign.Withdrawal
-	if err := json.Unmarshal(in.Withdrawal, &given); err != nil {
-		w.Refusal = countersign.Refuse("malformed", "the withdrawal is not JSON with id and reason")
-		return w, nil
-	}
-	w.ID = given.ID
-	if err := given.Check(); err != nil {
-		w.Refusal = countersign.Refuse("malformed", "%s", err)
-		return w, nil
-	}
-	w.Reason = given.Reason
-	if in.TooLate {
-		w.Refusal = countersign.Refuse("too-late", "the key is being asked already; a signing can't be withdrawn any more")
-		return w, nil
-	}
-	sender, ok := evidence.ActorOf(event.GetPrincipal())
-	if !ok {
-		w.Refusal = countersign.Refuse("other-sender", "the server did not name a person who sent this")
-		return w, nil
-	}
-	engine, err := policy.NewEngine(in.PolicyText)
-	if err != nil {
-		return w, err
-	}
-	answer := engine.Ask(policy.Question{
-		Action: policy.Withdraw, Principal: policy.PrincipalOf(t.settings, sender), Now: w.At,
-		Resource: policy.Resource{Signing: in.Saga.Workflow, Tenant: in.Tenant, Requester: &in.Requester},
+	return evidence.DecideWithdrawal(in, event.GetPrincipal().GetName(), event.GetEventTime().AsTime(), func(sender countersign.Actor) policy.Principal {
+		return policy.PrincipalOf(t.settings, sender)
 	})
-	w.Answer = &answer
-	if !answer.Allowed {
-		w.Refusal = &countersign.Refusal{Code: answer.Code(), Message: answer.Refusal}
-	}
-	return w, nil
 }
 
 // frozen is the policy set that the signing was admitted under, whatever this worker was built with.

@@ -48,6 +48,10 @@ func (t *Tenant) recorded(ctx context.Context, in evidence.SignInput, current *c
 	if r.admitted != in.Digest {
 		return countersign.Refuse("context-changed", "the transaction is not the one that was admitted"), nil
 	}
+	if r.intended != t.settings.KMS.ARN {
+		// Evidence in which one key was to sign and another one did would not verify.
+		return countersign.Refuse("key-changed", "the tenant's key is another one than the locked intent names; the document has to be requested again"), nil
+	}
 	for _, counted := range in.Decisions {
 		if _, sent := r.ordinal(counted); !sent {
 			return notSent(counted.Signed.Decision.Actor), nil
@@ -91,6 +95,8 @@ type record struct {
 	policy   string                      // text of the policy set that it froze
 	signals  int                         // how many decisions were sent
 	taken    map[string][]taken          // decision and sender → when the server took it
+	intend   int64                       // the event that scheduled the last intent
+	intended string                      // the key that the intent names
 	review   string                      // workflow id of the review that was opened
 	checks   map[int64]int               // the events that scheduled checks of decisions → the how-manieth signal each is of
 	counted  map[int][]countersign.Actor // signal → whose one vote it used up, where a check found that it counts
@@ -151,6 +157,16 @@ func (r *record) read(e *historypb.HistoryEvent) error {
 			return fmt.Errorf("the admission can't be read: %w", err)
 		}
 		r.admitted, r.policy = admission.Digest, admission.PolicyText
+	}
+	if a := e.GetActivityTaskScheduledEventAttributes(); a.GetActivityType().GetName() == evidence.ActivityIntend {
+		r.intend = e.GetEventId()
+	}
+	if a := e.GetActivityTaskCompletedEventAttributes(); a != nil && r.intend != 0 && a.GetScheduledEventId() == r.intend {
+		var intent evidence.Intent
+		if err := evidence.ReadRunning(a.GetResult(), &intent); err != nil {
+			return fmt.Errorf("the intent can't be read: %w", err)
+		}
+		r.intended = intent.Key
 	}
 	if a := e.GetChildWorkflowExecutionStartedEventAttributes(); a.GetWorkflowType().GetName() == countersign.WorkflowReview {
 		r.review = a.GetWorkflowExecution().GetWorkflowId()

@@ -189,7 +189,7 @@ func (t *Tenant) entitled(ctx context.Context, in evidence.SignInput, current *c
 		return countersign.Refuse("quorum-not-met", "%s", err), nil
 	}
 	if err := in.Plan.As(current).Satisfied(approvals); err != nil {
-		return countersign.Refuse("authority-lost", "somebody no longer holds a role that the quorum asks for: %s", err), nil
+		return countersign.Refuse(evidence.RefusalAuthorityLost, "somebody no longer holds a role that the quorum asks for: %s", err), nil
 	}
 	return t.recorded(ctx, in, current, in.Plan.Broken(approvals))
 }

@@ -237,6 +237,11 @@ func questions(c *Case) []questionDocument {
 			list = append(list, questionDocument{About: decisionFile(i), Question: d.Check.Question, Answer: d.Check.Answer})
 		}
 	}
+	for _, w := range c.Withdrawals {
+		if w.Question != nil && w.Answer != nil {
+			list = append(list, questionDocument{About: "withdrawal", Question: w.Question, Answer: w.Answer})
+		}
+	}
 	return list
 }
 

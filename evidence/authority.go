@@ -37,6 +37,21 @@ func (a *Authority) named(who countersign.Actor) Named {
 	return Named{Actor: who}
 }
 
+// namesItsPeople says whether the people are those of the chain, the holder first, each once.
+func (a *Authority) namesItsPeople() bool {
+	var chain, named []countersign.Actor
+	for i, g := range a.Grants {
+		if i == 0 {
+			chain = append(chain, g.Grant.Grant.Delegator)
+		}
+		chain = append(chain, g.Grant.Grant.Grantee)
+	}
+	for _, p := range a.People {
+		named = append(named, p.Actor)
+	}
+	return slices.Equal(chain, named)
+}
+
 // GrantRecord is one grant as its workflow keeps it.
 type GrantRecord struct {
 	Grant    countersign.SignedGrant       `json:"grant"`

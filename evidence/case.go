@@ -22,10 +22,18 @@ import (
 type Case struct {
 	Saga        Execution
 	Input       SagaInput
+	Admit       *AdmitInput // what intake was asked; nil where it wasn't
 	Admission   *Admission
 	Decisions   []DecisionCase
 	Withdrawals []Withdrawn
+	withdrew    []int64        // events of the withdraw signals, in order
+	withdraws   []withdrawCase // in the order in which their checks were asked for
 	Intent      *Intent
+	asked       []SignInput     // of each Intend, as of then
+	entries     []LogInput      // of each AppendLog
+	messages    []*messageCase  // in the order in which they were asked for
+	steps       map[string]span // when the activities that are done once were asked for, and ended
+	Cancelled   bool            // an operator asked it to end
 	Logged      *translog.Proof // that the intent is in the tenant's log; nil in histories of builds without one
 	SignInput   *SignInput
 	Intended    int64 // event that ended the last Intend
@@ -52,6 +60,8 @@ type DecisionCase struct {
 	Began   time.Time // when the last attempt of the check began
 	Ended   time.Time // when the check ended
 	EndedAs int64     // id of the event that ended it
+	number  int       // the how-manieth decide signal, from 1
+	payload []byte    // as it came
 }
 
 // Names of the activities, as the history has them.
@@ -128,7 +138,7 @@ func ReadHistory(h *historypb.History) (*Case, error) {
 	if n := len(h.GetEvents()); n == 0 || n > maxEvents {
 		return nil, fmt.Errorf("couldn't read the history: it has %d events", n)
 	}
-	r := &caseReader{c: &Case{}, scheduled: map[int64]*historypb.ActivityTaskScheduledEventAttributes{}, checks: map[int64]int{}, ordinals: map[int64]int{}}
+	r := &caseReader{c: &Case{steps: map[string]span{}}, scheduled: map[int64]*historypb.ActivityTaskScheduledEventAttributes{}, askedAt: map[int64]time.Time{}, begun: map[int64]int64{}, ended: map[int64]bool{}, checks: map[int64]int{}, ordinals: map[int64]int{}}
 	for i, e := range h.Events {
 		if e.GetEventId() != int64(i)+1 {
 			return nil, fmt.Errorf("couldn't read the history: event %d stands at place %d", e.GetEventId(), i+1)
@@ -146,6 +156,9 @@ func ReadHistory(h *historypb.History) (*Case, error) {
 	if r.c.Closing == "" {
 		return nil, errors.New("couldn't read the history: its last event doesn't close it, so it may be cut")
 	}
+	if err := r.waited(); err != nil {
+		return nil, err
+	}
 	for _, s := range r.signals {
 		if !s.looked {
 			r.c.Decisions = append(r.c.Decisions, s.DecisionCase)
@@ -157,17 +170,19 @@ func ReadHistory(h *historypb.History) (*Case, error) {
 type caseReader struct {
 	c         *Case
 	scheduled map[int64]*historypb.ActivityTaskScheduledEventAttributes
-	signals   []*decideSignal  // in order
-	withdrew  []withdrawSignal // in order
-	checks    map[int64]int    // scheduled event of a CheckDecision → place in c.Decisions
-	ordinals  map[int64]int    // scheduled event of a CheckWithdrawal → which withdraw signal
+	askedAt   map[int64]time.Time // when those were scheduled
+	begun     map[int64]int64     // the events that started them
+	ended     map[int64]bool      // which of those are over
+	signals   []*decideSignal     // in order
+	withdrew  []withdrawSignal    // in order
+	checks    map[int64]int       // scheduled event of a CheckDecision → place in c.Decisions
+	ordinals  map[int64]int       // scheduled event of a CheckWithdrawal → which withdraw signal
 }
 
 // decideSignal is one decide signal, and whether the saga looked at it.
 type decideSignal struct {
 	DecisionCase
-	payload []byte
-	looked  bool
+	looked bool
 }
 
 func (r *caseReader) event(e *historypb.HistoryEvent) error {
@@ -180,16 +195,19 @@ func (r *caseReader) event(e *historypb.HistoryEvent) error {
 		}
 		c.Saga, c.Started = Execution{Workflow: a.GetWorkflowId(), Run: a.GetOriginalExecutionRunId()}, e.GetEventTime().AsTime()
 		return decode(a.GetInput(), &c.Input)
+	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED:
+		c.Cancelled = true
 	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED:
 		a, sender := e.GetWorkflowExecutionSignaledEventAttributes(), e.GetPrincipal().GetName()
 		switch a.GetSignalName() {
 		case countersign.SignalDecide:
-			s := &decideSignal{DecisionCase: DecisionCase{Event: e.GetEventId(), At: e.GetEventTime().AsTime(), Sender: sender}}
+			s := &decideSignal{DecisionCase: DecisionCase{Event: e.GetEventId(), At: e.GetEventTime().AsTime(), Sender: sender, number: len(r.signals) + 1}}
 			if p := a.GetInput().GetPayloads(); len(p) > 0 {
 				s.payload = p[0].GetData()
 			}
 			r.signals = append(r.signals, s)
 		case countersign.SignalWithdraw:
+			c.withdrew = append(c.withdrew, e.GetEventId())
 			r.withdrew = append(r.withdrew, withdrawSignal{sender, e.GetEventTime().AsTime(), a.GetInput()})
 		}
 	case enumspb.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
@@ -199,15 +217,23 @@ func (r *caseReader) event(e *historypb.HistoryEvent) error {
 			c.Review = a.GetWorkflowExecution().GetWorkflowId()
 		}
 	case enumspb.EVENT_TYPE_ACTIVITY_TASK_STARTED:
+		if err := r.began(e); err != nil {
+			return err
+		}
 		if i, ok := r.checks[e.GetActivityTaskStartedEventAttributes().GetScheduledEventId()]; ok {
 			c.Decisions[i].Began = e.GetEventTime().AsTime()
 		}
+	case enumspb.EVENT_TYPE_ACTIVITY_TASK_FAILED, enumspb.EVENT_TYPE_ACTIVITY_TASK_TIMED_OUT, enumspb.EVENT_TYPE_ACTIVITY_TASK_CANCELED:
+		return r.over(e)
 	case enumspb.EVENT_TYPE_ACTIVITY_TASK_COMPLETED:
+		if err := r.over(e); err != nil {
+			return err
+		}
 		a := e.GetActivityTaskCompletedEventAttributes()
 		if i, ok := r.checks[a.GetScheduledEventId()]; ok {
 			c.Decisions[i].Ended, c.Decisions[i].EndedAs = e.GetEventTime().AsTime(), e.GetEventId()
 		}
-		return r.complete(e.GetEventId(), a.GetScheduledEventId(), a.GetResult())
+		return r.complete(e.GetEventId(), a.GetScheduledEventId(), e.GetEventTime().AsTime(), a.GetResult())
 	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED:
 		c.Result = &SagaResult{}
 		r.close("completed", e)
@@ -232,7 +258,7 @@ func (r *caseReader) close(how string, e *historypb.HistoryEvent) {
 
 func (r *caseReader) schedule(e *historypb.HistoryEvent) error {
 	a := e.GetActivityTaskScheduledEventAttributes()
-	r.scheduled[e.GetEventId()] = a
+	r.scheduled[e.GetEventId()], r.askedAt[e.GetEventId()] = a, e.GetEventTime().AsTime()
 	switch a.GetActivityType().GetName() {
 	case ActivityCheckDecision:
 		var in CheckInput
@@ -261,8 +287,30 @@ func (r *caseReader) schedule(e *historypb.HistoryEvent) error {
 		if in.Ordinal < 1 || in.Ordinal > len(r.withdrew) {
 			return fmt.Errorf("it checks withdraw signal number %d, but only %d came before it", in.Ordinal, len(r.withdrew))
 		}
+		if slices.ContainsFunc(r.c.withdraws, func(w withdrawCase) bool { return w.input.Ordinal == in.Ordinal }) {
+			return fmt.Errorf("it checks withdraw signal number %d a second time", in.Ordinal)
+		}
 		r.ordinals[e.GetEventId()] = in.Ordinal
+		r.c.withdraws = append(r.c.withdraws, withdrawCase{asked: e.GetEventId(), input: in, signal: r.withdrew[in.Ordinal-1]})
 		return r.withdrew[in.Ordinal-1].brought(in.Withdrawal)
+	case ActivityAdmit:
+		if r.c.Admit != nil {
+			return errors.New("it asks intake a second time")
+		}
+		r.c.Admit = &AdmitInput{}
+		return decode(a.GetInput(), r.c.Admit)
+	case ActivityIntend:
+		if len(r.c.asked) > 0 {
+			return errors.New("it asks for the intent a second time")
+		}
+		r.c.asked = append(r.c.asked, SignInput{})
+		return decode(a.GetInput(), &r.c.asked[len(r.c.asked)-1])
+	case ActivityAppendLog:
+		if len(r.c.entries) > 0 {
+			return errors.New("it asks for the intent's entry in the log a second time")
+		}
+		r.c.entries = append(r.c.entries, LogInput{})
+		return decode(a.GetInput(), &r.c.entries[len(r.c.entries)-1])
 	case ActivitySign:
 		if r.c.SignInput != nil {
 			return errors.New("it asks the key a second time")
@@ -274,6 +322,7 @@ func (r *caseReader) schedule(e *historypb.HistoryEvent) error {
 		if err := decode(a.GetInput(), &in); err != nil {
 			return err
 		}
+		r.c.messages = append(r.c.messages, &messageCase{scheduled: e.GetEventId(), asked: e.GetEventTime().AsTime(), input: in})
 		for _, actor := range in.To {
 			if !slices.Contains(r.c.Asked, actor) {
 				r.c.Asked = append(r.c.Asked, actor)
@@ -292,11 +341,12 @@ func (c *Case) TookPart() []countersign.Actor {
 	return who
 }
 
-func (r *caseReader) complete(event, scheduled int64, result *commonpb.Payloads) error {
+func (r *caseReader) complete(event, scheduled int64, at time.Time, result *commonpb.Payloads) error {
 	a, ok := r.scheduled[scheduled]
 	if !ok {
 		return fmt.Errorf("it completes an activity (event %d) that was never scheduled", scheduled)
 	}
+	r.c.steps[a.GetActivityType().GetName()] = span{r.askedAt[scheduled], at}
 	switch a.GetActivityType().GetName() {
 	case ActivityAdmit:
 		if r.c.Admission != nil {
@@ -312,6 +362,11 @@ func (r *caseReader) complete(event, scheduled int64, result *commonpb.Payloads)
 		var w Withdrawn
 		if err := decode(result, &w); err != nil {
 			return err
+		}
+		for i := range r.c.withdraws {
+			if r.c.withdraws[i].asked == scheduled {
+				r.c.withdraws[i].result = &w
+			}
 		}
 		if err := r.withdrew[r.ordinals[scheduled]-1].became(w); err != nil {
 			return err
@@ -330,6 +385,11 @@ func (r *caseReader) complete(event, scheduled int64, result *commonpb.Payloads)
 		var d []Delivery
 		err := decode(result, &d)
 		r.c.Deliveries = append(r.c.Deliveries, d...)
+		for _, m := range r.c.messages {
+			if m.scheduled == scheduled {
+				m.deliveries, m.ended = d, at
+			}
+		}
 		return err
 	}
 	return nil

@@ -17,6 +17,14 @@ type withdrawSignal struct {
 	input  *commonpb.Payloads
 }
 
+// withdrawCase is one withdraw signal that was looked at, with what the saga made of it.
+type withdrawCase struct {
+	asked  int64 // event that scheduled its check
+	input  WithdrawInput
+	signal withdrawSignal
+	result *Withdrawn // nil where the check never ended
+}
+
 // payload is what the saga makes of the signal.
 func (s withdrawSignal) payload() []byte {
 	var body []byte

@@ -126,7 +126,7 @@ func VerifyCounted(counted CountedDecision, issuers []countersign.Issuer) (ident
 	if err != nil {
 		return identity.Facts{}, err
 	}
-	if err := verifyOwnKey(counted, digest, issuers); err != nil {
+	if _, err := verifyOwnKey(counted, digest, issuers); err != nil {
 		return identity.Facts{}, err
 	}
 	return verifyLogin(counted, digest, issuers)
@@ -159,14 +159,13 @@ func verifyChainOfGrants(counted CountedDecision, issuers []countersign.Issuer) 
 }
 
 // verifyOwnKey checks the enrolled key that signed a decision: there where a signature of one is, and only there.
-func verifyOwnKey(counted CountedDecision, digest string, issuers []countersign.Issuer) error {
+func verifyOwnKey(counted CountedDecision, digest string, issuers []countersign.Issuer) (identity.KeyUse, error) {
 	d := counted.Signed.Decision
 	if (counted.Enrolled != nil) != (counted.Signed.Proof.Key != nil) {
-		return countersign.Refuse("key-missing", "the decision of %s and its enrolled key don't belong together", d.Actor)
+		return identity.KeyUse{}, countersign.Refuse("key-missing", "the decision of %s and its enrolled key don't belong together", d.Actor)
 	}
 	if counted.Enrolled == nil {
-		return nil
+		return identity.KeyUse{}, nil
 	}
-	_, err := counted.Enrolled.Verify(d.Tenant, d.Actor, digest, counted.Signed.Proof.Key, issuers)
-	return err
+	return counted.Enrolled.Verify(d.Tenant, d.Actor, digest, counted.Signed.Proof.Key, issuers)
 }

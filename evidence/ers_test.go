@@ -297,12 +297,12 @@ func TestWhatIsDueForRenewal(t *testing.T) {
 		want   string
 	}{
 		"long before":                  {rules(sealedAt), nil, ""},
-		"its certificate ends":         {rules(ends.AddDate(0, -1, 0)), nil, "the certificates of the seal's time-stamp end on 2027-03-02"},
-		"its certificate ended":        {rules(ends.AddDate(0, 1, 0)), nil, "the certificates of the seal's time-stamp end on 2027-03-02"},
+		"its certificate ends":         {rules(ends.AddDate(0, -1, 0)), nil, "the certificates of the seal's time-stamp end on 2028-03-02"},
+		"its certificate ended":        {rules(ends.AddDate(0, 1, 0)), nil, "the certificates of the seal's time-stamp end on 2028-03-02"},
 		"its digest ends":              {rules(sealedAt, crypto.SHA256), nil, "the seal's time-stamp stands on SHA-256, which is listed as ending"},
 		"renewed":                      {rules(ends.AddDate(0, -1, 0), crypto.SHA256), renewed, ""},
 		"the renewal's digest ends":    {rules(sealedAt, crypto.SHA512), renewed, "the last renewal stands on SHA-512, which is listed as ending"},
-		"the renewal's authority ends": {rules(ends.AddDate(5, -1, 0)), renewed, "the certificates of the last renewal end on 2032-03-02"},
+		"the renewal's authority ends": {rules(ends.AddDate(5, -1, 0)), renewed, "the certificates of the last renewal end on 2033-03-02"},
 	} {
 		if got := c.rules.Due(seal, c.stamps); got != c.want {
 			t.Errorf("%s: %q, want %q", name, got, c.want)

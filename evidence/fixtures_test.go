@@ -23,7 +23,7 @@ import (
 )
 
 // sealedAt is the instant of every seal in these tests; the certificates are valid around it, not around today.
-var sealedAt = time.Date(2026, 3, 2, 10, 30, 0, 0, time.UTC)
+var sealedAt = time.Date(2027, 3, 2, 10, 30, 0, 0, time.UTC)
 
 var serials atomic.Int64
 

@@ -171,7 +171,7 @@ func TestN13_OfAShreddedBundleWhatIsLeftCantBeChanged(t *testing.T) {
 	sum := sha256.Sum256(stored)
 	locked := roots
 	for digest, holds := range map[string]bool{base64.StdEncoding.EncodeToString(sum[:]): true, base64.StdEncoding.EncodeToString(make([]byte, 32)): false} {
-		locked.Lock = &LockRecord{SHA256: digest, Mode: "COMPLIANCE", RetainUntil: time.Now().Add(time.Hour)}
+		locked.Lock = &LockRecord{SHA256: digest, Mode: "COMPLIANCE", RetainUntil: sealedAt.Add(time.Hour)}
 		if err := VerifyConcealed(c, keys, locked).Err(); (err == nil) != holds {
 			t.Errorf("under a lock of an object with the SHA-256 %s: %v", digest, err)
 		}

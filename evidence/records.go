@@ -109,8 +109,10 @@ type Withdrawn struct {
 	Reason  string               `json:"reason"`
 	Sender  string               `json:"sender"`
 	Refusal *countersign.Refusal `json:"refusal,omitempty"`
-	Answer  *policy.Answer       `json:"answer,omitempty"`
-	At      time.Time            `json:"at"`
+	// Question is there where the policy was asked. Transactions of version 1 had only its answer recorded.
+	Question *policy.Question `json:"question,omitempty"`
+	Answer   *policy.Answer   `json:"answer,omitempty"`
+	At       time.Time        `json:"at"`
 }
 
 // SignInput asks for the signature, with the decisions that entitle to it.

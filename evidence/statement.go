@@ -191,7 +191,8 @@ func glassStatement(c *Case, decisions []DecisionStatement) *GlassStatement {
 // Approvals are the decisions that counted, but for rejections, reduced to what quorum arithmetic needs.
 func (c *Case) Approvals() (list []countersign.Approval) {
 	for _, d := range c.Decisions {
-		if d.Check == nil || !d.Check.Record.Counted() || d.Check.Record.Verdict == countersign.Reject {
+		// What counted without a proof is for the verifier to refuse: it reads this before it looks at any proof.
+		if d.Check == nil || d.Check.Facts == nil || !d.Check.Record.Counted() || d.Check.Record.Verdict == countersign.Reject {
 			continue
 		}
 		if signed, err := countersign.ParseSignedDecision(d.Input.Signed); err == nil {

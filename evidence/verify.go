@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"slices"
 	"strings"
 
 	historypb "go.temporal.io/api/history/v1"
@@ -140,8 +141,10 @@ func (v *verifier) outcome() error {
 		return fmt.Errorf("%q is no outcome", stated)
 	}
 	signed := v.c.Signature != nil && v.c.Signature.Refusal == nil
-	if err := v.allowed(stated); err != nil {
-		return err
+	for _, check := range []func() error{func() error { return v.allowed(stated) }, v.follows, v.times, v.told} {
+		if err := check(); err != nil {
+			return err
+		}
 	}
 	switch {
 	case saga == nil && v.c.Closing == "terminated":
@@ -173,6 +176,9 @@ func (v *verifier) allowed(stated countersign.Outcome) error {
 		_, inside := v.b.File(signedFile)
 		if beside || inside || c.SignInput != nil || c.Signature != nil || c.Intent != nil {
 			return errors.New("something was signed that was never admitted")
+		}
+		if len(c.withdraws) > 0 || slices.ContainsFunc(c.Decisions, func(d DecisionCase) bool { return d.Input.Ordinal > 0 }) {
+			return errors.New("somebody was heard about what was never admitted")
 		}
 		if stated != countersign.Refused && stated != countersign.Failed && stated != countersign.Terminated {
 			return fmt.Errorf("what was not admitted can't end as %s", stated)
@@ -219,7 +225,7 @@ func (v *verifier) document() {
 		})
 		return
 	}
-	_, ok := v.b.File(documentFile)
+	body, ok := v.b.File(documentFile)
 	switch want := v.c.Input.Request.Document.SHA256; {
 	case !ok && admitted && v.statement.Predicate.Outcome == countersign.Completed:
 		v.report.note("document", errors.New("the bundle has no document.pdf"), "")
@@ -229,6 +235,8 @@ func (v *verifier) document() {
 		v.report.notRecorded("document", "intake refused it, so its bytes were not kept")
 	case v.b.digestOf(documentFile) != want:
 		v.report.note("document", errors.New("document.pdf is not the document that was requested"), "")
+	case admitted && v.c.Admission.Document.Bytes != int64(len(body)):
+		v.report.note("document", errors.New("intake is said to have read another number of bytes than document.pdf has"), "")
 	default:
 		v.report.note("document", nil, "the requested bytes, SHA-256 "+want)
 	}

@@ -48,10 +48,17 @@ func (v *verifier) context() error {
 		return errors.New("the intent is about another transaction")
 	case v.c.Result != nil && v.c.Result.Context != digest:
 		return errors.New("the saga's result is about another transaction")
+	case v.c.Result != nil && v.c.Result.Outcome == countersign.Completed && v.c.Result.Signature == nil:
+		return errors.New("the saga's result has no signature")
 	case v.c.Result != nil && v.c.Result.Signature != nil && !reflect.DeepEqual(v.c.Result.Signature, v.c.Signature):
 		return errors.New("the saga's result has another signature than the signing step made")
 	}
-	return v.signedFor()
+	for _, check := range []func() error{v.admittedFor, v.planFits, v.intendedFor, v.signedFor} {
+		if err := check(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // decisions checks each decide signal from the beginning: sender, decision, proof.
@@ -65,8 +72,7 @@ func (v *verifier) decisions() error {
 		}
 		if signed := v.signed[i]; signed.err == nil {
 			counted := d.Check.Counted(signed.SignedDecision)
-			login, err := v.proofs.proven(decisionFile(i), counted, signed.digest, v.c.Admission.Issuers)
-			v.proven[i] = provenDecision{&counted, login, err}
+			v.proven[i] = v.proofs.proven(decisionFile(i), counted, signed.digest, v.c.Admission.Issuers)
 		}
 	}
 	for i, d := range v.c.Decisions {
@@ -126,6 +132,8 @@ func (v *verifier) counted(d DecisionCase, signed readDecision, proven provenDec
 		return errors.New("it is about another transaction")
 	case d.Check.Facts == nil:
 		return errors.New("it counted without a proof")
+	case !slices.ContainsFunc(d.Input.Stages, func(s countersign.Stage) bool { return s.Name == decision.Stage }):
+		return errors.New("it counted in a stage that was over when it was checked")
 	}
 	if err := decision.Check(); err != nil {
 		return err
@@ -139,7 +147,7 @@ func (v *verifier) counted(d DecisionCase, signed readDecision, proven provenDec
 	if err := d.inTime(); err != nil {
 		return err
 	}
-	return ownRecord(d.Check, signed.SignedDecision, proven.login)
+	return ownRecord(d.Check, signed.SignedDecision, proven, a.Context.V)
 }
 
 // policy evaluates every question again.
@@ -169,7 +177,7 @@ func (v *verifier) policy() error {
 			return fmt.Errorf("%s: %w", decisionFile(i), err)
 		}
 	}
-	return nil
+	return v.withdrawals()
 }
 
 // refusedAfterPolicy are the refusals of a decision that the policy allows: a grant or a key that could not be used once more.
@@ -199,6 +207,9 @@ func (v *verifier) question(engine *policy.Engine, d DecisionCase, signed readDe
 	if err != nil {
 		return err
 	}
+	if err := v.kindOf(q.Principal); err != nil {
+		return err
+	}
 	// What was asked with is the check's input. In it, it has to be this signing's as well.
 	if err := v.checkedFor(d.Input); err != nil || !same || q.Principal.Actor != signed.Decision.Actor {
 		return errors.New("the policy was asked about something else")
@@ -210,12 +221,7 @@ func sameAnswer(a, b policy.Answer) bool {
 	if a.Allowed != b.Allowed || a.Set != b.Set || len(a.Policies) != len(b.Policies) || len(a.Errors) != len(b.Errors) {
 		return false
 	}
-	for i := range a.Policies {
-		if a.Policies[i] != b.Policies[i] {
-			return false
-		}
-	}
-	return true
+	return slices.Equal(a.Policies, b.Policies) && slices.Equal(a.Errors, b.Errors) && a.Refusal == b.Refusal
 }
 
 // enough checks the quorum, where the key was used.
@@ -330,6 +336,9 @@ func (v *verifier) quorum() error {
 		if v.c.Decisions[i].EndedAs > v.c.SignAsked {
 			return fmt.Errorf("the key was asked before the decision of %s was checked", d.Signed.Decision.Actor)
 		}
+	}
+	if !reflect.DeepEqual(in.Decisions, v.countedSoFar()) {
+		return errors.New("the signing step was given other decisions than counted by then, or in another order")
 	}
 	approvals, refusal := verifyDecisions(v.admitted(), func(c CountedDecision) error { return v.proven[v.find(c)].err })
 	if refusal != nil {

@@ -27,26 +27,30 @@ func (k *proofKind) add(file string, err error) error {
 	return err
 }
 
-// proven checks all proofs of one counted decision, also after one was found wrong. It returns what its ID token says, and the first fault.
-func (p *proofs) proven(file string, counted CountedDecision, digest string, issuers []countersign.Issuer) (identity.Facts, error) {
+// proven checks all proofs of one counted decision, also after one was found wrong. It returns what its ID token and its key say, and the first fault.
+func (p *proofs) proven(file string, counted CountedDecision, digest string, issuers []countersign.Issuer) (out provenDecision) {
+	out.counted = &counted
 	var faults [3]error
 	if counted.Authority != nil || counted.Signed.Decision.OnBehalfOf != nil {
 		faults[0] = p.grants.add(file, verifyChainOfGrants(counted, issuers))
 	}
 	if counted.Enrolled != nil || counted.Signed.Proof.Key != nil {
-		faults[1] = p.keys.add(file, verifyOwnKey(counted, digest, issuers))
+		key, err := verifyOwnKey(counted, digest, issuers)
+		out.key, faults[1] = key, p.keys.add(file, err)
 	}
 	facts, err := verifyLogin(counted, digest, issuers)
+	out.login = facts
 	if err == nil && facts.Actor != counted.Signed.Decision.Actor {
 		err = fmt.Errorf("it is of another person than %s", counted.Signed.Decision.Actor)
 	}
 	faults[2] = p.tokens.add(file, err)
 	for _, err := range faults {
 		if err != nil {
-			return facts, err
+			out.err = err
+			break
 		}
 	}
-	return facts, nil
+	return out
 }
 
 // report gives each kind its line.
@@ -71,6 +75,7 @@ func (p *proofs) report(r *Report) {
 type provenDecision struct {
 	counted *CountedDecision
 	login   identity.Facts
+	key     identity.KeyUse // zero where no key of the person's own signed it
 	err     error
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"slices"
 	"sync"
 
 	historypb "go.temporal.io/api/history/v1"
@@ -90,14 +91,20 @@ func (v *verifier) recorded(raw []byte, quantum postQuantumFinding) {
 // decided checks the decisions and their proofs, and then the quorum, which stands on them.
 func (v *verifier) decided() {
 	v.check("decisions", v.decisions, func() string {
-		return fmt.Sprintf("%d decide signals: each by the person whom it names, proven for exactly this decision, or refused with a reason", len(v.c.Decisions))
+		said := fmt.Sprintf("%d decide signals: each by the person whom it names, proven for exactly this decision, or refused with a reason", len(v.c.Decisions))
+		if !slices.ContainsFunc(v.proven, func(p provenDecision) bool { return p.counted != nil }) {
+			said += "; none counted, so nobody but the tenant vouches for who requested what, and under which plan and policy"
+		}
+		return said
 	})
 	v.proofs.report(v.report)
 	v.enough()
 }
 
 func (v *verifier) answered() {
-	v.check("policy", v.policy, func() string { return "every answer comes out the same under set " + v.c.Admission.Context.Policy })
+	v.check("policy", v.policy, func() string {
+		return "every answer comes out the same under set " + v.c.Admission.Context.Policy + "; which roles people hold, and who is a machine, is the tenant's word"
+	})
 }
 
 // read reads history and statement, and says whether both are what they have to be.

@@ -51,12 +51,12 @@ func TestR04_OurOwnServerCannotForgeAuthority(t *testing.T) {
 		check  string
 	}{
 		"stripped delegation: as if for themselves": {everywhere(lent, `"grants":[]`), "decisions"},
-		"stripped delegation: without the grants":   {withoutMember("authority"), "decisions"},
+		"stripped delegation: without the grants":   {withoutMember("authority"), "context"},
 		"a wider grant":                          {everywhere(`"reason":"for one decision"`, `"reason":"for any decision"`), "decisions"},
 		"a longer grant":                         {everywhere(`"depth":0,"uses":1`, `"depth":0,"uses":9`), "decisions"},
 		"a grant to somebody else":               {everywhere(`"sub":"n-4002"`, `"sub":"n-4003"`), "decisions"},
 		"a grant by somebody else":               {everywhere(`"sub":"n-4001"`, `"sub":"n-4003"`), "context"},
-		"a grant that nobody took":               {withoutMember("accepted"), "decisions"},
+		"a grant that nobody took":               {withoutMember("accepted"), "context"},
 		"a grant that was revoked":               {everywhere(`"state":"active","used"`, `"state":"revoked","used"`), "policy"},
 		"a holder without the role":              {everywhere(`"holderRoles":["reseller"]`, `"holderRoles":["visitor"]`), "policy"},
 		"a key of somebody else":                 {everywhere(`"kind":"passkey"`, `"kind":"device"`), "decisions"},

@@ -260,12 +260,12 @@ func TestR04_OurOwnServerCannotForgeWhatACoverIsFor(t *testing.T) {
 			digestsAnew(t, h)
 		}, "context"},
 		"a decision checked as of another purpose": {everywhere(asked, `"purpose":"resale-agreement"}`), "decisions"},
-		"a decision checked as of no purpose":      {everywhere(`,`+asked, `}`), "policy"},
-		"cover of a partner":                       {everywhere(`"kind":"home","organisation"`, `"kind":"partner","organisation"`), "issuers"},
+		"a decision checked as of no purpose":      {everywhere(`,`+asked, `}`), "decisions"},
+		"cover of a partner":                       {everywhere(`"kind":"home","organisation"`, `"kind":"partner","organisation"`), "context"},
 		"cover of a partner, with every digest made anew": {func(t *testing.T, h *historypb.History) {
 			everywhere(`"kind":"home","organisation"`, `"kind":"partner","organisation"`)(t, h)
 			digestsAnew(t, h)
-		}, "decisions"},
+		}, "context"},
 	} {
 		t.Run(strings.ReplaceAll(name, " ", "_"), func(t *testing.T) {
 			t.Parallel()

@@ -69,7 +69,7 @@ func TestR13_OurOwnServerCannotForge(t *testing.T) {
 		{name: "a smaller quorum", check: "context", history: everywhere(`"quorum":1`, `"quorum":0`)},
 		{name: "a later deadline", check: "context", history: everywhere(`"deadline":"20`, `"deadline":"21`)},
 		{name: "another requester", check: "context", history: everywhere(`"sub":"procurement"`, `"sub":"casework"`)},
-		{name: "a smaller quorum, with every digest made anew", check: "decisions", history: func(t *testing.T, h *historypb.History) {
+		{name: "a smaller quorum, with every digest made anew", check: "context", history: func(t *testing.T, h *historypb.History) {
 			everywhere(`"quorum":1`, `"quorum":0`)(t, h)
 			digestsAnew(t, h)
 		}},
@@ -95,7 +95,7 @@ func TestR13_OurOwnServerCannotForge(t *testing.T) {
 		{name: "the key asked as if somebody else had requested", check: "context", history: onlyAsked(evidence.ActivitySign, `"sub":"procurement"`, `"sub":"casework"`)},
 		{name: "a decision checked under another policy", check: "decisions", history: onlyAsked(evidence.ActivityCheckDecision, `"policyText":"`, `"policyText":" `)},
 		{name: "a decision checked for another stage", check: "decisions", history: onlyAsked(evidence.ActivityCheckDecision, `"quorum":1`, `"quorum":0`)},
-		{name: "no intent in the log", check: "log", history: func(_ *testing.T, h *historypb.History) { without(h, evidence.ActivityAppendLog) }},
+		{name: "no intent in the log", check: "outcome", history: func(_ *testing.T, h *historypb.History) { without(h, evidence.ActivityAppendLog) }},
 		{name: "another outcome", outcome: countersign.Rejected, check: "outcome"},
 		{name: "rejected by nobody", outcome: countersign.Rejected, check: "outcome", history: everywhere(`"outcome":"completed"`, `"outcome":"rejected"`)},
 		{name: "withdrawn by nobody", outcome: countersign.Withdrawn, check: "outcome", history: everywhere(`"outcome":"completed"`, `"outcome":"withdrawn"`)},
@@ -104,10 +104,10 @@ func TestR13_OurOwnServerCannotForge(t *testing.T) {
 			everywhere(`"requester":{"actor"`, `"refusal":{"code":"x","message":"y"},"requester":{"actor"`)(t, h)
 		}},
 		{name: "no intent", check: "document signature", history: func(_ *testing.T, h *historypb.History) { without(h, "Intend") }},
-		{name: "signed at another time than its time-stamp says", check: "document signature", history: func(t *testing.T, h *historypb.History) {
+		{name: "signed at another time than its time-stamp says", check: "outcome", history: func(t *testing.T, h *historypb.History) {
 			everywhere(`"at":"`+report.Statement.Signature.At.Format(time.RFC3339Nano), `"at":"2026-01-01T00:00:00Z`)(t, h)
 		}},
-		{name: "signed before the approvals", check: "document signature", history: func(t *testing.T, h *historypb.History) {
+		{name: "signed before the approvals", check: "outcome", history: func(t *testing.T, h *historypb.History) {
 			everywhere(`"at":"`+report.Statement.Intent.At.Format(time.RFC3339Nano), `"at":"2126-01-01T00:00:00Z`)(t, h)
 		}},
 		{name: "a detail that the saga did not give", check: "outcome", files: func(_ *testing.T, f map[string][]byte) {
@@ -298,6 +298,21 @@ func digestsAnew(t *testing.T, h *historypb.History) {
 	for from, to := range map[string]string{was.Context.Policy: now.Policy, was.Context.Plan: now.Plan, was.Context.Issuers: now.Issuers, was.Digest: digest} {
 		if from != to {
 			everywhere(from, to)(t, h)
+		}
+	}
+	// So is the intent, and what is locked of it.
+	if c, err = evidence.ReadHistory(h); err != nil {
+		t.Fatal(err)
+	}
+	if c.Intent != nil && c.Intent.Stored != nil {
+		bare := *c.Intent
+		bare.Stored = nil
+		body, err := countersign.Canonical(bare)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if fits := countersign.SHA256(body); fits != c.Intent.Stored.SHA256 {
+			everywhere(c.Intent.Stored.SHA256, fits)(t, h)
 		}
 	}
 	// A decision's recorded digest is easy to make anew as well. Its proof is not.

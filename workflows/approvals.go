@@ -11,10 +11,6 @@ import (
 	"github.com/countersign-dev/countersign/evidence"
 )
 
-// maxSignals bounds the decide signals, and the withdraw signals, that one saga looks at: a flood of the one leaves the other its way. More
-// are listed in the evidence, not checked.
-const maxSignals = 500
-
 // listen takes decisions and withdrawals as they come, one after another, until the saga is over. A decision for a stage that is not open
 // yet is kept: it is checked now, while its proof is fresh, and counts when its stage opens.
 func (s *signing) listen(ctx workflow.Context) {
@@ -39,7 +35,7 @@ func (s *signing) hear(ctx workflow.Context, c workflow.ReceiveChannel, count *i
 	}
 	*count++
 	s.records.add("signal", raw.Payload().GetData())
-	if s.over || *count > maxSignals {
+	if s.over || *count > evidence.MaxSignals {
 		s.ignored++
 		return
 	}
@@ -55,7 +51,7 @@ func (s *signing) hear(ctx workflow.Context, c workflow.ReceiveChannel, count *i
 // decision has one decide signal checked, and counts it or records its refusal.
 func (s *signing) decision(ctx workflow.Context, body json.RawMessage, ordinal int) {
 	signed, err := countersign.ParseSignedDecision(body)
-	if err == nil && s.seen[voice(signed)] {
+	if err == nil && s.seen[evidence.Voice(signed)] {
 		return // a duplicate of a decision that counted counts once
 	}
 	var check evidence.Check
@@ -67,7 +63,7 @@ func (s *signing) decision(ctx workflow.Context, body json.RawMessage, ordinal i
 	if !check.Record.Counted() {
 		return
 	}
-	s.seen[voice(signed)] = true
+	s.seen[evidence.Voice(signed)] = true
 	s.decided = append(s.decided, check.People()...)
 	if check.Record.Verdict == countersign.Reject {
 		s.rejected[check.Record.Stage] = &signed.Decision
@@ -80,9 +76,6 @@ func (s *signing) decision(ctx workflow.Context, body json.RawMessage, ordinal i
 		s.broke = append(s.broke, evidence.Broke{Actor: check.Record.Actor, Reason: signed.Decision.Reason, At: check.At, Digest: check.Record.Digest})
 	}
 }
-
-// voice is whose decision it is under which id: two people may choose the same one.
-func voice(d countersign.SignedDecision) string { return d.Decision.Actor.String() + " " + d.ID }
 
 // withdrawal has one withdraw signal checked.
 func (s *signing) withdrawal(ctx workflow.Context, body json.RawMessage, ordinal int) {

@@ -32,7 +32,7 @@ func (s *signing) breakGlass(ctx workflow.Context) *ending {
 		ParentClosePolicy: enumspb.PARENT_CLOSE_POLICY_ABANDON, WorkflowIDReusePolicy: enumspb.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
 	}), countersign.WorkflowReview, in)
 	if err := opened.GetChildWorkflowExecution().Get(ctx, nil); err != nil {
-		return s.broken(ctx, "the review of the broken glass could not be opened", err)
+		return s.broken(ctx, evidence.FailedReview, err)
 	}
 	event := s.event(evidence.EventGlassBroken)
 	event.Detail = didNotWait(s.broke)

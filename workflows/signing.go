@@ -61,7 +61,7 @@ func (s *signing) admit(ctx workflow.Context) *ending {
 	s.state = "intake"
 	input := evidence.AdmitInput{Request: s.in.Request, Saga: s.self, Custodian: s.in.Custodian, StartedAt: workflow.Now(ctx).UTC()}
 	if err := s.do(ctx, patient, evidence.ActivityAdmit, input, &s.admission); err != nil {
-		return s.broken(ctx, "intake did not work", err)
+		return s.broken(ctx, evidence.FailedIntake, err)
 	}
 	if r := s.admission.Refusal; r != nil {
 		return &ending{countersign.Refused, r.Code + ": " + r.Message}
@@ -98,7 +98,7 @@ func (s *signing) approve(ctx workflow.Context, step []countersign.Stage) *endin
 	case rejected != nil:
 		return rejectedBy(rejected)
 	case late != nil:
-		return &ending{countersign.Expired, s.expiry(*late)}
+		return &ending{countersign.Expired, evidence.Expiry(*late, s.approvals)}
 	}
 	return nil
 }
@@ -130,28 +130,23 @@ func (s *signing) recordIntent(ctx workflow.Context) *ending {
 	var intent evidence.Intent
 	locked, logged := s.end(ctx, evidence.ActivityIntend, locking, &intent), s.end(ctx, evidence.ActivityAppendLog, appending, &s.logged)
 	if locked != nil {
-		return s.broken(ctx, intentNotRecorded, locked)
+		return s.broken(ctx, evidence.FailedIntent, locked)
 	}
 	if logged != nil {
-		return s.broken(ctx, intentNotLogged, logged)
+		return s.broken(ctx, evidence.FailedLog, logged)
 	}
 	return nil
 }
-
-const (
-	intentNotRecorded = "the intent to sign could not be recorded"
-	intentNotLogged   = "the intent to sign could not be put into the log"
-)
 
 // recordIntentInTurn is how sagas of earlier builds do it.
 func (s *signing) recordIntentInTurn(ctx workflow.Context, entry translog.Entry) *ending {
 	var intent evidence.Intent
 	if err := s.do(ctx, patient, evidence.ActivityIntend, s.signInput(), &intent); err != nil {
-		return s.broken(ctx, intentNotRecorded, err)
+		return s.broken(ctx, evidence.FailedIntent, err)
 	}
 	if workflow.GetVersion(ctx, "intents-are-logged", workflow.DefaultVersion, 1) > workflow.DefaultVersion {
 		if err := s.do(ctx, keys, evidence.ActivityAppendLog, entry, &s.logged); err != nil {
-			return s.broken(ctx, intentNotLogged, err)
+			return s.broken(ctx, evidence.FailedLog, err)
 		}
 	}
 	return nil
@@ -161,12 +156,12 @@ func (s *signing) recordIntentInTurn(ctx workflow.Context, entry translog.Entry)
 func (s *signing) sign(ctx workflow.Context) *ending {
 	s.compensate = append(s.compensate, s.withhold)
 	if err := s.do(ctx, keys, evidence.ActivitySign, s.signInput(), &s.signature); err != nil {
-		return s.broken(ctx, "the key could not sign", err)
+		return s.broken(ctx, evidence.FailedKey, err)
 	}
 	switch r := s.signature.Refusal; {
 	case ctx.Err() != nil:
 		return s.cancelled()
-	case r != nil && r.Code == "authority-lost":
+	case r != nil && r.Code == evidence.RefusalAuthorityLost:
 		return &ending{countersign.Revoked, r.Message}
 	case r != nil:
 		return &ending{countersign.Failed, r.Code + ": " + r.Message}
@@ -224,7 +219,7 @@ func rejectedBy(d *countersign.Decision) *ending {
 }
 
 func (s *signing) cancelled() *ending {
-	return &ending{countersign.Failed, "an operator cancelled the signing"}
+	return &ending{countersign.Failed, evidence.FailedCancelled}
 }
 
 // reason is the innermost message of an error, without Temporal's wrapping.

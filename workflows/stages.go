@@ -137,17 +137,3 @@ func (s *signing) close(step []countersign.Stage) {
 	}
 	s.opened = nil
 }
-
-// expiry says what a stage had when its time was up.
-func (s *signing) expiry(stage countersign.Stage) string {
-	had := 0
-	for _, a := range s.approvals {
-		if a.Stage == stage.Name && !a.Skip {
-			had++
-		}
-	}
-	if had >= stage.Quorum {
-		return fmt.Sprintf("stage %s %s, at its deadline", stage.Name, stage.Lacks(s.approvals))
-	}
-	return fmt.Sprintf("stage %s had %d of %d approvals at its deadline", stage.Name, had, stage.Quorum)
-}

@@ -117,9 +117,9 @@ func FuzzReadHistory(f *testing.F) {
 	})
 }
 
-// How much is allocated says whether something is read, derived or verified twice, on any machine. It was 21,400 when chains and logins were.
+// How much is allocated says whether something is read, derived or verified twice, on any machine. When chains and logins were, it was a tenth more.
 func TestVerifyingAllocatesNoMoreThanOnePassNeeds(t *testing.T) {
-	const most = 21_000
+	const most = 22_000
 	for version, g := range bundles(t) {
 		n := testing.AllocsPerRun(5, func() {
 			if err := evidence.Verify(g.raw, g.roots).Err(); err != nil {

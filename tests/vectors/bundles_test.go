@@ -253,6 +253,29 @@ func bundles(t *testing.T) (list []bundle) {
 	forge("an admission with a member that nobody knows", "unknown", countersign.Rejected, nil, broken(everywhere(t, `"policyText":`, `"unknown":1,"policyText":`)))
 	forge("the build that ran it is left out", "no-worker", countersign.Rejected, nil, func(f map[string][]byte) { delete(f, "worker.json") })
 
+	for _, c := range []struct {
+		about, name string
+		ending      countersign.Outcome
+		from, to    string
+	}{
+		{"an expired signing that says another stage was late", "late-stage", countersign.Expired, "stage counsel had 0", "stage legal had 0"},
+		{"an expired signing, before its deadline", "early", countersign.Expired, "", ""},
+		{"a withdrawn signing, for another reason than its requester gave", "withdrawn-because", countersign.Withdrawn, `"detail":"the price changed"`, `"detail":"gladly"`},
+		{"a failed signing whose key is said not to have been asked", "failed-because", countersign.Failed, `"detail":"the key could not sign: `, `"detail":"intake did not work: `},
+		{"a signing that was voided, by another key than was intended", "intent", countersign.Voided, `"key":"arn:aws:kms:eu-central-1:000000000000:key/vectors","algorithm"`, `"key":"arn:aws:kms:eu-central-1:000000000000:key/another","algorithm"`},
+	} {
+		s := base(t, w, c.name, signed+string(c.ending)+".json", c.ending)
+		keyAnew(s.history, must(evidence.ReadHistory(s.history)), w.facts.ARN)
+		if s.asIs = true; c.from != "" {
+			everywhere(t, c.from, c.to)(s.history)
+		} else {
+			for _, e := range s.history.Events {
+				e.EventTime.Seconds -= 24 * 3600
+			}
+		}
+		add(w.seal(t, c.about, c.name, s.files(t, s.history), nil))
+	}
+
 	w.quantum(t, rejected, add)
 	b := must(evidence.OpenBundle(read(t, "bundles/rejected.asice.gz")))
 	order := b.Files()
@@ -296,7 +319,7 @@ type world struct {
 // newWorld makes one, and writes its roots into a directory.
 func newWorld(t testing.TB, dir string) *world {
 	t.Helper()
-	w := &world{at: time.Date(2026, 11, 24, 3, 0, 0, 0, time.UTC)}
+	w := &world{at: time.Date(2026, 11, 27, 3, 0, 0, 0, time.UTC)}
 	critical := pkix.Extension{Id: asn1.ObjectIdentifier{2, 5, 29, 37}, Critical: true, Value: must(asn1.Marshal([]asn1.ObjectIdentifier{{1, 3, 6, 1, 5, 5, 7, 3, 8}}))}
 	tenant, tenantKey := w.issue("vectors tenant CA", nil, nil, nil)
 	leaf, key := w.issue("vectors seal", tenant, tenantKey, nil)
@@ -305,11 +328,18 @@ func newWorld(t testing.TB, dir string) *world {
 	w.roots = evidence.Roots{Signers: x509.NewCertPool(), TSAs: x509.NewCertPool()}
 	w.roots.Signers.AddCert(tenant)
 	w.roots.TSAs.AddCert(authority)
+	// Decisions of v0.2.0 were stamped by the authority of then.
+	earlier := read(t, signed+"tsa-ca.pem")
+	w.roots.TSAs.AppendCertsFromPEM(earlier)
 	w.signer = evidence.NewKeySigner(key, []*x509.Certificate{leaf})
 	w.stamps = stamper{tsa, tsaKey, w.roots.TSAs, w.at}
 	w.facts = evidence.KeyFacts{ARN: "arn:aws:kms:eu-central-1:000000000000:key/vectors", Algorithm: "ECDSA_SHA_256", Certificate: leaf}
 	for name, root := range map[string]*x509.Certificate{"tenant-ca.pem": tenant, "tsa-ca.pem": authority} {
-		if err := os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: root.Raw}), 0o644); err != nil {
+		body := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: root.Raw})
+		if root == authority {
+			body = append(body, earlier...)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), body, 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -319,7 +349,7 @@ func newWorld(t testing.TB, dir string) *world {
 func (w *world) issue(name string, parent *x509.Certificate, parentKey crypto.Signer, extra []pkix.Extension) (*x509.Certificate, crypto.Signer) {
 	key := must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
 	template := &x509.Certificate{
-		SerialNumber: must(rand.Int(rand.Reader, big.NewInt(1<<62))), Subject: pkix.Name{CommonName: name}, NotBefore: w.at.AddDate(0, 0, -1), NotAfter: w.at.AddDate(20, 0, 0),
+		SerialNumber: must(rand.Int(rand.Reader, big.NewInt(1<<62))), Subject: pkix.Name{CommonName: name}, NotBefore: w.at.AddDate(0, 0, -7), NotAfter: w.at.AddDate(20, 0, 0),
 		BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature, ExtraExtensions: extra,
 	}
 	if parent == nil {

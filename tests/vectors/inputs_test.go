@@ -99,9 +99,12 @@ func (f *forgery) proveAnew() {
 // signAnew signs the document by the forger's key, and says so.
 func (f *forgery) signAnew() (cms []byte) {
 	f.t.Helper()
-	cms = must(evidence.SignDetached(f.t.Context(), f.pdf, f.w.signer, f.w.stamps, f.w.at))
+	keyAnew(f.h, f.read(), f.w.facts.ARN)
 	was := f.read().Signature
-	for _, p := range [][2]string{{was.Object.SHA256, countersign.SHA256(cms)}, {was.At.Format(time.RFC3339Nano), f.w.at.Format(time.RFC3339Nano)}, {text(was.Key), text(f.w.facts.ARN)}} {
+	stamps := f.w.stamps
+	stamps.at = was.At // a time-stamp of then can't be had; one of the time that the server recorded, so that something else is found
+	cms = must(evidence.SignDetached(f.t.Context(), f.pdf, f.w.signer, stamps, stamps.at))
+	for _, p := range [][2]string{{was.Object.SHA256, countersign.SHA256(cms)}, {text(was.Key), text(f.w.facts.ARN)}} {
 		f.replace(p[0], p[1])
 	}
 	return cms

@@ -23,6 +23,7 @@ import zlib
 sys.dont_write_bytecode = True
 
 import concealed
+import endings
 import history
 import mldsa
 import rules
@@ -215,6 +216,10 @@ def fault(raw, quantum=None):
         history.places(list(files)[1:-2])
     except ValueError as why:
         return {"files"}, str(why)
+    try:
+        endings.check(files)
+    except (ValueError, KeyError) as why:
+        return {"outcome", "context", "statement", "history", "policy"}, str(why)
     try:
         post_quantum(files, quantum)
     except ValueError as why:
