@@ -5,6 +5,7 @@
 package main
 
 import (
+	"bufio"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -165,7 +166,9 @@ func write(v evidence.Verdict, asJSON bool, out io.Writer) error {
 	if asJSON {
 		return json.NewEncoder(out).Encode(v)
 	}
-	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	// tabwriter writes each cell and each gap by itself.
+	page := bufio.NewWriter(out)
+	table := tabwriter.NewWriter(page, 0, 0, 2, ' ', 0)
 	v.WriteText(table)
-	return table.Flush()
+	return errors.Join(table.Flush(), page.Flush())
 }
