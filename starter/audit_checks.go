@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -47,7 +48,7 @@ A report is believed as it is: that nobody changed it since, the store's lock on
 				}
 				return c.showCheck(r)
 			}
-			if !checkName.MatchString(args[0]) {
+			if !checkName().MatchString(args[0]) {
 				return usage("%s is no directory, no file, and no name of a check (2026-11-26T150405Z-...)", args[0])
 			}
 			api, err := c.connect()
@@ -63,8 +64,10 @@ A report is believed as it is: that nobody changed it since, the store's lock on
 	return cmd
 }
 
-// checkName is the form of a report's name.
-var checkName = regexp.MustCompile(`^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{6}Z-[0-9A-Za-z-]{1,64}$`)
+// checkName is the form of a report's name. It is compiled when it is asked for: that takes a tenth of a command's start.
+var checkName = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{6}Z-[0-9A-Za-z-]{1,64}$`)
+})
 
 func readCheck(file string) (r evidence.EvidenceReport, err error) {
 	body, err := readBounded(file, client.MaxCheckReport)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -169,9 +170,11 @@ func (c *cli) answer(v any, text func(io.Writer)) error {
 	if c.json {
 		return json.NewEncoder(c.out).Encode(v)
 	}
-	table := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
+	// A table writes each of its cells, and each gap, by itself.
+	page := bufio.NewWriter(c.out)
+	table := tabwriter.NewWriter(page, 0, 0, 2, ' ', 0)
 	text(table)
-	return table.Flush()
+	return errors.Join(table.Flush(), page.Flush())
 }
 
 // line is what others wrote, on one line and without what could write over a terminal.

@@ -166,7 +166,7 @@ func write(v evidence.Verdict, asJSON bool, out io.Writer) error {
 	if asJSON {
 		return json.NewEncoder(out).Encode(v)
 	}
-	// tabwriter writes each cell and each gap by itself.
+	// A table writes each of its cells, and each gap, by itself.
 	page := bufio.NewWriter(out)
 	table := tabwriter.NewWriter(page, 0, 0, 2, ' ', 0)
 	v.WriteText(table)
