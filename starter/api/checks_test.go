@@ -259,12 +259,13 @@ func TestR24_OneCheckRunsAtATimeAndAsWhoAsked(t *testing.T) {
 func TestR24_AReportIsReadStrictly(t *testing.T) {
 	t.Parallel()
 	s := newService(t)
+	at := time.Now() // one for all: each report takes the place of the last
 	for name, change := range map[string]func(*evidence.EvidenceReport){
 		"another tenant's": func(r *evidence.EvidenceReport) { r.Tenant = "globex" },
 		"another check's":  func(r *evidence.EvidenceReport) { r.ID = "two" },
 		"another time's":   func(r *evidence.EvidenceReport) { r.At = r.At.Add(time.Hour) },
 	} {
-		check := s.report(time.Now(), "one", change)
+		check := s.report(at, "one", change)
 		if response, body := s.call(http.MethodGet, "/v1/acme/checks/"+check, s.token("olivia"), nil, nil); response.StatusCode/100 != 5 {
 			t.Errorf("%s is answered with %d: %s", name, response.StatusCode, body)
 		}
