@@ -39,13 +39,13 @@ demo: build ## run signings from request to verified evidence, and stay up (ONCE
 test: build ## everything that needs Go alone: unit, workflow, replay, end to end on the stack
 	go test . ./identity/... ./policy/... ./evidence/... ./activities/... ./workflows/... ./workers/... ./starter/... ./verifier/...
 	go -C infra test ./...
-	go test -p 1 -parallel 16 -timeout 20m ./tests/...
+	go test -p 1 -parallel 8 -timeout 20m ./tests/...
 
 .PHONY: controls
 controls: ## run the tests that prove controls, and print the table of controls with their results
 	@go generate ./starter/controls >/dev/null
 	@$(MAKE) --no-print-directory build
-	@go test -json -run '^Test[RMN][0-9]+_' -p 1 -parallel 16 -timeout 20m $(PROVEN) >var/test-results.json; failed=$$?; \
+	@go test -json -run '^Test[RMN][0-9]+_' -p 1 -parallel 8 -timeout 20m $(PROVEN) >var/test-results.json; failed=$$?; \
 		go -C infra test -json -run '^Test[RMN][0-9]+_' ./... >var/test-results-infra.json || failed=1; \
 		$(BIN)/countersign controls --results var/test-results.json --results var/test-results-infra.json && exit $$failed
 

@@ -119,7 +119,7 @@ func (s *signing) remake(t testing.TB, h *historypb.History) (report *evidence.R
 	if err != nil {
 		t.Fatal(err)
 	}
-	return evidence.Verify(raw, s.w.roots)
+	return evidence.Verify(bytes.Clone(raw), s.w.roots) // the report outlives the bundle
 }
 
 // files are those of such evidence: the document is signed anew where it has to be, and everything that follows from the history is derived from it.
