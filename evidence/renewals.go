@@ -92,10 +92,10 @@ type RenewalProblem struct {
 const (
 	RenewalRunning = "running"
 	RenewalDone    = "done"
-	RenewalFailed  = "failed" // a page could not be renewed for a day; what was renewed before stays
+	RenewalFailed  = "failed" // a page could not be renewed for a day, or a record of it can't be put together; what was renewed before stays
 )
 
-// RenewalStatus is how far a renewal is. Renewed and Problems keep the first thousand; the counts have all.
+// RenewalStatus is how far a renewal is. The API says in Problem of one that runs what its page failed with, which is tried again for a day. Renewed and Problems keep the first thousand; the counts have all.
 type RenewalStatus struct {
 	RenewalRequest
 	State    string               `json:"state"`

@@ -75,7 +75,7 @@ func (c *cli) followReindexing(ctx context.Context, api *client.Client, id strin
 		}
 		return s.State == evidence.ReindexDone, nil
 	}, func(s evidence.ReindexStatus) string {
-		return fmt.Sprintf("reindexing %s: looked at %d endings and %d records", id, s.Endings, s.Records)
+		return fmt.Sprintf("reindexing %s: looked at %d endings and %d records%s", id, s.Endings, s.Records, line(withProblem(s.Problem)))
 	})
 }
 

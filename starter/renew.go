@@ -64,7 +64,7 @@ func (c *cli) followRenewal(ctx context.Context, api *client.Client, id string) 
 		}
 		return s.State == evidence.RenewalDone, nil
 	}, func(s evidence.RenewalStatus) string {
-		return fmt.Sprintf("renewal %s: looked at %d bundles, %d due, %d failed", id, s.Looked, s.Due, s.Failed)
+		return fmt.Sprintf("renewal %s: looked at %d bundles, %d due, %d failed%s", id, s.Looked, s.Due, s.Failed, line(withProblem(s.Problem)))
 	})
 }
 

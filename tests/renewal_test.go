@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -19,6 +20,7 @@ import (
 	"github.com/countersign-dev/countersign"
 	"github.com/countersign-dev/countersign/activities"
 	"github.com/countersign-dev/countersign/evidence"
+	api "github.com/countersign-dev/countersign/starter/client"
 	"github.com/countersign-dev/countersign/tests/stack"
 )
 
@@ -161,6 +163,36 @@ func TestR11_RenewalsAtOnceAndAgainWithTheSameAlgorithm(t *testing.T) {
 		if out, fault, code, err := local.CLI(t.Context(), apiURL, t.TempDir(), "acme/olivia", verify...); err != nil || code != 0 || !regexp.MustCompile(`time-stamped anew ([3-9]|\d\d) times`).MatchString(out) {
 			t.Errorf("audit verify: exit code %d, %v\n%s%s", code, err, out, fault)
 		}
+	}
+}
+
+// TestR11_ARenewalThatWaitsSaysForWhat has no authority for a while.
+func TestR11_ARenewalThatWaitsSaysForWhat(t *testing.T) {
+	first, second := fault(t, local.TSA.URL), fault(t, local.SecondTSA.URL)
+	as, _ := globexAt(t, t.TempDir(), "url: "+local.TSA.URL, "url: "+first.URL+"/", "url: "+local.SecondTSA.URL, "url: "+second.URL+"/")
+	g, _ := supplied(t, requestID(t))
+	first.Break(every)
+	second.Break(every)
+	kept, err := as("globex/greta").Renew(t.Context(), api.RenewalBody{WithinDays: 7300})
+	if err != nil {
+		t.Fatal(err)
+	}
+	renewal := func(what string, so func(evidence.RenewalStatus) bool) (status evidence.RenewalStatus) {
+		t.Helper()
+		eventually(t, what, func() bool {
+			status, err = as("globex/greta").Renewal(t.Context(), kept.ID)
+			return err == nil && so(status)
+		})
+		return status
+	}
+	waits := renewal("it says what it waits for", func(s evidence.RenewalStatus) bool { return s.Problem != "" })
+	if waits.State != evidence.RenewalRunning || !strings.Contains(waits.Problem, "evidence records: timestamp: ") {
+		t.Errorf("it is %s and says %q", waits.State, waits.Problem)
+	}
+	second.Heal()
+	done := renewal("it is done", func(s evidence.RenewalStatus) bool { return s.State == evidence.RenewalDone })
+	if done.Problem != "" || !slices.ContainsFunc(done.Renewed, func(b evidence.RenewedBundle) bool { return b.Request == g.Request.ID && b.Record != nil }) {
+		t.Errorf("it ended with %q, and renewed %+v", done.Problem, done.Renewed)
 	}
 }
 

@@ -38,10 +38,10 @@ func globexAPI(t *testing.T) func(who string) *client.Client {
 	return as
 }
 
-// globexAt starts them on a tenant's file in a directory of the test's own, and says where the API answers.
-func globexAt(t *testing.T, dir string) (as func(who string) *client.Client, address string) {
+// globexAt starts them on a tenant's file in a directory of the test's own, with some of its settings replaced, and says where the API answers.
+func globexAt(t *testing.T, dir string, replace ...string) (as func(who string) *client.Client, address string) {
 	t.Helper()
-	dir, err := local.Tenant(dir, "globex")
+	dir, err := local.Tenant(dir, "globex", replace...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
+	workflowpb "go.temporal.io/api/workflow/v1"
 	temporal "go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/converter"
 
@@ -27,7 +28,7 @@ type checkSchedule struct {
 	skipped int // how many checks were skipped because one ran
 }
 
-// maxToldProblem bounds what is told of a check that fails.
+// maxToldProblem bounds what is told of a step that fails.
 const maxToldProblem = 1000
 
 func (p *temporalPipeline) Schedule(ctx context.Context) (s checkSchedule, err error) {
@@ -79,11 +80,7 @@ func (p *temporalPipeline) Checking(ctx context.Context, run string) (client.Che
 	info := d.GetWorkflowExecutionInfo()
 	started := info.GetStartTime().AsTime()
 	c.Started = &started
-	for _, a := range d.GetPendingActivities() {
-		if c.Attempt = a.GetAttempt(); a.GetLastFailure() != nil {
-			c.Problem = a.GetLastFailure().GetMessage()
-		}
-	}
+	c.Attempt, c.Problem = tried(d.GetPendingActivities())
 	switch info.GetStatus() {
 	case enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING:
 	case enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED:
@@ -95,6 +92,16 @@ func (p *temporalPipeline) Checking(ctx context.Context, run string) (client.Che
 	}
 	c.Problem = c.Problem[:min(len(c.Problem), maxToldProblem)]
 	return c, err
+}
+
+// tried is how often the step was tried that a workflow is at, and what it failed with the last time.
+func tried(pending []*workflowpb.PendingActivityInfo) (attempt int32, problem string) {
+	for _, a := range pending {
+		if attempt = a.GetAttempt(); a.GetLastFailure() != nil {
+			problem = a.GetLastFailure().GetMessage()
+		}
+	}
+	return attempt, problem[:min(len(problem), maxToldProblem)]
 }
 
 // checkReport is the name of the report that a check ended with.

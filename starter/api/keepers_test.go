@@ -55,6 +55,8 @@ func (m *memoryPipeline) Ask(_ context.Context, id string, into any) error {
 	return json.Unmarshal(raw, into)
 }
 
+func (m *memoryPipeline) Trouble(context.Context, string) (string, error) { return "", nil }
+
 func (m *memoryPipeline) Runs(_ context.Context, id string) (bool, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

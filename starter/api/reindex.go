@@ -58,7 +58,11 @@ func (s *Server) getReindexing(ctx context.Context, in *reindexingInput) (*reind
 		return nil, err
 	}
 	var status evidence.ReindexStatus
-	err := c.tenant.pipeline.Ask(ctx, countersign.ReindexID(c.tenant.settings.Tenant, in.Reindexing), &status)
+	id := countersign.ReindexID(c.tenant.settings.Tenant, in.Reindexing)
+	err := c.tenant.pipeline.Ask(ctx, id, &status)
+	if err == nil && status.State == evidence.ReindexRunning {
+		status.Problem, err = c.tenant.pipeline.Trouble(ctx, id)
+	}
 	if errors.Is(err, errNotFound) {
 		return nil, newProblem(http.StatusNotFound, "not-found", "there is no such reindexing")
 	}

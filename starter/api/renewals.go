@@ -53,7 +53,11 @@ func (s *Server) getRenewal(ctx context.Context, in *renewalInput) (*renewalOutp
 		return nil, err
 	}
 	var status evidence.RenewalStatus
-	err := c.tenant.pipeline.Ask(ctx, countersign.RenewalID(c.tenant.settings.Tenant, in.Renewal), &status)
+	id := countersign.RenewalID(c.tenant.settings.Tenant, in.Renewal)
+	err := c.tenant.pipeline.Ask(ctx, id, &status)
+	if err == nil && status.State == evidence.RenewalRunning {
+		status.Problem, err = c.tenant.pipeline.Trouble(ctx, id)
+	}
 	if errors.Is(err, errNotFound) {
 		return nil, newProblem(http.StatusNotFound, "not-found", "there is no such renewal")
 	}

@@ -40,6 +40,8 @@ type pipeline interface {
 	Tell(ctx context.Context, id, name string, payload any) error
 	// Ask is the status of a keeper.
 	Ask(ctx context.Context, id string, into any) error
+	// Trouble is what the step that a workflow is at failed with the last time, if it is tried again.
+	Trouble(ctx context.Context, id string) (string, error)
 	// Runs says whether a keeper still runs: one that an operator ended answers with what it was in the middle of.
 	Runs(ctx context.Context, id string) (bool, error)
 	// Live lists the running workflows of a kind, at most limit, and says whether there are more.
@@ -286,6 +288,17 @@ func (p *temporalPipeline) Tell(ctx context.Context, id, name string, payload an
 
 func (p *temporalPipeline) Ask(ctx context.Context, id string, into any) error {
 	return p.query(ctx, id, into)
+}
+
+func (p *temporalPipeline) Trouble(ctx context.Context, id string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
+	defer cancel()
+	d, err := p.reads.DescribeWorkflowExecution(ctx, id, "")
+	if err != nil {
+		return "", known(err)
+	}
+	_, problem := tried(d.GetPendingActivities())
+	return problem, nil
 }
 
 func (p *temporalPipeline) Runs(ctx context.Context, id string) (bool, error) {
