@@ -42,7 +42,7 @@ func follow[T any](ctx context.Context, c *cli, ask func(context.Context) (T, er
 	}
 }
 
-// followed asks how far something is that takes long. A part of the service that is busy for a moment doesn't end the waiting: what is waited for goes on.
+// followed asks how far something is that takes long, or for something that may be asked for twice. A part of the service that is busy for a moment doesn't end the waiting: what is waited for goes on.
 func followed[T any](ctx context.Context, ask func(context.Context) (T, error)) (T, error) {
 	for tries := 1; ; tries++ {
 		status, err := ask(ctx)

@@ -46,7 +46,8 @@ func (c *cli) reindex(ctx context.Context, body client.ReindexBody, when period)
 	if err != nil {
 		return err
 	}
-	kept, err := api.Reindex(ctx, body)
+	// Two reindexings at once do no harm, should one have begun whose answer was lost.
+	kept, err := followed(ctx, func(ctx context.Context) (client.Kept, error) { return api.Reindex(ctx, body) })
 	if err != nil {
 		return err
 	}

@@ -29,7 +29,8 @@ bundle could not be renewed.`,
 			if err != nil {
 				return err
 			}
-			kept, err := api.Renew(ctx, body)
+			// Two renewals at once do no harm, should one have begun whose answer was lost.
+			kept, err := followed(ctx, func(ctx context.Context) (client.Kept, error) { return api.Renew(ctx, body) })
 			if err != nil {
 				return err
 			}

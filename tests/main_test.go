@@ -58,6 +58,9 @@ func TestMain(m *testing.M) {
 		code := m.Run()
 		server.Stop()
 		workers.Stop()
+		if code != 0 { // what went wrong behind an answer that says only "try again later"
+			fmt.Fprintf(os.Stderr, "the API complained:\n%s\n", server.Complaints(40))
+		}
 		// Whatever the tests did, no token and no document may have reached the log of any process.
 		if err := stack.Leaked(); err != nil {
 			fmt.Fprintln(os.Stderr, "FAIL:", err)

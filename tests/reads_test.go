@@ -33,6 +33,14 @@ func done(t *testing.T) (*stack.Signing, evidence.Ending) {
 	return g, ending
 }
 
+// readsBy is readsOf by these people alone: olivia exports all that others finish meanwhile.
+func readsBy(t *testing.T, request string, who ...string) []evidence.Reading {
+	t.Helper()
+	return slices.DeleteFunc(readsOf(t, request), func(r evidence.Reading) bool {
+		return !slices.ContainsFunc(who, func(name string) bool { return local.Actor(name) == r.Reader.Actor })
+	})
+}
+
 // fetched asks an API for bytes as somebody.
 func fetched(t *testing.T, api, who, path string) (int, []byte) {
 	t.Helper()
@@ -84,7 +92,7 @@ func TestR23_EveryReadOfEvidenceIsLoggedWithItsReader(t *testing.T) {
 		who, what string
 		status    int
 	}{
-		{"acme/alice", "evidence", http.StatusOK}, {"acme/olivia", "evidence", http.StatusOK}, {"hart/carol", "document", http.StatusOK},
+		{"acme/alice", "evidence", http.StatusOK}, {"acme/cora", "evidence", http.StatusOK}, {"hart/carol", "document", http.StatusOK},
 		// Who may not see it has read nothing.
 		{"globex/gina", "evidence", http.StatusUnauthorized}, {"nord/rhea", "evidence", http.StatusNotFound}, {"nord/rhea", "document", http.StatusNotFound},
 	} {
@@ -100,7 +108,7 @@ func TestR23_EveryReadOfEvidenceIsLoggedWithItsReader(t *testing.T) {
 			want = append(want, local.Actor(read.who).String()+" "+what+" "+object.VersionID+" "+object.SHA256)
 		}
 	}
-	all := readsOf(t, g.Request.ID)
+	all := readsBy(t, g.Request.ID, "acme/alice", "acme/cora", "hart/carol", "globex/gina", "nord/rhea")
 	var got []string
 	for _, r := range all {
 		got = append(got, r.Reader.Actor.String()+" "+r.What+" "+r.Object.VersionID+" "+r.Object.SHA256)
@@ -163,7 +171,7 @@ func TestR23_AReadThatCannotBeRecordedGivesNothingOut(t *testing.T) {
 	})
 	signing := "/v1/acme/signings/" + g.Request.ID
 	for _, path := range []string{signing + "/evidence", signing + "/document", "/v1/acme/evidence"} {
-		status, body := fetched(t, address, "acme/olivia", path)
+		status, body := fetched(t, address, "acme/cora", path)
 		if status != http.StatusServiceUnavailable || bytes.Contains(body, bundle[:64]) || bytes.Contains(body, []byte("%PDF")) || bytes.Contains(body, []byte(g.Request.ID)) {
 			t.Errorf("%s answers %d: %.200q", path, status, body)
 		}
@@ -173,14 +181,14 @@ func TestR23_AReadThatCannotBeRecordedGivesNothingOut(t *testing.T) {
 	default:
 		t.Error("no record was tried")
 	}
-	if all := readsOf(t, g.Request.ID); len(all) != 0 {
+	if all := readsBy(t, g.Request.ID, "acme/cora"); len(all) != 0 {
 		t.Errorf("recorded is %+v", all)
 	}
 	f.Heal()
-	if status, body := fetched(t, address, "acme/olivia", signing+"/evidence"); status != http.StatusOK || !bytes.Equal(body, bundle) {
+	if status, body := fetched(t, address, "acme/cora", signing+"/evidence"); status != http.StatusOK || !bytes.Equal(body, bundle) {
 		t.Errorf("when the store is back it answers %d", status)
 	}
-	if all := readsOf(t, g.Request.ID); len(all) != 1 {
+	if all := readsBy(t, g.Request.ID, "acme/cora"); len(all) != 1 {
 		t.Errorf("recorded is %+v", all)
 	}
 }

@@ -145,8 +145,8 @@ func TestR11_RenewalsAtOnceAndAgainWithTheSameAlgorithm(t *testing.T) {
 						renewed++
 					}
 				}
-				// Who comes late may find that all was renewed just before, and nothing due.
-				if renewed != 0 && renewed != len(requests) {
+				// What was renewed since it began, by another one, is told by it as well.
+				if renewed != len(requests) {
 					t.Errorf("round %d: %d of %d were renewed", round, renewed, len(requests))
 				}
 			})
@@ -160,7 +160,7 @@ func TestR11_RenewalsAtOnceAndAgainWithTheSameAlgorithm(t *testing.T) {
 		if out, fault, code, err := local.CLI(t.Context(), apiURL, t.TempDir(), "acme/olivia", export...); err != nil || code != 0 {
 			t.Fatalf("audit export: exit code %d, %v\n%s%s", code, err, out, fault)
 		}
-		if out, fault, code, err := local.CLI(t.Context(), apiURL, t.TempDir(), "acme/olivia", verify...); err != nil || code != 0 || !regexp.MustCompile(`time-stamped anew ([3-9]|\d\d) times`).MatchString(out) {
+		if out, fault, code, err := local.CLI(t.Context(), apiURL, t.TempDir(), "acme/olivia", verify...); err != nil || code != 0 || !regexp.MustCompile(`time-stamped anew ([2-9]|\d\d) times`).MatchString(out) {
 			t.Errorf("audit verify: exit code %d, %v\n%s%s", code, err, out, fault)
 		}
 	}

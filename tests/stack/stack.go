@@ -195,6 +195,17 @@ func (p *Process) Log() string {
 	return p.log.String()
 }
 
+// Complaints are the last lines that the process logged as errors or warnings, at most n.
+func (p *Process) Complaints(n int) string {
+	var all []string
+	for l := range strings.Lines(p.Log()) {
+		if strings.Contains(l, `"level":"error"`) || strings.Contains(l, `"level":"warn"`) {
+			all = append(all, l)
+		}
+	}
+	return strings.Join(all[max(0, len(all)-n):], "")
+}
+
 // Wait waits until the process has logged the text, or has ended.
 func (p *Process) Wait(text string, within time.Duration) error {
 	deadline := time.After(within)
