@@ -7,6 +7,7 @@ package temporal
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -277,17 +278,27 @@ func serverConfig(host string, port int, stores config.Persistence) (*config.Con
 	return conf, hosts, nil
 }
 
-// freePorts asks the system for ports that are free now. Another process may take
-// one before the server listens; the start then fails and can be repeated.
+// The services behind the frontend listen below the range from which common systems take ports for outgoing connections: a port of that range that is free now
+// may be the end of somebody's connection before the server listens on it, and beside a busy stack often is.
+const (
+	firstPort = 12000
+	lastPort  = 19999
+)
+
+// freePorts finds ports that are free now. Another process may take one before the server listens; the start then fails and can be repeated.
 func freePorts(n int) ([]int, error) {
 	var ports []int
-	for range n {
-		listener, err := net.Listen("tcp", net.JoinHostPort(loopback, "0"))
+	for tries := 0; len(ports) < n; tries++ {
+		port := firstPort + rand.IntN(lastPort-firstPort+1)
+		listener, err := net.Listen("tcp", net.JoinHostPort(loopback, strconv.Itoa(port)))
+		if err != nil && tries < 100 {
+			continue
+		}
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("couldn't find a free port from %d to %d: %w", firstPort, lastPort, err)
 		}
 		defer listener.Close()
-		ports = append(ports, listener.Addr().(*net.TCPAddr).Port)
+		ports = append(ports, port)
 	}
 	return ports, nil
 }
