@@ -319,7 +319,7 @@ type world struct {
 // newWorld makes one, and writes its roots into a directory.
 func newWorld(t testing.TB, dir string) *world {
 	t.Helper()
-	w := &world{at: time.Date(2026, 11, 27, 3, 0, 0, 0, time.UTC)}
+	w := &world{at: time.Date(2026, 11, 26, 23, 30, 0, 0, time.UTC)}
 	critical := pkix.Extension{Id: asn1.ObjectIdentifier{2, 5, 29, 37}, Critical: true, Value: must(asn1.Marshal([]asn1.ObjectIdentifier{{1, 3, 6, 1, 5, 5, 7, 3, 8}}))}
 	tenant, tenantKey := w.issue("vectors tenant CA", nil, nil, nil)
 	leaf, key := w.issue("vectors seal", tenant, tenantKey, nil)

@@ -5,18 +5,21 @@ import eu.europa.esig.dss.enumerations.Indication;
 import eu.europa.esig.dss.jaxb.object.Message;
 import eu.europa.esig.dss.model.FileDocument;
 import eu.europa.esig.dss.model.InMemoryDocument;
+import eu.europa.esig.dss.model.x509.CertificateToken;
 import eu.europa.esig.dss.simplereport.SimpleReport;
-import eu.europa.esig.dss.spi.DSSUtils;
 import eu.europa.esig.dss.spi.validation.CommonCertificateVerifier;
 import eu.europa.esig.dss.spi.x509.CommonTrustedCertificateSource;
 import eu.europa.esig.dss.validation.SignedDocumentValidator;
 import eu.europa.esig.dss.validation.reports.Reports;
 import java.io.ByteArrayOutputStream;
-import java.io.File;
+import java.io.FileInputStream;
 import java.io.InputStream;
 import java.math.BigInteger;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.security.cert.Certificate;
+import java.security.cert.CertificateFactory;
+import java.security.cert.X509Certificate;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.Comparator;
@@ -58,10 +61,14 @@ public class Main {
     }
   }
 
-  static Reports validate(String signed, String content, List<String> roots, byte[] policy) {
+  static Reports validate(String signed, String content, List<String> roots, byte[] policy) throws Exception {
     CommonTrustedCertificateSource trusted = new CommonTrustedCertificateSource();
     for (String root : roots) {
-      trusted.addCertificate(DSSUtils.loadCertificate(new File(root)));
+      try (InputStream in = new FileInputStream(root)) { // a file may have several
+        for (Certificate c : CertificateFactory.getInstance("X.509").generateCertificates(in)) {
+          trusted.addCertificate(new CertificateToken((X509Certificate) c));
+        }
+      }
     }
     CommonCertificateVerifier verifier = new CommonCertificateVerifier();
     verifier.setTrustedCertSources(trusted);
